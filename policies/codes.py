@@ -1,0 +1,19 @@
+"""Code systems that decide, by their canonical URIs."""
+
+from typing import Final
+
+DATA_CATEGORY_SYSTEM: Final = "urn:assent:data-category"
+"""Assent's own: the categories of the catalogue, used in `Consent.provision.class`."""
+
+SENSITIVITY_SYSTEM: Final = "urn:assent:sensitivity"
+"""Assent's own: sensitivities for which v3-ActCode has no code (the unexplained ones: `OTHER`)."""
+
+ACT_CODE_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+ACT_REASON_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+CONFIDENTIALITY_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+OBSERVATION_VALUE_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+CONSENT_ACTION_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/consentaction"
+PARTICIPATION_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+ROLE_CLASS_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-RoleClass"
+RESOURCE_TYPES_SYSTEM: Final = "http://hl7.org/fhir/resource-types"
+DATA_ABSENT_REASON_URL: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"

@@ -1,0 +1,117 @@
+"""The words in which every floor speaks of access: scopes, requests, facts, decisions.
+
+All values are frozen. Decisions carry their reasons; there is no boolean "allowed" anywhere.
+This module imports the standard library only and knows no clock, no web, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+ScopeContext = Literal["patient", "user", "system"]
+
+READ_INTERACTIONS = ("read", "vread", "search-type")
+"""FHIR R4 restful-interaction codes that the proxy lets through; every other one is refused by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """A FHIR Coding reduced to what decides: its system (empty when none is given) and its code."""
+
+    system: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One SMART 2.2 clinical scope: `patient/Observation.rs?category=http://…|laboratory`.
+
+    `permissions` holds letters of `cruds` in that order. `parameters` are the search parameters after the `?`,
+    decoded, in the order given: ("category", "http://…|laboratory").
+    """
+
+    context: ScopeContext
+    resource_type: str
+    """A FHIR resource type, or `*`."""
+    permissions: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a verified access token claims. It opens nothing by itself: consents decide at every use."""
+
+    client_id: str
+    grant_id: str
+    """Id of the grant on which the token hangs; empty for client_credentials."""
+    scopes: tuple[Scope, ...]
+    expires_at: int
+    """NumericDate, seconds since the epoch."""
+    jti: str
+    patient: str | None = None
+    """Logical id of the patient in context."""
+    user: str | None = None
+    """fhirUser reference, for example `Patient/p1`, relative to the FHIR base."""
+    subject: str = ""
+    purpose: str = "PATRQT"
+    """A code of v3-PurposeOfUse."""
+    consents: tuple[str, ...] = ()
+    """Consent references with version at the time of issue; informative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause of a decision: which kind of rule, where it stands, and a sentence for the reader."""
+
+    rule: Literal["token", "scope", "consent", "category", "sensitivity", "compartment", "guard", "mask", "default"]
+    text: str
+    """Lowercase, one sentence, offending value in backticks; never data of a patient."""
+    source: str = ""
+    """Where the rule stands: `Consent/123/_history/2#provision.provision[0]`, `category/laboratory`, a scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The answer is no."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The answer is yes, and why."""
+
+    reasons: tuple[Reason, ...] = ()
+
+
+Decision = Permit | Deny
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceFacts:
+    """What rules may look at in one resource; extracted by `fhir.facts` without decoding the rest.
+
+    Everything here is the resource's own content: nothing comes from the request.
+    """
+
+    resource_type: str
+    id: str
+    owners: frozenset[str] = frozenset()
+    """Logical ids of the patients whom the resource is about (Patient compartment, subject side)."""
+    foreign: bool = False
+    """True when a subject element holds something that is not a plain reference to a Patient."""
+    tokens: Mapping[str, frozenset[Coding]] = field(default_factory=dict)
+    """Token search parameter -> codings found under its official expression."""
+    codes: frozenset[Coding] = frozenset()
+    """Every coding anywhere in the resource, `meta` apart."""
+    labels: frozenset[Coding] = frozenset()
+    """`meta.security`."""
+    profiles: frozenset[str] = frozenset()
+    period: tuple[datetime, datetime] | None = None
+    """Clinical date as a closed interval (UTC); None when the resource has none."""
+    references: frozenset[str] = frozenset()
+    """Relative literal references anywhere in the resource, `Type/id`."""
+    authors: frozenset[str] = frozenset()
