@@ -17,3 +17,18 @@ PARTICIPATION_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-Particip
 ROLE_CLASS_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-RoleClass"
 RESOURCE_TYPES_SYSTEM: Final = "http://hl7.org/fhir/resource-types"
 DATA_ABSENT_REASON_URL: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+SYSTEM_ALIASES: Final = {
+    "urn:oid:2.16.840.1.113883.6.1": "http://loinc.org",
+    "urn:oid:2.16.840.1.113883.6.96": "http://snomed.info/sct",
+    "urn:oid:2.16.840.1.113883.6.88": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "urn:oid:2.16.840.1.113883.6.90": "http://hl7.org/fhir/sid/icd-10-cm",
+    "urn:oid:2.16.840.1.113883.6.3": "http://hl7.org/fhir/sid/icd-10",
+    "urn:oid:2.16.840.1.113883.5.4": ACT_CODE_SYSTEM,
+    "urn:oid:2.16.840.1.113883.5.25": CONFIDENTIALITY_SYSTEM,
+    "http://hl7.org/fhir/v3/ActCode": ACT_CODE_SYSTEM,
+    "http://hl7.org/fhir/v3/Confidentiality": CONFIDENTIALITY_SYSTEM,
+    "https://loinc.org": "http://loinc.org",
+    "https://snomed.info/sct": "http://snomed.info/sct",
+}
+"""Other names under which real systems write the same code system; sensitivity must not hang on the spelling."""

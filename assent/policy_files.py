@@ -1,0 +1,48 @@
+"""Reads the catalogue's YAML files and the policy texts: the shell's part, so that `policies` stays pure."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import yaml
+
+from fhir.consent_writing import PolicyText
+from policies.catalogue import Catalogue, CatalogueError, read_catalogue
+
+_DOCUMENTS = ("categories", "sensitivities", "masks")
+_TEXT = "sharing.en.md"
+
+
+def policy_folder(folder: Path | None = None) -> Traversable:
+    """The operator's folder, or the one that comes with Assent."""
+    return folder if folder is not None else resources.files("policies") / "catalogue_files"
+
+
+def load_catalogue(folder: Path | None = None) -> Catalogue:
+    """Read and check the catalogue. Raises CatalogueError, which names the file and the place."""
+    found = policy_folder(folder)
+    documents: dict[str, dict[str, object]] = {}
+    for name in _DOCUMENTS:
+        try:
+            content = yaml.safe_load((found / f"{name}.yaml").read_text(encoding="utf-8"))
+        except FileNotFoundError as missing:
+            raise CatalogueError(f"`{name}.yaml` is missing in the policy folder") from missing
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
+            raise CatalogueError(f"`{name}.yaml` can't be read as YAML: {broken}") from broken
+        if not isinstance(content, dict):
+            raise CatalogueError(f"`{name}.yaml` must be a mapping")
+        documents[name] = content
+    return read_catalogue(documents)
+
+
+def load_policy_text(catalogue: Catalogue, folder: Path | None = None) -> PolicyText:
+    """The text that people agree to, with its hash. Raises CatalogueError."""
+    try:
+        text = (policy_folder(folder) / _TEXT).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as broken:
+        raise CatalogueError(f"`{_TEXT}` can't be read in the policy folder") from broken
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return PolicyText(f"urn:assent:policy:sharing:{catalogue.version}", catalogue.version, "en", text, digest)

@@ -1,0 +1,135 @@
+"""Writes a person's decision as a FHIR R4 Consent, so that the record alone answers who, what, why and how long.
+
+Shape (docs/consent-semantics.md, "How Assent writes a decision"): the root provision permits the granted everyday
+categories to the app, for a purpose, for a period; under it stands one deny for each sensitive category that was not
+granted, so that the record says what is kept as plainly as what is shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from policies.catalogue import Catalogue, Category
+from policies.codes import (
+    ACT_REASON_SYSTEM,
+    CONSENT_ACTION_SYSTEM,
+    DATA_CATEGORY_SYSTEM,
+    PARTICIPATION_SYSTEM,
+)
+from policies.decide import CLIENT_SYSTEM
+
+ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"
+"""Extension on Consent: a category that was asked for, granted or not."""
+POLICY_TEXT_EXTENSION: Final = "urn:assent:extension:policy-text"
+"""Extension on Consent.policy: version, language and SHA-256 of the text that was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """The text that a person agreed to, as it was shown."""
+
+    uri: str
+    version: str
+    language: str
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentDecision:
+    """What a person decided about one app."""
+
+    patient: str
+    performer: str
+    """Reference of the person who decided: the patient, or a RelatedPerson."""
+    performer_name: str
+    client_id: str
+    client_name: str
+    purpose: str
+    asked: tuple[str, ...]
+    granted: tuple[str, ...]
+    starts: datetime
+    ends: datetime | None
+    text: PolicyText
+    status: str = "active"
+    """`active`, or `rejected` when the person said no."""
+
+
+def consent_resource(decision: ConsentDecision, catalogue: Catalogue) -> dict[str, object]:
+    """Render the decision. Every category named must be in the catalogue (KeyError otherwise)."""
+    granted = [catalogue.categories[code] for code in decision.granted]
+    provision = _provision(decision, granted, catalogue)
+    return {
+        "resourceType": "Consent",
+        "extension": [
+            {"url": ASKED_EXTENSION, "valueCoding": _coding(catalogue.categories[code])} for code in decision.asked
+        ],
+        "status": decision.status,
+        "scope": _concept("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy", "Privacy Consent"),
+        "category": [_concept("http://loinc.org", "59284-0", "Consent Document")],
+        "patient": {"reference": f"Patient/{decision.patient}"},
+        "dateTime": _instant(decision.starts),
+        "performer": [{"reference": decision.performer, "display": decision.performer_name}],
+        "organization": [{"display": "Assent"}],
+        "policy": [_policy(decision.text)],
+        "provision": provision,
+    }
+
+
+def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Catalogue) -> dict[str, object]:
+    everyday = [c for c in granted if not c.sensitive]
+    permit = decision.status == "active" and bool(everyday)
+    period = {"start": _instant(decision.starts)}
+    if decision.ends is not None:
+        period["end"] = _instant(decision.ends)
+    provision: dict[str, object] = {
+        "type": "permit" if permit else "deny",
+        "period": period,
+        "actor": [_actor(decision)],
+        "action": [{"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": "access"}]}],
+        "purpose": [{"system": ACT_REASON_SYSTEM, "code": decision.purpose}],
+    }
+    if permit:
+        provision["class"] = [_coding(c) for c in everyday]
+        kept = [c for c in catalogue.sensitive if c not in granted]
+        if kept:
+            provision["provision"] = [{"type": "deny", "class": [_coding(c)]} for c in kept]
+    return provision
+
+
+def _actor(decision: ConsentDecision) -> dict[str, object]:
+    return {
+        "role": {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP", "display": "information recipient"}]},
+        "reference": {
+            "type": "Device",
+            "identifier": {"system": CLIENT_SYSTEM, "value": decision.client_id},
+            "display": decision.client_name,
+        },
+    }
+
+
+def _policy(text: PolicyText) -> dict[str, object]:
+    parts = (("version", text.version), ("language", text.language), ("sha256", text.sha256))
+    return {
+        "extension": [
+            {
+                "url": POLICY_TEXT_EXTENSION,
+                "extension": [{"url": name, "valueString": value} for name, value in parts],
+            }
+        ],
+        "uri": text.uri,
+    }
+
+
+def _coding(category: Category) -> dict[str, object]:
+    return {"system": DATA_CATEGORY_SYSTEM, "code": category.code, "display": category.title}
+
+
+def _concept(system: str, code: str, display: str) -> dict[str, object]:
+    return {"coding": [{"system": system, "code": code, "display": display}]}
+
+
+def _instant(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

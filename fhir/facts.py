@@ -1,0 +1,222 @@
+"""Extracts from a resource what rules may look at: `ResourceFacts`.
+
+Only the resource's own content counts; what a caller or a Bundle says about it doesn't. Malformed content gives fewer
+facts, or marks the resource foreign; it never raises once the JSON is an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fhir.consent_reading import instant_of
+from fhir.definitions import Definitions, SearchPath
+from fhir.search_values import find_by_path
+from policies.catalogue import Catalogue
+from policies.codes import SYSTEM_ALIASES
+from policies.model import Coding, ResourceFacts
+
+_MAX_DEPTH: Final = 64
+"""Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
+
+_CLINICAL_DATES: Final = {
+    # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
+    "*": (
+        *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
+        *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
+        *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
+    ),
+}
+_AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
+
+
+@dataclass(frozen=True, slots=True)
+class _TypePlan:
+    """What to look for in one resource type; compiled once."""
+
+    owners: tuple[SearchPath, ...]
+    tokens: Mapping[str, tuple[SearchPath, ...]]
+
+
+class FactsReader:
+    """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
+
+    def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_base: str = "") -> None:
+        self._definitions = definitions
+        self._base = upstream_base.rstrip("/") + "/" if upstream_base else ""
+        self._parameters = {
+            resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
+            for resource_type, pairs in catalogue.scopes_by_type.items()
+        }
+        self._plans: dict[str, _TypePlan] = {}
+
+    def read(self, resource: Mapping[str, object]) -> ResourceFacts:
+        """Facts of one decoded resource."""
+        resource_type = _text(resource.get("resourceType"))
+        plan = self._plan(resource_type)
+        walk = _Walk(self._base)
+        walk.visit({name: value for name, value in resource.items() if name != "meta"}, 0)
+        owners, foreign = self._owners(resource_type, resource, plan)
+        meta = resource.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        return ResourceFacts(
+            resource_type=resource_type,
+            id=_text(resource.get("id")),
+            owners=owners,
+            foreign=foreign or walk.too_deep or "modifierExtension" in resource or "implicitRules" in resource,
+            tokens={name: _codings_at(resource, paths) for name, paths in plan.tokens.items()},
+            codes=frozenset(walk.codes),
+            labels=frozenset(_labels(meta.get("security"))) | frozenset(walk.labels),
+            profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
+            period=_clinical_period(resource, meta),
+            references=frozenset(walk.references),
+            authors=frozenset(self._authors(resource)),
+        )
+
+    def _plan(self, resource_type: str) -> _TypePlan:
+        plan = self._plans.get(resource_type)
+        if plan is None:
+            known = resource_type in self._definitions.types
+            parameters = self._definitions.search_parameters(resource_type) if known else {}
+            names = self._parameters.get(resource_type, ())
+            plan = _TypePlan(
+                self._definitions.owner_paths(resource_type) if known else (),
+                {n: parameters[n].paths for n in names if n in parameters and parameters[n].kind == "token"},
+            )
+            if known:  # INVARIANT: only known types are kept, so that hostile input can't grow this
+                self._plans[resource_type] = plan
+        return plan
+
+    def _owners(
+        self, resource_type: str, resource: Mapping[str, object], plan: _TypePlan
+    ) -> tuple[frozenset[str], bool]:
+        """Patients whom the resource is about; and whether a subject is something else than a plain reference."""
+        if resource_type == "Patient":
+            return frozenset({_text(resource.get("id"))}), False
+        owners: set[str] = set()
+        foreign = False
+        for path in plan.owners:
+            for value in find_by_path(resource, path):
+                literal = self.relative(value.get("reference")) if isinstance(value, dict) else None
+                if literal is None:
+                    foreign = True
+                elif literal.startswith("Patient/"):
+                    owners.add(literal.removeprefix("Patient/"))
+                elif path.target is None:
+                    # A subject that may be a Group or a Device: not a patient's own data.
+                    foreign = True
+        return frozenset(owners), foreign
+
+    def relative(self, literal: object) -> str | None:
+        """A literal reference as `Type/id`, or None for one that points anywhere else."""
+        if not isinstance(literal, str):
+            return None
+        if self._base and literal.startswith(self._base):
+            literal = literal[len(self._base) :]
+        parts = literal.split("/")
+        if len(parts) == 4 and parts[2] == "_history":
+            parts = parts[:2]
+        return "/".join(parts) if len(parts) == 2 and all(parts) and ":" not in literal else None
+
+    def _authors(self, resource: Mapping[str, object]) -> Iterable[str]:
+        for name in _AUTHORS:
+            value = resource.get(name)
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, dict):
+                    actor = item.get("actor") if isinstance(item.get("actor"), dict) else item
+                    literal = self.relative(actor.get("reference")) if isinstance(actor, dict) else None
+                    if literal:
+                        yield literal
+
+
+class _Walk:
+    """One pass over the decoded content: every coding and every literal reference, at any depth."""
+
+    def __init__(self, base: str) -> None:
+        self.codes: set[Coding] = set()
+        self.labels: set[Coding] = set()
+        self.references: set[str] = set()
+        self.too_deep = False
+        self._base = base
+
+    def visit(self, value: object, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            self.too_deep = True
+        elif isinstance(value, dict):
+            self._object(value, depth)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict | list):
+                    self.visit(item, depth + 1)
+
+    def _object(self, value: Mapping[str, object], depth: int) -> None:
+        code = value.get("code")
+        if isinstance(code, str):
+            self.codes.add(coding_of(value.get("system"), code))
+        reference = value.get("reference")
+        if isinstance(reference, str):
+            self.references.add(reference.removeprefix(self._base) if self._base else reference)
+        for name, item in value.items():
+            if name == "meta" and isinstance(item, dict):
+                self.labels.update(_labels(item.get("security")))  # a contained resource's own labels
+            elif isinstance(item, dict | list):
+                self.visit(item, depth + 1)
+
+
+def coding_of(system: object, code: str) -> Coding:
+    """A coding with its system under its usual name, so that spelling decides nothing."""
+    name = system.strip() if isinstance(system, str) else ""
+    return Coding(SYSTEM_ALIASES.get(name, name), code.strip())
+
+
+def _labels(value: object) -> Iterable[Coding]:
+    """Security labels; a malformed one is an unknown one, so it is kept and will deny."""
+    if value is None:
+        return
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            code = item.get("code")
+            yield coding_of(item.get("system"), code if isinstance(code, str) else "")
+        else:
+            yield Coding("", "")
+
+
+def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> frozenset[Coding]:
+    found: set[Coding] = set()
+    for path in paths:
+        for value in find_by_path(resource, path):
+            if isinstance(value, str):
+                found.add(Coding("", value))
+            elif isinstance(value, dict):
+                codings = value.get("coding", [value])
+                for item in codings if isinstance(codings, list) else ():
+                    if isinstance(item, dict) and isinstance(item.get("code"), str):
+                        found.add(coding_of(item.get("system"), item["code"]))
+    return frozenset(found)
+
+
+def _clinical_period(resource: Mapping[str, object], meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
+    for name in _CLINICAL_DATES["*"]:
+        if name in resource:
+            return _interval(resource[name])
+    return _interval(meta["lastUpdated"]) if "lastUpdated" in meta else None
+
+
+def _interval(value: object) -> tuple[datetime, datetime] | None:
+    if isinstance(value, dict):
+        start, end = value.get("start"), value.get("end")
+        low = instant_of(start, end=False) if start is not None else datetime.min.replace(tzinfo=UTC)
+        high = instant_of(end, end=True) if end is not None else datetime.max.replace(tzinfo=UTC)
+    else:
+        low, high = instant_of(value, end=False), instant_of(value, end=True)
+    return None if low is None or high is None else (low, high)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,75 @@
+"""Which FHIR interaction a request is: decided from method and path alone, before anything else is looked at.
+
+FHIR R4 §3.1.0 (RESTful API). What isn't supported is named in the refusal and never forwarded. Paths are matched
+undecoded: percent-encoding, dots and double slashes have no business in a FHIR path (docs/leaks.md L07, L73).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+_TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
+_ID: Final = r"[A-Za-z0-9\-.]{1,64}"
+_READ: Final = re.compile(rf"/({_TYPE})/({_ID})")
+_VREAD: Final = re.compile(rf"/({_TYPE})/({_ID})/_history/({_ID})")
+_SEARCH: Final = re.compile(rf"/({_TYPE})")
+_POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A supported interaction. `code` is a FHIR restful-interaction code."""
+
+    code: Literal["read", "vread", "search-type", "capabilities"]
+    resource_type: str = ""
+    id: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A request that this server doesn't answer: HTTP status, FHIR issue code, text."""
+
+    status: int
+    code: str
+    text: str
+
+
+def interaction_of(method: str, path: str) -> Interaction | Unsupported:
+    """Read the interaction from an undecoded path below the FHIR base (`/Patient/p1`)."""
+    if path == "/metadata" and method in ("GET", "HEAD"):
+        return Interaction("capabilities")
+    if method in ("GET", "HEAD"):
+        if found := _READ.fullmatch(path):
+            if found[2] in (".", ".."):
+                return Unsupported(404, "not-found", "there is nothing at this path")
+            return Interaction("read", found[1], found[2])
+        if found := _VREAD.fullmatch(path):
+            return Interaction("vread", found[1], found[2], found[3])
+        if found := _SEARCH.fullmatch(path):
+            return Interaction("search-type", found[1])
+    if method == "POST" and (found := _POST_SEARCH.fullmatch(path)):
+        return Interaction("search-type", found[1])
+    return _unsupported(method, path)
+
+
+def _unsupported(method: str, path: str) -> Unsupported:
+    for pattern, name in _NAMED:
+        if pattern.search(path):
+            return Unsupported(501, "not-supported", f"{name} is not supported")
+    if method in ("PUT", "PATCH", "DELETE", "POST"):
+        return Unsupported(405, "not-supported", f"`{method}` is not supported here, this server is read-only for apps")
+    if method not in ("GET", "HEAD"):
+        return Unsupported(405, "not-supported", "the method is not supported")
+    return Unsupported(404, "not-found", "there is nothing at this path")
+
+
+_NAMED: Final = (
+    (re.compile(r"/\$graphql$"), "GraphQL"),
+    (re.compile(r"/\$export"), "bulk export"),
+    (re.compile(r"/\$[a-z\-]+"), "this operation"),
+    (re.compile(r"/_history$"), "history"),
+    (re.compile(r"/_search$"), "this search"),
+)

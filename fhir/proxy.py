@@ -1,0 +1,286 @@
+"""The enforcement point: plain ASGI under `/fhir`. What an app may see of what the upstream answers, and no more.
+
+The eight steps of docs/architecture.md, "A request, end to end", stand in `FhirProxy._answer` in their order. Deny is
+the default at each; no body leaves before its audit record is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhir.audit_event import AuditRecord
+from fhir.audit_trail import AuditTrail
+from fhir.consent_register import ConsentRegister
+from fhir.definitions import Definitions
+from fhir.facts import FactsReader
+from fhir.interaction import Interaction, Unsupported, interaction_of
+from fhir.masks import Masks, restricted
+from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.page_token import PagePayload, PageSealer
+from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
+from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
+from fhir.search_request import SearchRequest, narrowed, read_search
+from fhir.searchset import Page, Shown, fill_page, searchset
+from fhir.source import Source
+from policies.catalogue import Catalogue
+from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
+from policies.model import Access, Deny, Permit
+from policies.scope_match import names_type
+
+_decode = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class TokenRefusal(Protocol):
+    """Why a token opens nothing (RFC 6750 §3.1)."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def error(self) -> str:
+        """RFC 6750 error code; empty when no token was sent."""
+
+    @property
+    def description(self) -> str:
+        """For the integrator."""
+
+
+class TokenGate(Protocol):
+    """Step 1: verifies a bearer token, live."""
+
+    async def access(self, authorization: str | None) -> Access | TokenRefusal:
+        """What the token claims, or why it counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyParts:
+    """What the composition root hands in."""
+
+    base: str
+    """Public FHIR base without a trailing slash."""
+    gate: TokenGate
+    register: ConsentRegister
+    catalogue: Catalogue
+    definitions: Definitions
+    masks: Masks
+    facts: FactsReader
+    source_of: Callable[[str], Source]
+    """The source of a resource type."""
+    audit: AuditTrail
+    sealer: PageSealer
+    capability_statement: bytes
+    clock: Callable[[], datetime]
+
+
+class FhirProxy:
+    """ASGI application for everything under the FHIR base."""
+
+    def __init__(self, parts: ProxyParts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
+        try:
+            request = await read_request(scope, receive)
+            status, body = await self._answer(request)
+        except ProxyRefusal as refusal:
+            await send_outcome(send, refusal.status, refusal.code, refusal.text, headers=refusal.headers)
+            return
+        await send_fhir(send, status, b"" if request.method == "HEAD" else body)
+
+    async def _answer(self, request: ProxyRequest) -> tuple[int, bytes]:
+        parts = self._parts
+        interaction = interaction_of(request.method, request.path)
+        if isinstance(interaction, Unsupported):
+            raise ProxyRefusal(interaction.status, interaction.code, interaction.text)
+        if interaction.code == "capabilities":
+            return 200, parts.capability_statement
+        # 1 token
+        access = await self._access(request)
+        # 2 consent
+        rules = () if access.patient is None else await parts.register.rules(access.patient)
+        # 3 decide
+        now = parts.clock()
+        plan = plan_read(access, interaction.code, interaction.resource_type, rules, parts.catalogue, now)
+        if isinstance(plan, Deny):
+            await self._record(request, access, interaction, (), outcome="4")
+            raise ProxyRefusal(403, "forbidden", plan.reasons[0].text)
+        if interaction.resource_type not in parts.definitions.types:
+            raise ProxyRefusal(404, "not-supported", "R4 has no such resource type")
+        # 4 guard, 5 upstream, 6 minimize
+        if interaction.code == "search-type":
+            body, seen = await self._search(request, access, plan, interaction)
+        else:
+            body, seen = await self._read(request, access, plan, interaction)
+        # 7 record
+        await self._record(request, access, interaction, seen)
+        # 8 answer
+        return 200, body
+
+    async def _access(self, request: ProxyRequest) -> Access:
+        access = await self._parts.gate.access(request.authorization)
+        if isinstance(access, Access):
+            return access
+        challenge = f'Bearer realm="fhir", error="{access.error}"' if access.error else 'Bearer realm="fhir"'
+        raise ProxyRefusal(
+            access.status, "login", access.description, headers=((b"www-authenticate", challenge.encode()),)
+        )
+
+    async def _read(
+        self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
+    ) -> tuple[bytes, tuple[str, ...]]:
+        kind, wanted = interaction.resource_type, interaction.id
+        elements = self._read_elements(request, kind, plan)
+        body = await self._parts.source_of(kind).read(kind, wanted, interaction.version)
+        shown = None
+        if body is not None:
+            try:
+                shown = self._show(plan, {kind: elements})(msgspec.Raw(body))
+            except NotMinimizable:
+                shown = None
+        if shown is None or shown.name != f"{kind}/{wanted}":
+            # One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06).
+            await self._record(request, access, interaction, (), outcome="4")
+            raise ProxyRefusal(404, "not-found", "there is no such resource that this token opens")
+        return shown.body, (shown.name,)
+
+    def _read_elements(self, request: ProxyRequest, kind: str, plan: ReadPlan) -> frozenset[str] | None:
+        """`_elements`, `_summary` and `_format` are all that a read may carry."""
+        if any(name not in ("_elements", "_summary", "_format") for name, _ in request.parameters):
+            raise ProxyRefusal(400, "not-supported", "a read takes `_elements`, `_summary` and `_format` only")
+        return self._search_request(kind, request, plan).elements
+
+    def _search_request(self, kind: str, request: ProxyRequest, plan: ReadPlan) -> SearchRequest:
+        parts = self._parts
+        return read_search(
+            kind,
+            request.parameters,
+            parts.definitions,
+            lambda resource_type, path: parts.masks.visible(plan.purpose, resource_type, path),
+            lambda resource_type: (
+                any(names_type(s, resource_type) for s in plan.scopes)
+                and parts.masks.node(plan.purpose, resource_type) is not None
+            ),
+        )
+
+    async def _search(
+        self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
+    ) -> tuple[bytes, tuple[str, ...]]:
+        parts, kind = self._parts, interaction.resource_type
+        now = parts.clock()
+        binding = f"{access.client_id} {access.grant_id} {plan.patient} {kind}"
+        token = next((value for name, value in request.parameters if name == "_page"), None)
+        if token is None:
+            search = self._search_request(kind, request, plan)
+            first, position = self._first_url(kind, search, plan), 0
+        else:
+            payload = parts.sealer.open(token, binding=binding, now=now)
+            if payload is None or payload.resource_type != kind or len(request.parameters) != 1:
+                raise ProxyRefusal(410, "expired", "the page link is not valid any more, search again")
+            # The guard decides again, by the consent and the masks of this moment (docs/leaks.md L21).
+            search = self._search_request(kind, request.with_parameters(payload.query), plan)
+            first, position = payload.upstream_url, payload.position
+        show = self._show(plan, {kind: search.elements})
+        source = parts.source_of(kind)
+        page = await fill_page(kind, search.count, first, position, source.page, show)
+        body = self._render(kind, search, page, binding, token, now)
+        seen = tuple(shown.name for shown in (*page.matches, *page.includes))
+        return body, seen
+
+    def _first_url(self, kind: str, search: SearchRequest, plan: ReadPlan) -> str:
+        parts = self._parts
+        known = parts.definitions.search_parameters(kind)
+        owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
+        if kind in {s.resource_type for c in parts.catalogue.categories.values() if c.always for s in c.scopes}:
+            owner = None
+        params = narrowed(search, plan.patient, owner, self._category_bound(kind, plan))
+        return f"{kind}?{urlencode(params)}"
+
+    def _category_bound(self, kind: str, plan: ReadPlan) -> list[str]:
+        """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
+        opened = {c.code for c in open_categories(plan.consents, plan.circumstances, self._parts.catalogue)}
+        bound: list[str] = []
+        for category, scope in self._parts.catalogue.scopes_by_type.get(kind, ()):
+            if category.code not in opened:
+                continue
+            values = [value for name, value in scope.parameters if name == "category"]
+            if not values:
+                return []
+            bound.extend(values[0].split(","))
+        return bound
+
+    def _show(
+        self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None]
+    ) -> Callable[[msgspec.Raw], Shown | None]:
+        """Step 6 for one resource: decided on its own content, then masked."""
+        parts = self._parts
+        rules = MinimizeRules(
+            lambda kind: parts.masks.node(plan.purpose, kind),
+            parts.catalogue.extensions,
+            parts.catalogue.contained,
+            parts.catalogue.named_references,
+            parts.facts.relative,
+        )
+
+        def show(raw: msgspec.Raw) -> Shown | None:
+            try:
+                facts = parts.facts.read(_decode(raw))
+            except (msgspec.DecodeError, RecursionError) as broken:
+                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+            node = parts.masks.node(plan.purpose, facts.resource_type)
+            if node is None or not isinstance(decide_resource(plan, facts, parts.catalogue), Permit):
+                return None
+            kept = restricted(node, elements.get(facts.resource_type), parts.definitions, facts.resource_type)
+            return Shown(facts, minimize(raw, kept, rules))
+
+        return show
+
+    def _render(
+        self, kind: str, search: SearchRequest, page: Page, binding: str, token: str | None, now: datetime
+    ) -> bytes:
+        base = self._parts.base
+        if token is None:
+            links = [("self", f"{base}/{kind}?{urlencode(search.echo)}" if search.echo else f"{base}/{kind}")]
+        else:
+            links = [("self", f"{base}/{kind}?{urlencode({'_page': token})}")]
+        if page.next_url is not None:
+            payload = PagePayload(page.next_url, kind, search.echo, page.next_position, now)
+            sealed = self._parts.sealer.seal(payload, binding=binding)
+            links.append(("next", f"{base}/{kind}?{urlencode({'_page': sealed})}"))
+        # Honest only when everything was seen from the first entry to the last (docs/leaks.md L04).
+        total = len(page.matches) if token is None and page.next_url is None else None
+        return searchset(page, base, links, total)
+
+    async def _record(
+        self,
+        request: ProxyRequest,
+        access: Access,
+        interaction: Interaction,
+        entities: tuple[str, ...],
+        outcome: str = "0",
+    ) -> None:
+        search = interaction.code == "search-type"
+        query = urlencode(request.parameters) if search else None
+        await self._parts.audit.record(
+            AuditRecord(
+                kind="search" if search else "read",
+                action="E" if search else "R",
+                outcome=outcome,
+                recorded=self._parts.clock(),
+                request_id=request.request_id,
+                client_id=access.client_id,
+                user=access.user,
+                patient=access.patient,
+                purpose=access.purpose,
+                entities=entities,
+                query=query and f"{interaction.resource_type}?{query}",
+                consents=access.consents,
+            )
+        )

@@ -1,0 +1,108 @@
+"""What the proxy takes from an HTTP request: bounded, decoded once, and nothing else (docs/leaks.md L07, L72, L75)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import parse_qsl
+
+from fhir.responses import Receive, Scope
+
+MAX_QUERY: Final = 8_192
+MAX_FORM: Final = 65_536
+FHIR_PREFIX: Final = "/fhir"
+_FORM: Final = b"application/x-www-form-urlencoded"
+
+
+class ProxyRefusal(Exception):
+    """An answer that is no: HTTP status, FHIR issue code, a text for the caller."""
+
+    def __init__(self, status: int, code: str, text: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(text)
+        self.status, self.code, self.text, self.headers = status, code, text, headers
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """A request below the FHIR base."""
+
+    method: str
+    path: str
+    """Undecoded, below the base: `/Patient/p1`."""
+    parameters: tuple[tuple[str, str], ...]
+    authorization: str | None
+    request_id: str
+
+    def with_parameters(self, parameters: tuple[tuple[str, str], ...]) -> ProxyRequest:
+        """The same request with other parameters."""
+        return replace(self, parameters=parameters)
+
+
+async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
+    """Read method, path, parameters (URL and form body) and the bearer token. Raises ProxyRefusal."""
+    headers = _single_headers(scope)
+    method = str(scope["method"])
+    raw_path = bytes(scope.get("raw_path") or str(scope["path"]).encode()).split(b"?")[0].decode("latin-1")
+    query = bytes(scope.get("query_string", b""))
+    if len(query) > MAX_QUERY:
+        raise ProxyRefusal(414, "too-long", f"the query may have at most {MAX_QUERY} bytes")
+    parameters = _pairs(query)
+    if method == "POST" and raw_path.endswith("/_search"):
+        parameters += await _form(headers, receive)
+    _check_accept(headers.get(b"accept", b""))
+    authorization = headers.get(b"authorization")
+    return ProxyRequest(
+        method,
+        raw_path.removeprefix(FHIR_PREFIX),
+        parameters,
+        None if authorization is None else authorization.decode("latin-1"),
+        str(scope.get("state", {}).get("request_id", "")),
+    )
+
+
+def _single_headers(scope: Scope) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in found and name in (b"authorization", b"content-type", b"content-length"):
+            raise ProxyRefusal(400, "invalid", f"the header `{name.decode('latin-1')}` stands twice")
+        found[name] = value
+    return found
+
+
+async def _form(headers: dict[bytes, bytes], receive: Receive) -> tuple[tuple[str, str], ...]:
+    if headers.get(b"content-type", b"").split(b";")[0].strip().lower() != _FORM:
+        raise ProxyRefusal(415, "not-supported", "`_search` takes application/x-www-form-urlencoded")
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ProxyRefusal(400, "incomplete", "the body ended early")
+        body += message.get("body", b"")
+        if len(body) > MAX_FORM:
+            raise ProxyRefusal(413, "too-long", f"the body may have at most {MAX_FORM} bytes")
+        if not message.get("more_body"):
+            return _pairs(body)
+
+
+def _pairs(text: bytes) -> tuple[tuple[str, str], ...]:
+    if not text:
+        return ()
+    try:
+        decoded = text.decode("ascii")
+        pairs = parse_qsl(decoded, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=100)
+    except (ValueError, UnicodeDecodeError) as broken:
+        raise ProxyRefusal(400, "invalid", "the parameters are not well-formed") from broken
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise ProxyRefusal(400, "invalid", "the parameters are not well-formed")
+    return tuple(pairs)
+
+
+def _check_accept(accept: bytes) -> None:
+    """FHIR R4 §3.1.0.1.10: only JSON is served; what rules it out is refused with 406."""
+    if not accept:
+        return
+    for part in accept.lower().split(b","):
+        kind = part.split(b";")[0].strip()
+        if kind in (b"*/*", b"application/*", b"application/json", b"application/fhir+json", b"text/json", b""):
+            return
+    raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")

@@ -1,0 +1,172 @@
+"""Turns the upstream's searchset into the one that the app may see.
+
+Every entry is decided on its own content, included ones by their own rules (docs/leaks.md L10-L13). Links and totals
+are this server's own. A page is filled from as many upstream pages as a bound allows, so that an app can't tell a
+page of withheld entries from one that isn't there (L04, L22).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from fhir.minimize import NotMinimizable
+from policies.model import ResourceFacts
+
+MAX_UPSTREAM_PAGES: Final = 8
+
+
+class BrokenBundle(ValueError):
+    """The upstream's answer isn't a searchset; nothing of it may be sent."""
+
+
+class _Link(msgspec.Struct):
+    relation: str
+    url: str
+
+
+class _Search(msgspec.Struct):
+    mode: str = "match"
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw | None = None
+    search: _Search | None = None
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str  # noqa: N815  # FHIR's own spelling
+    type: str = ""
+    link: list[_Link] = []
+    entry: list[_Entry] = []
+
+
+_decode = msgspec.json.Decoder(_Bundle).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A resource that may be seen, minimized."""
+
+    facts: ResourceFacts
+    body: bytes
+
+    @property
+    def name(self) -> str:
+        """`Type/id`."""
+        return f"{self.facts.resource_type}/{self.facts.id}"
+
+
+Show = Callable[[msgspec.Raw], Shown | None]
+"""Decides and minimizes one resource; None when it may not be seen."""
+
+
+@dataclass(slots=True)
+class Page:
+    """One page for the app."""
+
+    matches: list[Shown] = field(default_factory=list)
+    includes: list[Shown] = field(default_factory=list)
+    next_url: str | None = None
+    """Upstream page where the next page starts; None at the end."""
+    next_position: int = 0
+    """Entry of that upstream page to go on from."""
+
+
+async def fill_page(
+    resource_type: str,
+    count: int,
+    first: str,
+    position: int,
+    fetch: Callable[[str], Awaitable[bytes]],
+    show: Show,
+) -> Page:
+    """Collect up to `count` matches that may be seen, beginning at an entry of an upstream page.
+
+    It looks one match further than needed: only a next page that will hold something is announced.
+    Raises BrokenBundle, and what `fetch` raises.
+    """
+    page, url = Page(), first
+    candidates: list[Shown] = []
+    for _ in range(MAX_UPSTREAM_PAGES):
+        bundle = _read(await fetch(url))
+        for index, entry in enumerate(bundle.entry):
+            if index < position and _mode(entry) == "match":
+                continue
+            shown = _shown(entry, show)
+            if shown is None:
+                continue
+            if _mode(entry) == "include":
+                candidates.append(shown)
+            elif shown.facts.resource_type == resource_type:
+                if len(page.matches) == count:
+                    page.next_url, page.next_position = url, index
+                    return _with_includes(page, candidates)
+                page.matches.append(shown)
+        following = next((link.url for link in bundle.link if link.relation == "next"), None)
+        if following is None or following == url:
+            return _with_includes(page, candidates)
+        url, position = following, 0
+    page.next_url = url
+    return _with_includes(page, candidates)
+
+
+def _read(body: bytes) -> _Bundle:
+    try:
+        bundle = _decode(body)
+    except (msgspec.DecodeError, RecursionError) as broken:
+        raise BrokenBundle("not a Bundle") from broken
+    if bundle.resourceType != "Bundle" or bundle.type != "searchset":
+        raise BrokenBundle("not a searchset Bundle")
+    return bundle
+
+
+def _mode(entry: _Entry) -> str:
+    return entry.search.mode if entry.search is not None else "match"
+
+
+def _shown(entry: _Entry, show: Show) -> Shown | None:
+    """A resource that can't be read or minimized is withheld like any other (unknown means deny)."""
+    if entry.resource is None or _mode(entry) not in ("match", "include"):
+        return None
+    try:
+        return show(entry.resource)
+    except NotMinimizable:
+        return None
+
+
+def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
+    """Only what a shown match refers to, or what refers to one: else an include would tell of a withheld match."""
+    matched = {match.name for match in page.matches}
+    wanted = {reference for match in page.matches for reference in match.facts.references}
+    seen: set[str] = set()
+    for shown in candidates:
+        linked = shown.name in wanted or not matched.isdisjoint(shown.facts.references)
+        if linked and shown.name not in seen and shown.name not in matched:
+            seen.add(shown.name)
+            page.includes.append(shown)
+    return page
+
+
+def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: int | None) -> bytes:
+    """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
+    parts = [b'{"resourceType":"Bundle","type":"searchset"']
+    if total is not None:
+        parts.append(b',"total":%d' % total)
+    encode = msgspec.json.encode
+    rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
+    parts.append(b',"link":[' + rendered + b"]")
+    entries = [_entry(base, shown, b"match") for shown in page.matches]
+    entries += [_entry(base, shown, b"include") for shown in page.includes]
+    if entries:
+        parts.append(b',"entry":[' + b",".join(entries) + b"]")
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _entry(base: str, shown: Shown, mode: bytes) -> bytes:
+    full_url = msgspec.json.encode(f"{base}/{shown.name}")
+    return b'{"fullUrl":' + full_url + b',"resource":' + shown.body + b',"search":{"mode":"' + mode + b'"}}'

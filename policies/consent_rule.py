@@ -1,0 +1,62 @@
+"""A Consent, read into the form in which it decides. R4 and R5 Consents both become this.
+
+docs/consent-semantics.md is the specification. What couldn't be understood is kept in `not_understood`, at the
+place where it stood: a provision with something in it that isn't understood decides *deny*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.model import Coding
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A FHIR Period as closed bounds in UTC; None means open. `end` is the last instant it covers."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def holds(self, instant: datetime) -> bool:
+        """Whether the instant lies within, both bounds included (FHIR R4 Period)."""
+        return (self.start is None or self.start <= instant) and (self.end is None or instant <= self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """One `Consent.provision`, at any depth. Empty tuples mean unconstrained."""
+
+    path: str
+    """Where it stands in the resource: `provision.provision[1]`."""
+    permit: bool | None
+    """Its polarity; None when the resource gives none where one is needed (which denies)."""
+    period: Period = Period()
+    actors: tuple[str, ...] = ()
+    """Grantees as `system|value` or `Type/id`."""
+    actions: tuple[str, ...] = ()
+    labels: tuple[Coding, ...] = ()
+    purposes: tuple[Coding, ...] = ()
+    classes: tuple[Coding, ...] = ()
+    codes: tuple[Coding, ...] = ()
+    data_period: Period | None = None
+    data: tuple[tuple[str, str], ...] = ()
+    """(meaning, reference) pairs; the four meanings of v3 consent data."""
+    provisions: tuple[Provision, ...] = ()
+    not_understood: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRule:
+    """A whole Consent as a rule."""
+
+    reference: str
+    """`Consent/{id}/_history/{version}`."""
+    id: str
+    active: bool
+    patient: str
+    """Logical id of the subject of the data; empty when the Consent names none (then it applies to nobody)."""
+    root: Provision
+    period: Period = Period()
+    not_understood: tuple[str, ...] = ()

@@ -1,0 +1,36 @@
+"""Whether a SMART scope covers a resource, by the resource's own content.
+
+SMART 2.2, scopes for requesting FHIR resources: a scope parameter means what the same search parameter means.
+Only token parameters are understood here; a scope with any other parameter covers nothing (unknown means deny).
+"""
+
+from collections.abc import Iterable, Mapping
+
+from policies.model import Coding, ResourceFacts, Scope
+
+
+def names_type(scope: Scope, resource_type: str) -> bool:
+    """Whether the scope speaks of this resource type at all."""
+    return scope.resource_type in ("*", resource_type)
+
+
+def covers(scope: Scope, facts: ResourceFacts) -> bool:
+    """Whether the resource lies within the scope: its type, and every one of the scope's parameters."""
+    return names_type(scope, facts.resource_type) and all(
+        has_token(facts.tokens, name, value) for name, value in scope.parameters
+    )
+
+
+def has_token(tokens: Mapping[str, frozenset[Coding]], parameter: str, value: str) -> bool:
+    """Token search (FHIR R4 §3.1.1.4.10) over extracted codings; commas mean "or"."""
+    found = tokens.get(parameter)
+    return bool(found) and any(_is_token(found or frozenset(), part) for part in value.split(","))
+
+
+def _is_token(found: Iterable[Coding], text: str) -> bool:
+    system, bar, code = text.rpartition("|")
+    if not bar:
+        return any(coding.code == code for coding in found)
+    if not code:
+        return any(coding.system == system for coding in found)
+    return any(coding.code == code and coding.system == system for coding in found)
