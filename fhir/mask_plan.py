@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from fhir.definitions import Definitions, Element
+from fhir.definitions import Definitions, Element, json_members
 from policies.codes import DATA_ABSENT_REASON_URL
 
 _MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
@@ -41,7 +41,7 @@ class MaskCompiler:
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._inside: dict[str, MaskNode | Treatment] = {}
+        self._inside: dict[tuple[str, str], MaskNode | Treatment] = {}
 
     def compile(self, resource_type: str, allowed: frozenset[str]) -> MaskNode:
         """The tree for one resource type. Raises MaskError."""
@@ -93,20 +93,23 @@ class MaskCompiler:
         return self._references_inside(type_name, "")
 
     def _references_inside(self, type_name: str, path: str) -> MaskNode | Treatment:
-        key = f"{type_name}#{path}"
-        known = self._inside.get(key)
+        place = self._definitions.locate(type_name, path)
+        known = self._inside.get(place)
         if known is not None:
             return known
-        self._inside[key] = "keep"  # ends recursion (Extension in Extension, contentReference)
         members: dict[str, MaskNode | Treatment] = {}
-        for name, element in self._definitions.children(type_name, path).items():
+        # Before going in, so that an element within itself (`item.item`, Identifier.assigner) finds its own node.
+        self._inside[place] = node = MaskNode(members, open=True)
+        for name, element in self._definitions.children(*place).items():
             for member, child_type in json_members(name, element):
-                inside = self._kept(type_name, _join(path, name), child_type) if child_type != "Extension" else "keep"
+                inside = (
+                    "keep" if child_type == "Extension" else self._kept(place[0], _join(place[1], name), child_type)
+                )
                 if inside != "keep":
                     members[member] = inside
-        result: MaskNode | Treatment = MaskNode(members, open=True) if members else "keep"
-        self._inside[key] = result
-        return result
+        if not members:
+            self._inside[place] = "keep"
+        return self._inside[place] if not members else node
 
     def _replacement(self, resource_type: str, path: str, name: str, element: Element) -> Mapping[str, bytes]:
         """What stands for a required element that is masked: FHIR R4 extension data-absent-reason."""
@@ -128,14 +131,6 @@ class MaskCompiler:
                 for member, value in self._replacement(resource_type, path, name, element).items():
                     parts.append(f'"{member}":'.encode() + value)
         return b"{" + b",".join(parts) + b"}"
-
-
-def json_members(name: str, element: Element) -> list[tuple[str, str]]:
-    """The JSON names of an element with the type of each: choices (`value[x]`) have one a type (FHIR R4 §2.6.1)."""
-    if not name.endswith("[x]"):
-        return [(name, element.types[0] if element.types else "Element")]
-    stem = name.removesuffix("[x]")
-    return [(stem + t[0].upper() + t[1:], t) for t in element.types]
 
 
 def _join(path: str, name: str) -> str:

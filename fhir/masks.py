@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fhir.definitions import Definitions
-from fhir.mask_plan import MaskCompiler, MaskNode, json_members
+from fhir.definitions import Definitions, json_members
+from fhir.mask_plan import MaskCompiler, MaskNode
 from policies.catalogue import Catalogue
 from policies.search_guard import is_visible
 

@@ -1,0 +1,216 @@
+"""What is kept stays byte for byte; what no rule keeps is gone; what R4 requires is replaced, not missing."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assent.policy_files import load_catalogue
+from fhir.definitions import load_definitions
+from fhir.facts import FactsReader
+from fhir.mask_plan import MaskCompiler, MaskError
+from fhir.masks import Masks, restricted
+from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from policies.codes import DATA_ABSENT_REASON_URL
+
+DEFINITIONS = load_definitions()
+CATALOGUE = load_catalogue()
+MASKS = Masks(CATALOGUE, DEFINITIONS)
+FACTS = FactsReader(DEFINITIONS, CATALOGUE, upstream_base="https://ehr.example/fhir")
+MASKED = {"extension": [{"url": DATA_ABSENT_REASON_URL, "valueCode": "masked"}]}
+
+
+def _minimized(body: bytes, purpose: str = "PATRQT") -> bytes:
+    resource_type = json.loads(body)["resourceType"]
+    node = MASKS.node(purpose, resource_type)
+    assert node is not None
+    rules = MinimizeRules(
+        lambda kind: MASKS.node(purpose, kind),
+        CATALOGUE.extensions,
+        CATALOGUE.contained,
+        CATALOGUE.named_references,
+        FACTS.relative,
+    )
+    return minimize(msgspec.Raw(body), node, rules)
+
+
+def test_kept_elements_stay_byte_for_byte_and_in_order() -> None:
+    body = (
+        b'{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"caf\\u00e9"},'
+        b'"valueQuantity":{ "value" : 1.50, "unit":"mg" ,"unheardOf":{"x":[1.0]}}}'
+    )
+    assert _minimized(body) == body.replace(b'"id":"o1",', b'"id":"o1",')
+
+
+def test_narrative_and_unknown_members_are_gone_and_the_resource_says_so() -> None:
+    out = json.loads(
+        _minimized(
+            b'{"resourceType":"Condition","id":"c","text":{"status":"generated","div":"<div>HIV</div>"},'
+            b'"invented":"secret","subject":{"reference":"Patient/p1"}}'
+        )
+    )
+    assert set(out) == {"resourceType", "id", "meta", "subject"}
+    assert out["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert out["meta"]["security"][0]["code"] == "REDACTED"
+
+
+def test_meta_keeps_only_version_time_profile_and_labels() -> None:
+    out = json.loads(
+        _minimized(
+            b'{"resourceType":"Condition","id":"c","meta":{"versionId":"3","lastUpdated":"2026-01-01T00:00:00Z",'
+            b'"source":"urn:ward-7","tag":[{"code":"vip"}],"security":[{"code":"N"}],"profile":["http://p"]},'
+            b'"subject":{"reference":"Patient/p1"}}'
+        )
+    )
+    assert set(out["meta"]) == {"versionId", "lastUpdated", "profile", "security", "tag"}
+    assert [c["code"] for c in out["meta"]["tag"]] == ["SUBSETTED"]
+    assert [c["code"] for c in out["meta"]["security"]] == ["N", "REDACTED"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"reference": "Patient/p1", "display": "Ana"}, {"reference": "Patient/p1"}),
+        ({"reference": "https://ehr.example/fhir/Patient/p1"}, {"reference": "Patient/p1"}),
+        ({"reference": "Patient/p1", "identifier": {"value": "123"}}, {"reference": "Patient/p1"}),
+        ({"reference": "https://elsewhere.example/Patient/p1"}, MASKED),
+        ({"display": "Ana Lima"}, MASKED),
+        ({"identifier": {"value": "123"}}, MASKED),
+        ({"reference": "#p"}, MASKED),
+        ({"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}, MASKED),
+    ],
+)
+def test_references_lose_what_names_people(reference: object, expected: object) -> None:
+    body = json.dumps({"resourceType": "Condition", "id": "c", "subject": reference}).encode()
+    assert json.loads(_minimized(body))["subject"] == expected
+
+
+def test_the_display_of_a_provider_stays_and_of_a_condition_goes_at_any_depth() -> None:
+    out = json.loads(
+        _minimized(
+            b'{"resourceType":"Encounter","id":"e","status":"finished","class":{"code":"AMB"},'
+            b'"subject":{"reference":"Patient/p1"},'
+            b'"serviceProvider":{"reference":"Organization/o","display":"Clinic"},'
+            b'"diagnosis":[{"condition":{"reference":"Condition/c9","display":"Opioid dependence"},"rank":1}]}'
+        )
+    )
+    assert out["serviceProvider"] == {"reference": "Organization/o", "display": "Clinic"}
+    assert out["diagnosis"] == [{"condition": {"reference": "Condition/c9"}, "rank": 1}]
+
+
+def test_contained_products_stay_masked_and_contained_patients_go() -> None:
+    out = json.loads(
+        _minimized(
+            b'{"resourceType":"MedicationRequest","id":"m","status":"active","intent":"order",'
+            b'"contained":[{"resourceType":"Medication","id":"med","code":{"text":"x"},"text":{"div":"y"}},'
+            b'{"resourceType":"Patient","id":"other","name":[{"text":"Bob"}]}],'
+            b'"medicationReference":{"reference":"#med"},"subject":{"reference":"Patient/p1"},'
+            b'"requester":{"reference":"#other"}}'
+        )
+    )
+    assert out["contained"] == [{"resourceType": "Medication", "id": "med", "code": {"text": "x"}}]
+    assert out["medicationReference"] == {"reference": "#med"}
+    assert out["requester"] == MASKED
+
+
+def test_only_named_extensions_of_the_resource_stay() -> None:
+    race = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+    body = {
+        "resourceType": "Patient",
+        "id": "p",
+        "extension": [
+            {"url": race, "valueString": "x"},
+            {"url": "http://ehr.example/hiv-clinic", "valueBoolean": True},
+        ],
+    }
+    assert json.loads(_minimized(json.dumps(body).encode()))["extension"] == [{"url": race, "valueString": "x"}]
+
+
+def test_for_research_a_patient_has_no_name_and_only_a_part_of_the_address() -> None:
+    body = {
+        "resourceType": "Patient",
+        "id": "p",
+        "gender": "female",
+        "name": [{"family": "Lima"}],
+        "_birthDate": {"extension": [{"url": "http://x", "valueString": "1970"}]},
+        "birthDate": "1970-01-01",
+        "address": [{"line": ["1 Rd"], "city": "Y", "state": "MA", "_line": [None]}, {"country": "US"}],
+    }
+    out = json.loads(_minimized(json.dumps(body).encode(), "HRESCH"))
+    assert out["address"] == [{"state": "MA"}, {"country": "US"}]
+    assert not {"name", "birthDate", "_birthDate"} & set(out)
+
+
+def test_required_elements_that_are_masked_are_replaced_all_the_way_down() -> None:
+    body = (
+        b'{"resourceType":"DocumentReference","id":"d","status":"current","content":[{"attachment":{"data":"QQ=="}}]}'
+    )
+    out = json.loads(_minimized(body, "HRESCH"))
+    assert out["content"] == [{**MASKED, "attachment": MASKED}]
+
+
+def test_a_purpose_without_a_mask_for_the_type_shows_nothing() -> None:
+    assert MASKS.node("HRESCH", "Consent") is None
+    assert MASKS.node("unheard-of", "Patient") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b'"text"',
+        b'{"resourceType":"Condition","id":"c","subject":"Patient/p1"}',
+        b'{"resourceType":"Condition","id":"c","contained":{}}',
+        b'{"resourceType":"Condition","id":"c","meta":[]}',
+        b'{"resourceType":"Condition","id":"c","extension":"x"}',
+        b'{"resourceType":"Condition"',
+        b'{"resourceType":"Condition","subject":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
+def test_content_not_shaped_as_fhir_is_refused_whole(body: bytes) -> None:
+    node = MASKS.node("PATRQT", "Condition")
+    assert node is not None
+    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), frozenset(), FACTS.relative)
+    with pytest.raises(NotMinimizable):
+        minimize(body, node, rules)
+
+
+def test_duplicate_keys_can_not_smuggle_a_member_past_the_mask() -> None:
+    out = _minimized(b'{"resourceType":"Condition","id":"c","text":{"div":"a"},"text":{"div":"b"},"\\u0074ext":1}')
+    assert b"div" not in out
+    assert "text" not in json.loads(out)
+
+
+def test_an_allow_list_that_names_no_element_of_r4_stops_the_start() -> None:
+    with pytest.raises(MaskError, match="no element `nme`"):
+        MaskCompiler(DEFINITIONS).compile("Patient", frozenset({"nme"}))
+
+
+def test_elements_asked_for_narrow_the_mask_and_never_widen_it() -> None:
+    node = MASKS.node("HRESCH", "Patient")
+    assert node is not None
+    kept = restricted(node, frozenset({"gender", "name"}), DEFINITIONS, "Patient")
+    assert set(kept.members) == {"resourceType", "id", "meta", "gender", "_gender"}
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "a", "#p", "Patient/1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["reference", "id", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "subject", "code", "meta", "contained", "extension", "zzz"]), _json))
+def test_whatever_the_content_only_listed_members_come_out(content: dict[str, object]) -> None:
+    body = json.dumps({"resourceType": "Condition", "id": "c", **content}).encode()
+    try:
+        out = json.loads(_minimized(body))
+    except NotMinimizable:
+        return
+    assert not {"text", "zzz"} & set(out)
