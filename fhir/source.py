@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from fhir.search_query import CURSOR, parse_search
+from fhir.store import Repository, StoredResource
+from fhir.upstream_client import UpstreamClient
+
+_MAX_PAGE: Final = 500
 
 
 class Source(Protocol):
@@ -13,3 +22,57 @@ class Source(Protocol):
 
     async def page(self, url: str) -> bytes:
         """One searchset page: `Type?query` for a first page, or what a `next` link said."""
+
+
+class UpstreamSource:
+    """The upstream FHIR server. Raises what `UpstreamClient` raises."""
+
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
+
+    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `Source.read`."""
+        path = f"{resource_type}/{resource_id}" + (f"/_history/{version}" if version else "")
+        answer = await self._client.get(path, ())
+        return answer.body if answer.status == 200 else None
+
+    async def page(self, url: str) -> bytes:
+        """As `Source.page`; a link that leaves the upstream's base is refused by the client."""
+        if "://" in url:
+            return (await self._client.get_link(url)).body
+        resource_type, _, query = url.partition("?")
+        return (await self._client.get(resource_type, parse_qsl(query, keep_blank_values=True))).body
+
+
+class OwnSource:
+    """Assent's own Consent and AuditEvent resources. Raises search_literals.SearchError."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `Source.read`."""
+        if not version:
+            found = await self._repository.read(resource_type, resource_id)
+        elif version.isascii() and version.isdigit() and len(version) < 10:
+            found = await self._repository.vread(resource_type, resource_id, int(version))
+        else:
+            found = None
+        return None if found is None or found.deleted else found.body
+
+    async def page(self, url: str) -> bytes:
+        """As `Source.page`."""
+        resource_type, _, text = url.partition("?")
+        pairs = parse_qsl(text, keep_blank_values=True)
+        query = parse_search(resource_type, pairs, self._repository.definitions, max_count=_MAX_PAGE)
+        page = await self._repository.search(query)
+        entries = [_entry(found, "match") for found in page.matches] + [_entry(f, "include") for f in page.included]
+        links = []
+        if page.next_cursor is not None:
+            following = [(name, value) for name, value in pairs if name != CURSOR]
+            links = [{"relation": "next", "url": f"{resource_type}?{urlencode([*following, (CURSOR, page.next_cursor)])}"}]
+        return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
+
+
+def _entry(found: StoredResource, mode: str) -> dict[str, object]:
+    return {"resource": msgspec.Raw(found.body), "search": {"mode": mode}}

@@ -1,0 +1,50 @@
+"""The `assent` command. Exit codes: 0 done, 1 the answer is no or it didn't work, 2 misused (also: wrong settings)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from assent.commands import client, keys, policy, user
+from assent.commands.doctor import doctor_command
+from assent.commands.migrate import migrate_command
+from assent.commands.output import MISUSED, NO
+from assent.commands.serve import serve_command
+from assent.database import DatabaseUnreachableError
+from assent.load_settings import SettingsError
+from assent.postgres_account import EmbeddedPostgresError
+from assent.secret_file import SecretFileError
+from assent.server import ListenError
+from policies.catalogue import CatalogueError
+
+FAILURES = (CatalogueError, DatabaseUnreachableError, EmbeddedPostgresError, ListenError, SecretFileError)
+
+app = typer.Typer(
+    name="assent",
+    help="Consent and access authorization in front of a FHIR server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve_command)
+app.command("migrate")(migrate_command)
+app.command("doctor")(doctor_command)
+for name, noun in (("client", client.app), ("user", user.app), ("keys", keys.app), ("policy", policy.app)):
+    app.add_typer(noun, name=name)
+
+
+def main() -> None:
+    """Run a command; what is known to go wrong ends with a sentence, not with a stack trace."""
+    try:
+        app()
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(MISUSED)
+    except FAILURES as error:
+        typer.echo(str(error), err=True)
+        sys.exit(NO)
+
+
+if __name__ == "__main__":
+    main()

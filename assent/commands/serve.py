@@ -1,0 +1,65 @@
+"""`assent serve`: the server in front of an upstream FHIR server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from assent.app import build
+from assent.commands.output import MISUSED
+from assent.database import own_database
+from assent.load_settings import load_settings
+from assent.log_setup import set_up_logging
+from assent.migrate import migrate
+from assent.progress import Progress
+from assent.server import listen, run_until_signal, serve_until
+from assent.settings import Settings
+from assent.worker import supervise
+
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on (ASSENT_HOST).")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on (ASSENT_PORT).", min=1, max=65535)]
+
+
+def serve_command(
+    host: HostOption = None,
+    port: PortOption = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes (ASSENT_WORKERS).", min=1, max=64)] = None,
+) -> None:
+    """Serve, in front of the FHIR server that ASSENT_UPSTREAM_URL names."""
+    settings = load_settings(host=host, port=port, workers=workers)
+    if settings.upstream_url is None:
+        typer.echo("set ASSENT_UPSTREAM_URL to a FHIR R4 base URL, or try `assent sandbox`", err=True)
+        raise typer.Exit(MISUSED)
+    set_up_logging(settings.log_format, settings.log_level)
+    progress = Progress(lambda line: typer.echo(line, err=True))
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve(settings, stop, progress)
+
+    run_until_signal(main)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, progress: Progress) -> None:
+    """Database, schema, application, socket, in this order; the reverse at the end."""
+    listener = listen(settings.host, settings.port)
+    try:
+        progress.step("connecting to PostgreSQL" if settings.database_url else "starting PostgreSQL")
+        async with own_database(settings) as url:
+            progress.step("bringing the database to this release's schema")
+            await migrate(url)
+            if settings.workers > 1:
+                progress.step(f"serving {settings.public_url} with {settings.workers} processes")
+                await supervise(settings, url, listener, stop)
+            else:
+                assent = await build(settings, url)
+                progress.step(f"serving {settings.public_url}")
+                try:
+                    await serve_until(stop, assent.asgi, listener, settings)
+                finally:
+                    await assent.aclose()
+            progress.step("stopping")
+    finally:
+        listener.close()
+    progress.step("stopped")

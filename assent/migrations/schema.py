@@ -1,0 +1,33 @@
+"""What the code expects of the database: every table of schema `assent`, and how a migrated database is compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import MetaData
+
+from authz.tables import metadata as authz_metadata
+from fhir.store_tables import store_metadata
+
+SCHEMA = "assent"
+
+
+def expected_metadata() -> list[MetaData]:
+    """The tables of the authorization server and of the FHIR store."""
+    return [authz_metadata, store_metadata(SCHEMA)]
+
+
+def comparison_options() -> dict[str, Any]:
+    """Options with which Alembic compares only what is Assent's."""
+    return {
+        "target_metadata": expected_metadata(),
+        "version_table_schema": SCHEMA,
+        "include_schemas": True,
+        "include_name": _is_ours,
+        "compare_type": True,
+        "compare_server_default": True,
+    }
+
+
+def _is_ours(name: str | None, kind: str, parents: object) -> bool:
+    return name == SCHEMA if kind == "schema" else True

@@ -1,0 +1,48 @@
+"""Assent's own secret, which encrypts what must be recoverable at rest: given as a setting, or made once and kept."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from assent.settings import Settings
+
+FILE_NAME = "secret"
+
+
+class SecretFileError(Exception):
+    """The secret's file can't be used; the text says why."""
+
+
+def read_secret(settings: Settings) -> bytes:
+    """The secret of `ASSENT_SECRET`, else of the data directory, where it is made the first time."""
+    if settings.secret is not None:
+        return settings.secret.get_secret_value().encode()
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = settings.data_dir / FILE_NAME
+    if not file.exists():
+        _create(file)
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        raise SecretFileError(f"others may read `{file}`; run `chmod 600` on it")
+    found = file.read_bytes().strip()
+    if len(found) < 32:
+        raise SecretFileError(f"`{file}` is damaged; restore it from a backup, or remove it to make new signing keys")
+    return found
+
+
+def _create(file: Path) -> None:
+    """Write beside and link into place: two processes that start together end up with one secret."""
+    fresh = file.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as writer:
+        writer.write(secrets.token_urlsafe(48).encode() + b"\n")
+        writer.flush()
+        os.fsync(writer.fileno())
+    try:
+        os.link(fresh, file)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

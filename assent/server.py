@@ -1,0 +1,133 @@
+"""Runs HTTP servers inside this process's event loop, and ends in order on SIGTERM or SIGINT.
+
+uvicorn's own signal handling is left out: it would raise the signal again after the shutdown, before PostgreSQL and
+the rest are stopped. A second signal doesn't hurry anything; SIGKILL does, and loses nothing either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import uvicorn
+import uvloop
+
+from assent.asgi import App
+from assent.settings import Settings
+
+BACKLOG = 2048
+GRACE_SECONDS = 10
+"""How long requests in flight may take to finish after the signal."""
+
+
+class ListenError(Exception):
+    """The address to listen on can't be had; the text says what to do."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the caller's."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 means any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ListenError(
+            f"can't listen on `{host}` port `{port}`: {reason}; stop what uses it or choose another port (ASSENT_PORT)"
+        ) from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+@asynccontextmanager
+async def serving(app: App, listener: socket.socket, *, trusted_proxies: Sequence[str] = ()) -> AsyncIterator[None]:
+    """Serve `app` on `listener` while the block runs; at its end requests in flight are finished first."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        yield  # the socket already listens: early connections wait in its backlog
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+async def serve_until(stop: asyncio.Event, app: App, listener: socket.socket, settings: Settings) -> None:
+    """Serve until `stop` is set."""
+    trusted = [str(network) for network in settings.trusted_proxies]
+    async with serving(app, listener, trusted_proxies=trusted):
+        await stop.wait()
+
+
+def run_until_signal(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
+    """Run `main` on uvloop. The first SIGTERM or SIGINT sets its event; before it listens to that, it is cancelled.
+
+    `main` shows that it is serving by waiting for the event: until then a signal interrupts whatever step it is at,
+    and its `finally` blocks stop what it started.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signal(main))
+
+
+async def _until_signal(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
+    stop = _StopEvent()
+    task = asyncio.create_task(main(stop))
+
+    def on_signal() -> None:
+        if stop.awaited or stop.is_set():
+            stop.set()
+        else:
+            stop.set()
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class _StopEvent(asyncio.Event):
+    """An event that knows whether somebody is waiting for it."""
+
+    awaited = False
+
+    async def wait(self) -> bool:  # type: ignore[override]  # typeshed says Literal[True]
+        """As `asyncio.Event.wait`."""
+        self.awaited = True
+        return await super().wait()

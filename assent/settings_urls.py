@@ -1,0 +1,47 @@
+"""What a URL in the settings may look like."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+
+def check_base_url(value: str) -> str:
+    """A base URL without a trailing slash: https, or http on the loopback interface only."""
+    parts = _split(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL like `https://example.org`")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError("must have no query, fragment or credentials")
+    if any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("must have no spaces")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must begin with `https://`; plain http is for loopback addresses only")
+    return value.rstrip("/")
+
+
+def check_database_url(value: str) -> str:
+    """A PostgreSQL URL, in the spelling that SQLAlchemy wants."""
+    parts = _split(value)
+    if parts.scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+        raise ValueError("must be a URL like `postgresql://user:password@host/database`")
+    return "postgresql+asyncpg" + value[len(parts.scheme) :]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("must be a URL with a valid host and port") from None
+    return parts

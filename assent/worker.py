@@ -1,0 +1,103 @@
+"""Several server processes on one socket: a parent that keeps them running, and what each of them does.
+
+The parent owns the database and the socket; a worker gets the socket by inheritance and the settings by its
+environment, so it needs nothing from the parent's memory. A worker that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+
+import structlog
+
+from assent.app import build
+from assent.load_settings import load_settings
+from assent.log_setup import set_up_logging
+from assent.server import run_until_signal, serve_until
+from assent.settings import Settings, variable
+
+RESTART_SECONDS = 1.0
+STOP_SECONDS = 20.0
+
+log = structlog.stdlib.get_logger("assent.worker")
+
+
+async def supervise(settings: Settings, database_url: str, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Keep `settings.workers` processes on `listener` until `stop` is set."""
+    environment = os.environ | {
+        variable("database_url"): database_url,
+        variable("public_url"): settings.public_url,
+        variable("workers"): "1",
+    }
+    keepers = [asyncio.create_task(_keep(listener, environment)) for _ in range(settings.workers)]
+    try:
+        await stop.wait()
+    finally:
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def _keep(listener: socket.socket, environment: dict[str, str]) -> None:
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "assent.worker",
+            str(listener.fileno()),
+            env=environment,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends its workers
+        )
+        try:
+            code = await process.wait()
+            log.error("worker ended", code=code)
+            await asyncio.sleep(RESTART_SECONDS)
+        finally:
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def work(handle: int) -> None:
+    """Serve on an inherited socket until SIGTERM."""
+    settings = load_settings()
+    set_up_logging(settings.log_format, settings.log_level)
+    listener = socket.socket(fileno=handle)
+    listener.setblocking(False)
+
+    async def main(stop: asyncio.Event) -> None:
+        if settings.database_url is None:
+            raise SystemExit("a worker is started by `assent serve --workers`, not by hand")
+        assent = await build(settings, settings.database_url.get_secret_value())
+        parent_gone = asyncio.create_task(_watch_parent(os.getppid(), stop))
+        try:
+            await serve_until(stop, assent.asgi, listener, settings)
+        finally:
+            parent_gone.cancel()
+            await assent.aclose()
+
+    run_until_signal(main)
+
+
+async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
+    """End when the parent was killed: the socket must not be kept from its successor."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel tells nobody of a changed parent
+        await asyncio.sleep(0.5)
+    stop.set()
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]))

@@ -1,0 +1,113 @@
+"""People who can sign in, and on whose behalf each may decide."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+
+ROLES = ("patient", "representative", "clinician", "operator", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class ActsFor:
+    """A patient on whose behalf somebody may decide."""
+
+    patient_id: str
+    patient_name: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who can sign in."""
+
+    id: str
+    username: str
+    display_name: str
+    fhir_user: str | None
+    role: str
+    acts_for: tuple[ActsFor, ...] = ()
+
+
+class AccountExists(ValueError):
+    """The username is taken."""
+
+
+async def add_account(connection: AsyncConnection, account: Account, password_hash: str, now: datetime) -> Account:
+    """Add somebody; the id is made here. Raises AccountExists."""
+    username = normalized_username(account.username)
+    if account.role not in ROLES or not username:
+        raise ValueError(f"a username and one of the roles {', '.join(ROLES)} are needed")
+    taken = await connection.execute(select(tables.user_account.c.id).where(tables.user_account.c.username == username))
+    if taken.first() is not None:
+        raise AccountExists(f"the username `{username}` is taken")
+    account_id = str(uuid.uuid4())
+    await connection.execute(
+        insert(tables.user_account).values(
+            id=account_id,
+            username=username,
+            password_hash=password_hash,
+            display_name=account.display_name,
+            fhir_user=account.fhir_user,
+            role=account.role,
+            created_at=now,
+        )
+    )
+    await set_acts_for(connection, account_id, account.acts_for)
+    return Account(account_id, username, account.display_name, account.fhir_user, account.role, account.acts_for)
+
+
+async def set_acts_for(connection: AsyncConnection, account_id: str, patients: Sequence[ActsFor]) -> None:
+    """Replace the patients on whose behalf an account may decide."""
+    await connection.execute(delete(tables.user_patient).where(tables.user_patient.c.user_id == account_id))
+    for patient in patients:
+        await connection.execute(
+            insert(tables.user_patient).values(
+                user_id=account_id,
+                patient_id=patient.patient_id,
+                patient_name=patient.patient_name,
+                own=patient.own,
+            )
+        )
+
+
+def normalized_username(username: str) -> str:
+    """The form in which usernames are stored and compared."""
+    return username.strip().casefold()[:100]
+
+
+async def find_by_username(connection: AsyncConnection, username: str) -> tuple[str, str] | None:
+    """Account id and password hash; None when there is no such name."""
+    name = normalized_username(username)
+    if not name or "\x00" in name:
+        return None
+    c = tables.user_account.c
+    row = (await connection.execute(select(c.id, c.password_hash).where(c.username == name))).first()
+    return None if row is None else (row.id, row.password_hash)
+
+
+async def load_account(connection: AsyncConnection, account_id: str) -> Account | None:
+    """An account with the patients it may decide for."""
+    c = tables.user_account.c
+    row = (await connection.execute(select(tables.user_account).where(c.id == account_id))).first()
+    if row is None:
+        return None
+    p = tables.user_patient.c
+    rows = await connection.execute(
+        select(tables.user_patient).where(p.user_id == account_id).order_by(p.own.desc(), p.patient_name, p.patient_id)
+    )
+    acts_for = tuple(ActsFor(r.patient_id, r.patient_name, r.own) for r in rows)
+    return Account(row.id, row.username, row.display_name, row.fhir_user, row.role, acts_for)
+
+
+async def list_accounts(connection: AsyncConnection) -> Sequence[Account]:
+    """All accounts, by username, without the patients."""
+    rows = await connection.execute(select(tables.user_account).order_by(tables.user_account.c.username))
+    return [Account(r.id, r.username, r.display_name, r.fhir_user, r.role) for r in rows]

@@ -1,0 +1,210 @@
+"""Authorization requests: validated once, kept until a person decides. RFC 6749 §4.1.1, RFC 7636, SMART 2.2.
+
+The handle in the page's address is random and kept as a hash; a request belongs to the first person who opens it
+signed in, and ends after a few minutes or when it is decided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+from authz.clients import Client, find_client
+from authz.oauth_errors import OAuthError
+from authz.opaque_secret import hash_of, new_secret
+from policies.catalogue import Catalogue
+from policies.model import Scope
+from smart.scope_syntax import split_scope
+
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+"""RFC 7636 §4.2: base64url of a SHA-256."""
+_MAX_STATE: Final = 2_000
+
+
+class NotRedirectable(Exception):
+    """Client or redirect URI is wrong: the answer goes to the person, never to that URI (RFC 6749 §4.1.2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """A validated request that waits for a decision."""
+
+    id_hash: str
+    client: Client
+    redirect_uri: str
+    scope: str
+    state: str | None
+    code_challenge: str
+    nonce: str | None
+    purpose: str
+    patient_id: str | None = None
+    user_id: str | None = None
+
+    def redirect(self, issuer: str, **parameters: str) -> str:
+        """The redirect URI with an answer; `iss` by RFC 9207, `state` unchanged."""
+        return redirect_with(self.redirect_uri, self.state, issuer, parameters)
+
+
+def redirect_with(uri: str, state: str | None, issuer: str, parameters: Mapping[str, str]) -> str:
+    """RFC 6749 §4.1.2: parameters are added to the query that the URI may have."""
+    answer = dict(parameters)
+    if state is not None:
+        answer["state"] = state
+    answer["iss"] = issuer
+    return uri + ("&" if urlsplit(uri).query else "?") + urlencode(answer)
+
+
+async def client_of(connection: AsyncConnection, parameters: Mapping[str, str]) -> tuple[Client, str]:
+    """Client and redirect URI, before anything may be redirected. Raises NotRedirectable."""
+    client = await find_client(connection, parameters.get("client_id", ""))
+    if client is None or client.disabled or "authorization_code" not in client.grant_types:
+        raise NotRedirectable("This app is not registered here, or not any more.")
+    uri = parameters.get("redirect_uri")
+    if uri is None and len(client.redirect_uris) == 1:
+        uri = client.redirect_uris[0]
+    if uri is None or uri not in client.redirect_uris:  # RFC 9700 §4.1.3: exact comparison
+        raise NotRedirectable("The address to return to is not registered for this app.")
+    return client, uri
+
+
+def check_request(
+    client: Client, redirect_uri: str, parameters: Mapping[str, str], *, audience: str, catalogue: Catalogue
+) -> PendingRequest:
+    """Everything else. Raises OAuthError, which is answered by redirect."""
+    if parameters.get("response_type") != "code":
+        raise OAuthError("unsupported_response_type", "`response_type` must be `code`")
+    if parameters.get("response_mode", "query") != "query":
+        raise OAuthError("invalid_request", "`response_mode` must be `query`")
+    if "request" in parameters or "request_uri" in parameters:
+        raise OAuthError("request_not_supported", "request objects are not supported")
+    challenge = parameters.get("code_challenge", "")
+    if parameters.get("code_challenge_method") != "S256":
+        raise OAuthError("invalid_request", "`code_challenge_method` must be `S256`")
+    if not _CHALLENGE.fullmatch(challenge):
+        raise OAuthError("invalid_request", "`code_challenge` must be the 43 characters of an S256 challenge")
+    _check_audience(parameters, audience)
+    if len(parameters.get("state", "")) > _MAX_STATE or len(parameters.get("nonce", "")) > _MAX_STATE:
+        raise OAuthError("invalid_request", f"`state` and `nonce` may have at most {_MAX_STATE} characters")
+    if "launch" in parameters:
+        raise OAuthError("invalid_request", "`launch` is not one that this server gave out")
+    return PendingRequest(
+        id_hash="",
+        client=client,
+        redirect_uri=redirect_uri,
+        scope=_scope(client, parameters),
+        state=parameters.get("state"),
+        code_challenge=challenge,
+        nonce=parameters.get("nonce"),
+        purpose=_purpose(client, parameters, catalogue),
+    )
+
+
+def _check_audience(parameters: Mapping[str, str], audience: str) -> None:
+    """SMART 2.2: `aud` is the FHIR base; RFC 8707 `resource` is taken for the same."""
+    named = parameters.get("aud") or parameters.get("resource")
+    if named is None:
+        raise OAuthError("invalid_request", "`aud` is missing, it must be the FHIR base URL")
+    if named.rstrip("/") != audience:
+        raise OAuthError("invalid_request", "`aud` is not this server's FHIR base URL")
+
+
+def _scope(client: Client, parameters: Mapping[str, str]) -> str:
+    """Unknown scopes and those outside the registration go; with none left the request is refused (SMART 2.2)."""
+    allowed_session, allowed, _ = split_scope(client.scope)
+    texts: list[str] = []
+    for text in dict.fromkeys(parameters.get("scope", "").split(" ")):
+        session, clinical, _ = split_scope(text)
+        if (session and (not client.scope or text in allowed_session)) or (
+            clinical and _may_ask(clinical[0], client, allowed)
+        ):
+            texts.append(text)
+    if not texts:
+        raise OAuthError("invalid_scope", "no scope was asked for that this app may have")
+    return " ".join(texts)
+
+
+def _may_ask(scope: Scope, client: Client, allowed: Sequence[Scope]) -> bool:
+    return scope.context != "system" and (not client.scope or any(_within(scope, a) for a in allowed))
+
+
+def _within(scope: Scope, allowed: Scope) -> bool:
+    return (
+        scope.context == allowed.context
+        and allowed.resource_type in ("*", scope.resource_type)
+        and set(scope.permissions) <= set(allowed.permissions)
+        and set(allowed.parameters) <= set(scope.parameters)
+    )
+
+
+def _purpose(client: Client, parameters: Mapping[str, str], catalogue: Catalogue) -> str:
+    purpose = parameters.get("purpose_of_use") or next(iter(client.purposes), "")
+    if purpose not in client.purposes or purpose not in catalogue.purposes:
+        raise OAuthError("invalid_request", "`purpose_of_use` is not one that is registered for this app")
+    return purpose
+
+
+async def keep_request(connection: AsyncConnection, request: PendingRequest, now: datetime, lifetime: timedelta) -> str:
+    """Store it; returns the handle."""
+    handle = new_secret()
+    await connection.execute(
+        insert(tables.authorization_request).values(
+            id_hash=hash_of(handle),
+            client_id=request.client.client_id,
+            parameters={
+                "redirect_uri": request.redirect_uri,
+                "scope": request.scope,
+                "state": request.state,
+                "code_challenge": request.code_challenge,
+                "nonce": request.nonce,
+                "purpose": request.purpose,
+            },
+            created_at=now,
+            expires_at=now + lifetime,
+        )
+    )
+    return handle
+
+
+async def find_request(
+    connection: AsyncConnection, handle: str, user_id: str | None, now: datetime
+) -> PendingRequest | None:
+    """A request that can still be decided, by this person; None otherwise. The first signed-in person keeps it."""
+    r = tables.authorization_request
+    row = (
+        await connection.execute(
+            select(r).where(r.c.id_hash == hash_of(handle), r.c.expires_at > now, r.c.completed_at.is_(None))
+        )
+    ).first()
+    if row is None or (row.user_id is not None and row.user_id != user_id):
+        return None
+    client = await find_client(connection, row.client_id)
+    if client is None or client.disabled:
+        return None
+    if user_id is not None and row.user_id is None:
+        await connection.execute(
+            update(r).where(r.c.id_hash == row.id_hash, r.c.user_id.is_(None)).values(user_id=user_id)
+        )
+    return PendingRequest(row.id_hash, client, **row.parameters, patient_id=row.patient_id, user_id=user_id)
+
+
+async def choose_patient(connection: AsyncConnection, request: PendingRequest, patient_id: str) -> None:
+    """Put a patient in context; the caller has checked that the person may act for them."""
+    r = tables.authorization_request
+    await connection.execute(update(r).where(r.c.id_hash == request.id_hash).values(patient_id=patient_id))
+
+
+async def complete_request(connection: AsyncConnection, request: PendingRequest, now: datetime) -> bool:
+    """Mark it decided. False when it was decided before: of two clicks one counts."""
+    r = tables.authorization_request
+    done = await connection.execute(
+        update(r).where(r.c.id_hash == request.id_hash, r.c.completed_at.is_(None)).values(completed_at=now)
+    )
+    return bool(done.rowcount)

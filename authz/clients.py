@@ -1,0 +1,201 @@
+"""Registered apps: RFC 6749 §2, SMART App Launch 2.2 "Registering a SMART app"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+from authz.opaque_secret import hash_of, new_secret
+from fhir.change_bus import announce
+
+ClientKind = Literal["public", "confidential-symmetric", "confidential-asymmetric", "backend", "gateway", "ehr"]
+KINDS: tuple[str, ...] = get_args(ClientKind)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class ClientError(ValueError):
+    """A registration that can't be accepted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered app."""
+
+    client_id: str
+    name: str
+    kind: ClientKind
+    secret_hash: str | None
+    jwks: Mapping[str, Any] | None
+    redirect_uris: tuple[str, ...]
+    scope: str
+    purposes: tuple[str, ...]
+    disabled: bool
+
+    @property
+    def grant_types(self) -> tuple[str, ...]:
+        """RFC 7591 grant_types that the kind allows."""
+        if self.kind in ("backend", "gateway", "ehr"):
+            return ("client_credentials",)
+        return ("authorization_code", "refresh_token")
+
+    @property
+    def auth_methods(self) -> tuple[str, ...]:
+        """RFC 7591 token_endpoint_auth_method values that it may use."""
+        if self.jwks is not None:
+            return ("private_key_jwt",)
+        return ("client_secret_basic", "client_secret_post") if self.secret_hash else ("none",)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Web origins of its redirect URIs, for CORS."""
+        parts = [urlsplit(uri) for uri in self.redirect_uris]
+        return frozenset(f"{p.scheme}://{p.netloc}" for p in parts if p.scheme in ("http", "https"))
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """What a registration gives."""
+
+    name: str
+    kind: ClientKind
+    redirect_uris: tuple[str, ...] = ()
+    scope: str = ""
+    purposes: tuple[str, ...] = ("PATRQT",)
+    jwks: Mapping[str, Any] | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+
+
+async def add_client(connection: AsyncConnection, new: NewClient, now: datetime) -> tuple[Client, str | None]:
+    """Register an app; returns it with its secret, which is shown this once. Raises ClientError."""
+    check_registration(new)
+    secret = None
+    if new.jwks is None and new.kind != "public":
+        secret = new.client_secret or new_secret()
+    client = Client(
+        client_id=new.client_id or new_secret()[:22],
+        name=new.name,
+        kind=new.kind,
+        secret_hash=None if secret is None else hash_of(secret),
+        jwks=new.jwks,
+        redirect_uris=new.redirect_uris,
+        scope=new.scope,
+        purposes=new.purposes,
+        disabled=False,
+    )
+    await connection.execute(
+        insert(tables.client).values(
+            client_id=client.client_id,
+            name=client.name,
+            kind=client.kind,
+            secret_hash=client.secret_hash,
+            jwks=client.jwks,
+            redirect_uris=list(client.redirect_uris),
+            scope=client.scope,
+            purposes=list(client.purposes),
+            created_at=now,
+        )
+    )
+    await announce(connection, "client", client.client_id)
+    return client, secret
+
+
+def check_registration(new: NewClient) -> None:
+    """Refuse what would be unsafe or unusable. Raises ClientError."""
+    if not new.name.strip() or len(new.name) > 100 or not new.name.isprintable():
+        raise ClientError("`client_name` must be 1 to 100 printable characters")
+    if new.kind not in KINDS:
+        raise ClientError(f"there is no kind `{new.kind}`, choose one of {', '.join(KINDS)}")
+    interactive = new.kind in ("public", "confidential-symmetric", "confidential-asymmetric")
+    if interactive and not new.redirect_uris:
+        raise ClientError("`redirect_uris` must name at least one URI")
+    if len(new.redirect_uris) > 20 or len(new.scope) > 4_000:
+        raise ClientError("at most 20 redirect URIs and 4000 characters of scope")
+    for uri in new.redirect_uris:
+        check_redirect_uri(uri)
+    if new.kind == "confidential-asymmetric" and new.jwks is None:
+        raise ClientError("a `confidential-asymmetric` client needs `jwks`")
+    if new.jwks is not None:
+        _check_jwks(new.jwks)
+
+
+def check_redirect_uri(uri: str) -> None:
+    """https, or http to loopback (RFC 8252 §7.3); absolute, no fragment (RFC 6749 §3.1.2). Raises ClientError."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+    except ValueError as broken:
+        raise ClientError("a redirect URI is malformed") from broken
+    plain = uri.isascii() and uri.isprintable() and " " not in uri and "\\" not in uri and len(uri) <= 2_000
+    if not plain or not host or "#" in uri or parts.username is not None or "*" in uri:
+        raise ClientError(f"redirect URI `{uri[:200]}` must be an absolute URI without fragment, user or wildcard")
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
+        raise ClientError(f"redirect URI `{uri[:200]}` must be https, or http to loopback")
+
+
+def _check_jwks(jwks: Mapping[str, Any]) -> None:
+    keys = jwks.get("keys")
+    if not isinstance(keys, list) or not 0 < len(keys) <= 20:
+        raise ClientError("`jwks` must have 1 to 20 keys")
+    for key in keys:
+        if not isinstance(key, dict) or key.get("kty") not in ("RSA", "EC") or not key.get("kid"):
+            raise ClientError("every key in `jwks` needs `kid` and `kty` RSA or EC")
+        if {"d", "p", "q", "k"} & set(key):
+            raise ClientError("`jwks` must hold public keys only")
+
+
+async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
+    """One client; None when there is none."""
+    if not 0 < len(client_id) <= 200 or "\x00" in client_id:
+        return None
+    row = (await connection.execute(select(tables.client).where(tables.client.c.client_id == client_id))).first()
+    return None if row is None else _client(dict(row._mapping))
+
+
+async def list_clients(connection: AsyncConnection) -> Sequence[Client]:
+    """All, by name."""
+    rows = await connection.execute(select(tables.client).order_by(tables.client.c.name, tables.client.c.client_id))
+    return [_client(dict(row._mapping)) for row in rows]
+
+
+async def rotate_secret(connection: AsyncConnection, client_id: str) -> str | None:
+    """A new secret; the old one ends at once. None when there is no such client with a secret."""
+    secret = new_secret()
+    c = tables.client.c
+    done = await connection.execute(
+        update(tables.client)
+        .where(c.client_id == client_id, c.secret_hash.is_not(None))
+        .values(secret_hash=hash_of(secret))
+    )
+    await announce(connection, "client", client_id)
+    return secret if done.rowcount else None
+
+
+async def disable_client(connection: AsyncConnection, client_id: str, now: datetime) -> bool:
+    """End a client: its tokens count for nothing from now on. False when there is none."""
+    c = tables.client.c
+    values = {"disabled_at": func.coalesce(c.disabled_at, now)}
+    done = await connection.execute(update(tables.client).where(c.client_id == client_id).values(**values))
+    await announce(connection, "client", client_id)
+    return bool(done.rowcount)
+
+
+def _client(row: Mapping[str, Any]) -> Client:
+    return Client(
+        client_id=row["client_id"],
+        name=row["name"],
+        kind=cast(ClientKind, row["kind"]),
+        secret_hash=row["secret_hash"],
+        jwks=row["jwks"],
+        redirect_uris=tuple(row["redirect_uris"]),
+        scope=row["scope"],
+        purposes=tuple(row["purposes"]),
+        disabled=row["disabled_at"] is not None,
+    )

@@ -1,0 +1,53 @@
+"""What the endpoints of the authorization server are given by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authz.access_tokens import AccessTokens
+from authz.signing_keys import SigningKeys
+from fhir.audit_trail import AuditTrail
+from fhir.store import Repository
+from policies.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long things live."""
+
+    request: timedelta
+    code: timedelta
+    access_token: timedelta
+    refresh_token: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class AuthzContext:
+    """Everything that is shared by the endpoints; nothing here changes after start."""
+
+    issuer: str
+    """Public URL without a trailing slash."""
+    engine: AsyncEngine
+    clock: Callable[[], datetime]
+    keys: SigningKeys
+    tokens: AccessTokens
+    repository: Repository
+    """Assent's own FHIR resources."""
+    catalogue: Catalogue
+    audit: AuditTrail
+    lifetimes: Lifetimes
+    open_registration: bool = False
+
+    @property
+    def fhir_base(self) -> str:
+        """FHIR base URL, the audience of access tokens."""
+        return f"{self.issuer}/fhir"
+
+    @property
+    def token_audiences(self) -> frozenset[str]:
+        """What a client assertion may name as `aud` (RFC 7523 §3, SMART 2.2: the token endpoint)."""
+        return frozenset({f"{self.issuer}/token", self.issuer})

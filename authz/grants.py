@@ -1,0 +1,153 @@
+"""Grants: what hangs on one decision. Codes, refresh and access tokens hang on a grant, a grant on a consent.
+
+RFC 6749 §4.1, §6; RFC 9700 §4.14 (refresh token rotation). What a grant opens is asked of the consents each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+from authz.authorization_requests import PendingRequest
+from authz.opaque_secret import hash_of, new_secret
+from fhir.change_bus import announce
+from fhir.consent_reading import read_consent
+from fhir.store import Repository
+from policies.catalogue import Catalogue
+from policies.consent_evaluation import Circumstances
+from policies.decide import grantee_of, open_categories
+from policies.model import Scope
+from smart.scope_intersection import granted_scopes
+from smart.scope_syntax import format_scopes, split_scope
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One decision's grant."""
+
+    id: str
+    client_id: str
+    user_id: str
+    patient_id: str | None
+    scope_asked: str
+    purpose: str
+    consent_id: str | None
+    offline: bool
+    nonce: str | None
+    auth_time: datetime
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNow:
+    """What a grant opens at this moment."""
+
+    scope: str
+    """Session scopes and the clinical ones that consent leaves, as SMART v2 scopes."""
+    clinical: tuple[Scope, ...]
+    consents: tuple[str, ...]
+    """References with version."""
+
+
+async def create_grant(
+    connection: AsyncConnection,
+    request: PendingRequest,
+    *,
+    user_id: str,
+    consent_id: str | None,
+    auth_time: datetime,
+    now: datetime,
+    code_lifetime: timedelta,
+) -> str:
+    """Store the grant and its authorization code; returns the code."""
+    grant_id, code = new_secret()[:22], new_secret()
+    session, _, _ = split_scope(request.scope)
+    await connection.execute(
+        insert(tables.grant).values(
+            id=grant_id,
+            client_id=request.client.client_id,
+            user_id=user_id,
+            patient_id=request.patient_id,
+            scope_asked=request.scope,
+            purpose=request.purpose,
+            consent_id=consent_id,
+            offline="offline_access" in session or "online_access" in session,
+            nonce=request.nonce,
+            auth_time=auth_time,
+            created_at=now,
+        )
+    )
+    await connection.execute(
+        insert(tables.authorization_code).values(
+            code_hash=hash_of(code),
+            grant_id=grant_id,
+            redirect_uri=request.redirect_uri,
+            code_challenge=request.code_challenge,
+            expires_at=now + code_lifetime,
+        )
+    )
+    return code
+
+
+async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
+    """One grant."""
+    row = (await connection.execute(select(tables.grant).where(tables.grant.c.id == grant_id))).first()
+    return None if row is None else _grant(dict(row._mapping))
+
+
+async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions: Any) -> list[str]:
+    """End the grants that match; everything that hangs on them counts for nothing from now on. Returns their ids."""
+    g = tables.grant
+    ended = (
+        update(g).where(g.c.revoked_at.is_(None), *conditions).values(revoked_at=func.coalesce(g.c.revoked_at, now))
+    ).returning(g.c.id)
+    ids = list((await connection.execute(ended)).scalars())
+    for grant_id in ids:
+        await announce(connection, "grant", grant_id)
+    return ids
+
+
+async def open_now(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant, now: datetime
+) -> OpenNow | None:
+    """What the grant's consent leaves of what was asked; None when the grant or its consent is gone."""
+    if grant.revoked:
+        return None
+    session, clinical, _ = split_scope(grant.scope_asked)
+    if grant.consent_id is None:
+        return OpenNow(" ".join(session), (), ()) if not clinical else None
+    stored = await repository.read("Consent", grant.consent_id, connection)
+    if stored is None or stored.deleted or grant.patient_id is None:
+        return None
+    rule = read_consent(msgspec.json.decode(stored.body))
+    around = Circumstances(grant.patient_id, frozenset({grantee_of(grant.client_id)}), grant.purpose, now)
+    opened = open_categories([rule], around, catalogue)
+    if not any(not c.always and not c.sensitive for c in opened):
+        return None
+    everyday = [c for c in catalogue.categories.values() if c.scopes]
+    left = granted_scopes(clinical, opened, everyday)
+    scope = " ".join(part for part in (*session, format_scopes(left)) if part)
+    return OpenNow(scope, left, (rule.reference,))
+
+
+async def new_refresh_token(connection: AsyncConnection, grant_id: str, now: datetime, lifetime: timedelta) -> str:
+    """A refresh token for the grant; only its hash is kept."""
+    token = new_secret()
+    await connection.execute(
+        insert(tables.refresh_token).values(
+            token_hash=hash_of(token), grant_id=grant_id, created_at=now, expires_at=now + lifetime
+        )
+    )
+    return token
+
+
+def _grant(row: Mapping[str, Any]) -> Grant:
+    names = ("id", "client_id", "user_id", "patient_id", "scope_asked", "purpose", "consent_id", "offline", "nonce")
+    return Grant(**{n: row[n] for n in names}, auth_time=row["auth_time"], revoked=row["revoked_at"] is not None)

@@ -1,0 +1,41 @@
+"""People's passwords: Argon2id, in a thread, a few at a time so that sign-in can't starve the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+_HASHER: Final = PasswordHasher()  # argon2-cffi's defaults are RFC 9106's second recommended option
+_AT_ONCE: Final = 2
+MAX_PASSWORD: Final = 256
+
+
+class Passwords:
+    """Hashes and checks passwords. A check takes as long for a name that doesn't exist."""
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._nobody = _HASHER.hash("nobody has this password")
+
+    async def hash(self, password: str) -> str:
+        """The hash to store."""
+        async with self._slots:
+            return await asyncio.to_thread(_HASHER.hash, password)
+
+    async def check(self, password: str, stored: str | None) -> bool:
+        """Whether it is the password; `stored` None stands for an unknown user and costs the same."""
+        if len(password) > MAX_PASSWORD:
+            return False
+        async with self._slots:
+            right = await asyncio.to_thread(_verify, stored or self._nobody, password)
+        return right and stored is not None
+
+
+def _verify(stored: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored, password)
+    except (Argon2Error, InvalidHashError):
+        return False

@@ -1,0 +1,131 @@
+"""Sign-in sessions: a random id in a cookie, its hash in the database, an idle and an absolute limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from limits import RateLimitItemPerMinute, parse
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from sqlalchemy import delete, insert, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authz import tables
+from authz.accounts import Account, find_by_username, load_account, normalized_username
+from authz.opaque_secret import hash_of, new_secret
+from authz.passwords import Passwords
+
+_PER_NAME_AND_ADDRESS: Final = parse("5/15minutes")
+"""Wrong passwords for one name from one address. Counted together, so that nobody can lock another out from afar."""
+_PER_ADDRESS: Final = RateLimitItemPerMinute(60, 5)
+"""Wrong passwords from one address, whatever the names."""
+_LOCKED: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedInSession:
+    """A live session."""
+
+    id_hash: str
+    account: Account
+    auth_time: datetime
+    csrf_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session just begun, and the only copy of its id."""
+
+    session: SignedInSession
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyAttempts:
+    """Wrong passwords in a row; try again then."""
+
+    until: datetime
+
+
+class Sessions:
+    """Signing in, staying signed in, signing out."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Callable[[], datetime],
+        *,
+        idle: timedelta,
+        absolute: timedelta,
+        counters: Storage | None = None,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._idle = idle
+        self.absolute: Final = absolute
+        self._passwords = Passwords()
+        self._limiter = MovingWindowRateLimiter(counters or MemoryStorage())
+
+    async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
+        """Begin a session; None when name or password is wrong."""
+        now = self._clock()
+        name = normalized_username(username)
+        free = await self._limiter.test(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
+        if not free or not await self._limiter.test(_PER_ADDRESS, "sign-in", address):
+            return TooManyAttempts(now + _LOCKED)
+        async with self._engine.connect() as connection:
+            found = await find_by_username(connection, username)
+        right = await self._passwords.check(password, None if found is None else found[1])
+        if found is None or not right:
+            await self._limiter.hit(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
+            await self._limiter.hit(_PER_ADDRESS, "sign-in", address)
+            return None
+        await self._limiter.clear(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
+        return await self._begin(found[0], now)
+
+    async def _begin(self, account_id: str, now: datetime) -> NewSession | None:
+        cookie, csrf = new_secret(), new_secret()
+        async with self._engine.begin() as connection:
+            account = await load_account(connection, account_id)
+            if account is None:
+                return None
+            s = tables.session
+            await connection.execute(delete(s).where(s.c.user_id == account_id, s.c.expires_at < now))
+            await connection.execute(
+                insert(s).values(
+                    id_hash=hash_of(cookie),
+                    user_id=account_id,
+                    csrf_secret=csrf,
+                    auth_time=now,
+                    last_seen=now,
+                    expires_at=now + self.absolute,
+                )
+            )
+        return NewSession(SignedInSession(hash_of(cookie), account, now, csrf), cookie)
+
+    async def current(self, cookie: str) -> SignedInSession | None:
+        """The session that a cookie stands for; None when unknown, idle for too long, or over."""
+        if not cookie or len(cookie) > 100:
+            return None
+        now = self._clock()
+        s = tables.session
+        async with self._engine.begin() as connection:
+            seen = (
+                update(s)
+                .where(s.c.id_hash == hash_of(cookie), s.c.expires_at > now, s.c.last_seen > now - self._idle)
+                .values(last_seen=now)
+                .returning(s.c.user_id, s.c.auth_time, s.c.csrf_secret)
+            )
+            row = (await connection.execute(seen)).first()
+            account = None if row is None else await load_account(connection, row.user_id)
+        if row is None or account is None:
+            return None
+        return SignedInSession(hash_of(cookie), account, row.auth_time, row.csrf_secret)
+
+    async def sign_out(self, id_hash: str) -> None:
+        """End a session, in every process."""
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(tables.session).where(tables.session.c.id_hash == id_hash))

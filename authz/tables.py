@@ -1,0 +1,161 @@
+"""Tables of the authorization server, in schema `assent`.
+
+INVARIANT: no column holds a password, a client secret, a code, a session id or a token; only their hashes.
+"""
+
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    schema="assent",
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+client = Table(
+    "client",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("secret_hash", Text),
+    Column("jwks", JSONB),
+    Column("redirect_uris", ARRAY(Text), nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("purposes", ARRAY(Text), nullable=False),
+    _moment("created_at"),
+    _moment("disabled_at", nullable=True),
+)
+
+user_account = Table(
+    "user_account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("username", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("fhir_user", Text),
+    Column("role", Text, nullable=False),
+    _moment("created_at"),
+)
+
+user_patient = Table(
+    "user_patient",
+    metadata,
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("patient_id", Text, primary_key=True),
+    Column("patient_name", Text, nullable=False),
+    Column("own", Boolean, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id_hash", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
+    Column("csrf_secret", Text, nullable=False),
+    _moment("auth_time"),
+    _moment("last_seen"),
+    _moment("expires_at"),
+)
+
+authorization_request = Table(
+    "authorization_request",
+    metadata,
+    Column("id_hash", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("user_id", Text),
+    Column("patient_id", Text),
+    Column("parameters", JSONB, nullable=False),
+    _moment("created_at"),
+    _moment("expires_at"),
+    _moment("completed_at", nullable=True),
+)
+
+grant = Table(
+    "grant",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
+    Column("patient_id", Text),
+    Column("scope_asked", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("consent_id", Text),
+    Column("offline", Boolean, nullable=False),
+    Column("nonce", Text),
+    _moment("auth_time"),
+    _moment("created_at"),
+    _moment("expires_at", nullable=True),
+    _moment("revoked_at", nullable=True),
+    Index("ix_grant_consent_id", "consent_id"),
+    Index("ix_grant_patient_client", "patient_id", "client_id"),
+)
+
+authorization_code = Table(
+    "authorization_code",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False),
+    Column("redirect_uri", Text, nullable=False),
+    Column("code_challenge", Text, nullable=False),
+    _moment("expires_at"),
+    _moment("used_at", nullable=True),
+)
+
+refresh_token = Table(
+    "refresh_token",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    _moment("created_at"),
+    _moment("expires_at"),
+    _moment("used_at", nullable=True),
+)
+
+revoked_token = Table(
+    "revoked_token",
+    metadata,
+    Column("jti", Text, primary_key=True),
+    _moment("expires_at"),
+)
+
+used_assertion = Table(
+    "used_assertion",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("jti", Text, primary_key=True),
+    _moment("expires_at"),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("alg", Text, nullable=False),
+    Column("private_key", Text, nullable=False),
+    Column("public_jwk", JSONB, nullable=False),
+    _moment("created_at"),
+    _moment("active_from"),
+    _moment("retires_at", nullable=True),
+)
+
+policy_text = Table(
+    "policy_text",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("uri", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    _moment("created_at"),
+)

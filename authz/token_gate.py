@@ -1,0 +1,94 @@
+"""Whether an access token counts, at this moment: the proxy's first step, and introspection's.
+
+Verified tokens are remembered by the hash of their text. INVARIANT: while the change bus isn't healthy nothing is
+remembered; the database is asked, and an error there is an error here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authz import tables
+from authz.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
+from authz.opaque_secret import hash_of
+from fhir.change_bus import Change, ChangeBus
+from policies.model import Access
+
+_MAX_TOKENS: Final = 20_000
+
+
+class TokenGate:
+    """Verifies bearer tokens, live."""
+
+    def __init__(
+        self, tokens: AccessTokens, engine: AsyncEngine, bus: ChangeBus, clock: Callable[[], datetime]
+    ) -> None:
+        self._tokens = tokens
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[Access, dict[str, Any]]] = OrderedDict()
+        self._epoch = 0
+        bus.subscribe(self._on_change)
+
+    async def access(self, authorization: str | None) -> Access | TokenRefused:
+        """What the token of an Authorization header claims, or why it counts for nothing."""
+        if authorization is None:
+            return NO_TOKEN
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return NO_TOKEN
+        found = await self.live(token)
+        return found if isinstance(found, TokenRefused) else found[0]
+
+    async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
+        """Claims of a token that is valid and not revoked, nor its grant, nor its client."""
+        key = hash_of(token)
+        if not self._bus.healthy():
+            self._forget_all()
+        known = self._known.get(key)
+        if known is not None:
+            return known if self._clock().timestamp() < known[0].expires_at else INVALID
+        verified = self._tokens.verify(token)
+        if isinstance(verified, TokenRefused):
+            return verified
+        epoch = self._epoch
+        if not await self._is_live(verified[0]):
+            return INVALID
+        if epoch == self._epoch and self._bus.healthy():
+            self._known[key] = verified
+            if len(self._known) > _MAX_TOKENS:
+                self._known.popitem(last=False)
+        return verified
+
+    async def _is_live(self, access: Access) -> bool:
+        c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
+        async with self._engine.connect() as connection:
+            client = select(c.client_id).where(c.client_id == access.client_id, c.disabled_at.is_(None))
+            if (await connection.execute(client)).first() is None:
+                return False
+            if (await connection.execute(select(r.jti).where(r.jti == access.jti))).first() is not None:
+                return False
+            if not access.grant_id:
+                return True
+            grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
+            return (await connection.execute(grant)).first() is not None
+
+    def _on_change(self, change: Change) -> None:
+        if change.kind == "all":
+            self._forget_all()
+        elif change.kind in ("grant", "client", "token"):
+            self._epoch += 1
+            gone = [k for k, (a, _) in self._known.items() if change.key in (a.grant_id, a.client_id, a.jti)]
+            for key in gone:
+                del self._known[key]
+
+    def _forget_all(self) -> None:
+        self._epoch += 1
+        self._known.clear()

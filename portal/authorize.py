@@ -1,0 +1,155 @@
+"""The pages between an app's authorization request and its answer: sign in, choose a patient, decide.
+
+The request itself was validated before (authz); a page knows it by a handle only. The steps stand in order in
+`_continue`. Whether the person may decide for the patient is checked at every step, not only where it is chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit
+
+from fastapi import APIRouter, Request, Response
+
+from authz.accounts import ActsFor
+from authz.sessions import SignedInSession
+from portal.consent_form import Offer, first_offer, read_choice, with_problem
+from portal.content_policy import LOOPBACK
+from portal.form_reading import Form
+from portal.ports import AuthorizationRequest, ConsentChoice
+from portal.visit import Portal, acting_for, read_sent, see_other, sign_in_first
+
+HANDLE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+CONTINUE = "/authorize/continue"
+
+
+def authorize_routes(portal: Portal) -> APIRouter:
+    """`/authorize/continue` and the two forms that it shows."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(CONTINUE)
+    async def show(request: Request) -> Response:
+        session = await portal.session_of(request)
+        again = request.query_params.get("choose") == "patient"
+        return await _continue(portal, request.query_params.get("request", ""), session, again=again)
+
+    @router.post("/authorize/patient")
+    async def choose(request: Request) -> Response:
+        sent = await read_sent(portal, request)
+        return sent if isinstance(sent, Response) else await _choose(portal, sent.session, sent.form)
+
+    @router.post("/authorize/decision")
+    async def decide(request: Request) -> Response:
+        sent = await read_sent(portal, request)
+        return sent if isinstance(sent, Response) else await _decide(portal, sent.session, sent.form)
+
+    return router
+
+
+async def _continue(portal: Portal, handle: str, session: SignedInSession | None, *, again: bool) -> Response:
+    asked = await _find(portal, handle, session)
+    if asked is None:
+        return portal.pages.error("request-expired", 400, session=session)
+    if session is None or not _signed_in_lately(asked, session):
+        return sign_in_first(_address(handle))
+    if not _names_a_patient(asked):
+        return _consent_page(portal, session, asked, None, _first_offer(portal, asked))
+    patients = session.account.acts_for
+    if asked.patient_id is None and len(patients) == 1:
+        await portal.ports.requests.choose_patient(handle, session, patients[0].patient_id)
+        patient: ActsFor | None = patients[0]
+    elif asked.patient_id is None or (again and not asked.patient_given):
+        return _patient_page(portal, session, asked)
+    else:
+        patient = acting_for(session, asked.patient_id)
+    if patient is None:
+        return portal.pages.error("not-yours", 403, session=session)
+    return _consent_page(portal, session, asked, patient, _first_offer(portal, asked))
+
+
+async def _choose(portal: Portal, session: SignedInSession, form: Form) -> Response:
+    handle = form.one("request")
+    asked = await _find(portal, handle, session)
+    if asked is None or asked.patient_given or not _names_a_patient(asked):
+        return portal.pages.error("request-expired", 400, session=session)
+    chosen = form.one("patient")
+    if not chosen:
+        return _patient_page(portal, session, asked, problem=True)
+    if acting_for(session, chosen) is None:
+        return portal.pages.error("not-yours", 403, session=session)
+    await portal.ports.requests.choose_patient(handle, session, chosen)
+    return see_other(_address(handle))
+
+
+async def _decide(portal: Portal, session: SignedInSession, form: Form) -> Response:
+    asked = await _find(portal, form.one("request"), session)
+    if asked is None or not _signed_in_lately(asked, session):
+        return portal.pages.error("request-expired", 400, session=session)
+    if form.one("decision") == "deny":
+        return see_other(await portal.ports.consents.refuse(asked, session))
+    patient = acting_for(session, asked.patient_id) if asked.patient_id is not None else None
+    if _names_a_patient(asked) and (patient is None or form.one("patient") != patient.patient_id):
+        # Another tab may have chosen another patient since this form was shown.
+        return portal.pages.error("not-yours", 403, session=session)
+    if form.one("decision") != "allow":
+        return portal.pages.error("foreign-form", 400, session=session)
+    offer = _first_offer(portal, asked)
+    choice = read_choice(form, offer, portal.ports.catalogue, portal.now())
+    if isinstance(choice, ConsentChoice):
+        return see_other(await portal.ports.consents.grant(asked, session, choice))
+    return _consent_page(portal, session, asked, patient, with_problem(form, offer, choice))
+
+
+async def _find(portal: Portal, handle: str, session: SignedInSession | None) -> AuthorizationRequest | None:
+    if HANDLE.fullmatch(handle) is None:
+        return None
+    return await portal.ports.requests.find(handle, session)
+
+
+def _signed_in_lately(asked: AuthorizationRequest, session: SignedInSession) -> bool:
+    return asked.signed_in_since is None or session.auth_time >= asked.signed_in_since
+
+
+def _names_a_patient(asked: AuthorizationRequest) -> bool:
+    return asked.needs_patient and not asked.clinical
+
+
+def _first_offer(portal: Portal, asked: AuthorizationRequest) -> Offer:
+    ports = portal.ports
+    return first_offer(asked.asked, ports.catalogue, ports.policy, portal.settings.default_duration)
+
+
+def _patient_page(
+    portal: Portal, session: SignedInSession, asked: AuthorizationRequest, *, problem: bool = False
+) -> Response:
+    template = "choose_patient.html" if session.account.acts_for else "no_patient.html"
+    status = 400 if problem else 200
+    return portal.pages.page(
+        template, status=status, session=session, redirect_uri=asked.redirect_uri, asked=asked, problem=problem
+    )
+
+
+def _consent_page(
+    portal: Portal, session: SignedInSession, asked: AuthorizationRequest, patient: ActsFor | None, offer: Offer
+) -> Response:
+    return portal.pages.page(
+        "consent.html",
+        status=200 if offer.problem is None else 400,
+        session=session,
+        redirect_uri=asked.redirect_uri,
+        asked=asked,
+        patient=patient,
+        offer=offer,
+        several=len(session.account.acts_for) > 1 and not asked.patient_given,
+        returns_to=_host(asked.redirect_uri),
+    )
+
+
+def _address(handle: str) -> str:
+    return f"{CONTINUE}?request={quote(handle, safe='')}"
+
+
+def _host(redirect_uri: str) -> str | None:
+    """The web site to which the person returns; None for an app on their own device."""
+    parts = urlsplit(redirect_uri)
+    return parts.hostname if parts.scheme in ("http", "https") and parts.hostname not in LOOPBACK else None

@@ -1,0 +1,90 @@
+"""The form on which a person chooses what to share and for how long: what it offers, and what came back.
+
+Everyday categories are ticked as the app asked for them; sensitive ones never are until a person ticks them. A
+sensitive category cuts across the everyday ones (policies.catalogue), so on its own it would share nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from fhir.consent_writing import PolicyText
+from policies.catalogue import Catalogue, Category
+from portal.form_reading import Form
+from portal.ports import ConsentChoice
+
+Problem = Literal["nothing", "only-sensitive", "duration", "text-changed", "broken"]
+KEEP: Final = "keep"
+"""The duration that leaves the end as it is; offered when a decision is changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the form offers, with what is ticked."""
+
+    everyday: tuple[Category, ...]
+    sensitive: tuple[Category, ...]
+    ticked: frozenset[str]
+    durations: tuple[tuple[str, str], ...]
+    """Code and title of each."""
+    duration: str
+    policy: PolicyText
+    problem: Problem | None = None
+    keep_until: datetime | None = None
+    """The end that the duration `keep` stands for."""
+
+    def changing(self, shared: frozenset[str], until: datetime | None) -> Offer:
+        """Return the form for a decision made before: ticked as it is shared now, its end kept at first."""
+        durations = ((KEEP, KEEP), *self.durations)
+        return replace(self, ticked=shared, durations=durations, duration=KEEP, keep_until=until)
+
+
+def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
+    """Everyday and sensitive categories that a person is asked about, in the catalogue's order."""
+    everyday = tuple(c for c in catalogue.everyday if c.code in asked)
+    return everyday, tuple(c for c in catalogue.sensitive if c.code in asked)
+
+
+def first_offer(asked: Collection[str], catalogue: Catalogue, policy: PolicyText, duration: str) -> Offer:
+    """Return the form as an app's request opens it."""
+    everyday, sensitive = asked_categories(asked, catalogue)
+    durations = tuple((d.code, d.title) for d in catalogue.durations.values())
+    chosen = duration if duration in catalogue.durations else durations[0][0]
+    return Offer(everyday, sensitive, frozenset(c.code for c in everyday), durations, chosen, policy)
+
+
+def read_choice(form: Form, offer: Offer, catalogue: Catalogue, now: datetime) -> ConsentChoice | Problem:
+    """Read what was chosen. Nothing counts that wasn't offered."""
+    if form.one("policy") != offer.policy.sha256:
+        return "text-changed"
+    ticked = frozenset(form.all("category"))
+    everyday = [c.code for c in offer.everyday if c.code in ticked]
+    sensitive = [c.code for c in offer.sensitive if c.code in ticked]
+    if len(everyday) + len(sensitive) != len(ticked):
+        return "broken"
+    if not everyday and (offer.everyday or offer.sensitive):
+        return "only-sensitive" if sensitive else "nothing"
+    code = form.one("duration")
+    if code not in {known for known, _ in offer.durations}:
+        return "duration"
+    until = offer.keep_until if code == KEEP else _end(code, catalogue, now)
+    return ConsentChoice((*everyday, *sensitive), until, offer.policy)
+
+
+def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:
+    """Return the form as it was sent, with what is wrong."""
+    chosen = form.one("duration")
+    return replace(
+        offer,
+        ticked=frozenset(form.all("category")),
+        duration=chosen if chosen in dict(offer.durations) else offer.duration,
+        problem=problem,
+    )
+
+
+def _end(code: str, catalogue: Catalogue, now: datetime) -> datetime | None:
+    hours = catalogue.durations[code].hours
+    return None if hours is None else now + timedelta(hours=hours)

@@ -1,0 +1,173 @@
+"""`/my`: what is shared with whom, where it is changed and taken back, and who saw what.
+
+A consent is shown and touched only by somebody who may act for its patient; to anybody else it isn't there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+
+from authz.accounts import ActsFor
+from authz.sessions import SignedInSession
+from portal.consent_form import KEEP, Offer, first_offer, read_choice, with_problem
+from portal.ports import CURRENT_STATES, ConsentChoice, ConsentEnded, SharedWith
+from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in_first
+
+LOGICAL_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+"""FHIR R4 `id`."""
+ACTIVITY_LINES = 200
+
+
+def my_routes(portal: Portal) -> APIRouter:
+    """The patient's own pages."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/my")
+    async def sharing(request: Request) -> Response:
+        session = await portal.session_of(request)
+        return sign_in_first("/my") if session is None else await _sharing_page(portal, request, session)
+
+    @router.get("/my/activity")
+    async def activity(request: Request) -> Response:
+        session = await portal.session_of(request)
+        return sign_in_first("/my/activity") if session is None else await _activity_page(portal, request, session)
+
+    @router.get("/my/sharing/{consent_id}/change")
+    async def change_form(request: Request, consent_id: str) -> Response:
+        session = await portal.session_of(request)
+        if session is None:
+            return sign_in_first(f"/my/sharing/{quote(consent_id, safe='')}/change")
+        found = await _own_consent(portal, session, consent_id)
+        return _not_there(portal, session) if found is None else _change_page(portal, session, found)
+
+    @router.post("/my/sharing/{consent_id}/change")
+    async def change(request: Request, consent_id: str) -> Response:
+        sent = await read_sent(portal, request)
+        return sent if isinstance(sent, Response) else await _change(portal, sent, consent_id)
+
+    @router.post("/my/sharing/{consent_id}/revoke")
+    async def revoke(request: Request, consent_id: str) -> Response:
+        sent = await read_sent(portal, request)
+        return sent if isinstance(sent, Response) else await _revoke(portal, sent, consent_id)
+
+    return router
+
+
+async def _sharing_page(portal: Portal, request: Request, session: SignedInSession) -> Response:
+    if not session.account.acts_for:
+        return portal.pages.page("nobody.html", session=session)
+    patient = _chosen(request, session)
+    if patient is None:
+        return _not_there(portal, session)
+    current, ended = one_section_each(await portal.ports.consents.sharing(patient.patient_id))
+    shown = {shared.consent_id: shared for shared in (*current, *ended)}
+    return portal.pages.page(
+        "my.html",
+        session=session,
+        patient=patient,
+        current=current,
+        ended=ended,
+        revoked=_done(shown, request.query_params.get("revoked"), now_current=False),
+        changed=_done(shown, request.query_params.get("changed"), now_current=True),
+    )
+
+
+def one_section_each(shared: Sequence[SharedWith]) -> tuple[list[SharedWith], list[SharedWith]]:
+    """Part what is shared now from what has ended, so that every app is seen once.
+
+    Of ended consents only the newest is shown, and none of an app that can see something now.
+    """
+    current = [s for s in shared if s.state in CURRENT_STATES]
+    seen = {s.client_id for s in current}
+    ended: list[SharedWith] = []
+    for s in shared:
+        if s.state not in CURRENT_STATES and s.state != "requested" and s.client_id not in seen:
+            seen.add(s.client_id)
+            ended.append(s)
+    return current, ended
+
+
+def _done(shown: dict[str, SharedWith], consent_id: str | None, *, now_current: bool) -> SharedWith | None:
+    """What to report as done: only what the record itself shows, whatever the address says."""
+    found = shown.get(consent_id or "")
+    return found if found is not None and (found.state in CURRENT_STATES) is now_current else None
+
+
+async def _activity_page(portal: Portal, request: Request, session: SignedInSession) -> Response:
+    if not session.account.acts_for:
+        return portal.pages.page("nobody.html", session=session)
+    patient = _chosen(request, session)
+    if patient is None:
+        return _not_there(portal, session)
+    lines = await portal.ports.consents.activity(patient.patient_id, ACTIVITY_LINES)
+    return portal.pages.page("activity.html", session=session, patient=patient, lines=lines, most=ACTIVITY_LINES)
+
+
+async def _change(portal: Portal, sent: Sent, consent_id: str) -> Response:
+    found = await _own_consent(portal, sent.session, consent_id)
+    if found is None:
+        return _not_there(portal, sent.session)
+    offer = _offer(portal, found)
+    choice = read_choice(sent.form, offer, portal.ports.catalogue, portal.now())
+    if not isinstance(choice, ConsentChoice):
+        return _change_page(portal, sent.session, found, with_problem(sent.form, offer, choice))
+    if found.state not in CURRENT_STATES:
+        return portal.pages.error("consent-ended", 409, session=sent.session)
+    try:
+        await portal.ports.consents.change(consent_id, choice, sent.session)
+    except ConsentEnded:
+        return portal.pages.error("consent-ended", 409, session=sent.session)
+    return see_other(_my_address(found, "changed"))
+
+
+async def _revoke(portal: Portal, sent: Sent, consent_id: str) -> Response:
+    found = await _own_consent(portal, sent.session, consent_id)
+    if found is None:
+        return _not_there(portal, sent.session)
+    await portal.ports.consents.revoke(consent_id, sent.session)
+    return see_other(_my_address(found, "revoked"))
+
+
+async def _own_consent(portal: Portal, session: SignedInSession, consent_id: str) -> SharedWith | None:
+    if LOGICAL_ID.fullmatch(consent_id) is None:
+        return None
+    found = await portal.ports.consents.find(consent_id)
+    return found if found is not None and acting_for(session, found.patient_id) is not None else None
+
+
+def _change_page(portal: Portal, session: SignedInSession, shared: SharedWith, offer: Offer | None = None) -> Response:
+    if shared.state not in CURRENT_STATES:
+        return portal.pages.error("consent-ended", 409, session=session)
+    offered = offer or _offer(portal, shared)
+    patient = acting_for(session, shared.patient_id)
+    status = 200 if offered.problem is None else 400
+    return portal.pages.page(
+        "change.html", status=status, session=session, shared=shared, patient=patient, offer=offered
+    )
+
+
+def _offer(portal: Portal, shared: SharedWith) -> Offer:
+    """What was asked for, ticked as it is shared now; nothing beyond what the app asked can be added."""
+    ports = portal.ports
+    asked = {*shared.asked, *shared.categories}
+    opened = first_offer(asked, ports.catalogue, ports.policy, KEEP)
+    return opened.changing(frozenset(shared.categories), shared.until)
+
+
+def _chosen(request: Request, session: SignedInSession) -> ActsFor | None:
+    given = request.query_params.get("patient")
+    if given is None:
+        return next((p for p in session.account.acts_for if p.own), session.account.acts_for[0])
+    return acting_for(session, given)
+
+
+def _my_address(shared: SharedWith, what: str) -> str:
+    return f"/my?patient={quote(shared.patient_id, safe='')}&{what}={quote(shared.consent_id, safe='')}"
+
+
+def _not_there(portal: Portal, session: SignedInSession) -> Response:
+    return portal.pages.error("not-found", 404, session=session)

@@ -1,0 +1,175 @@
+"""What the pages for people need from the floors below: who is signed in, what an app asked, what people decided.
+
+The composition root fills these ports. Pages check who may act for whom before they call a port; an implementation
+checks it again, because a page is not a boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from fhir.consent_writing import PolicyText
+from policies.catalogue import Catalogue
+
+SharingState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
+"""State of a consent as people see it (consent semantics, "Life of a consent")."""
+
+CURRENT_STATES: frozenset[SharingState] = frozenset({"granted", "limited"})
+"""States in which an app can see something now."""
+
+
+class Sessions(Protocol):
+    """Signing in and out; `authz.sessions.Sessions` is one."""
+
+    @property
+    def absolute(self) -> timedelta:
+        """How long a session lasts at most."""
+        ...
+
+    async def current(self, cookie: str) -> SignedInSession | None:
+        """Return the session that the cookie stands for; None when it is unknown or has ended."""
+        ...
+
+    async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
+        """Begin a session; None when name or password is wrong. `address` is the peer's, for counting attempts."""
+        ...
+
+    async def sign_out(self, id_hash: str) -> None:
+        """End a session, here and in every process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A validated authorization request that waits for a person's decision."""
+
+    id: str
+    """The handle in the page's address."""
+    app_name: str
+    redirect_uri: str
+    purpose: str
+    """A code of v3-PurposeOfUse."""
+    asked: tuple[str, ...]
+    """Codes of the data categories that the scopes asked for touch."""
+    identity: bool = False
+    """Asks who the signed-in person is (`openid`, `fhirUser`, `profile`)."""
+    offline: bool = False
+    """Asks to keep access while the person is away (`offline_access`)."""
+    needs_patient: bool = True
+    """False when nothing that was asked for needs a patient in context."""
+    patient_id: str | None = None
+    """Logical id of the patient in context, once chosen or given by a launch."""
+    patient_given: bool = False
+    """The patient comes from a launch, so another can't be chosen."""
+    clinical: bool = False
+    """An EHR launch by a clinician, already checked: the clinician decides on the use of their own access."""
+    signed_in_since: datetime | None = None
+    """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
+
+
+class AuthorizationRequests(Protocol):
+    """Authorization requests on their way through the pages."""
+
+    async def find(self, request_id: str, session: SignedInSession | None) -> AuthorizationRequest | None:
+        """Return the request; None when unknown, expired, completed, or begun in another person's session."""
+        ...
+
+    async def choose_patient(self, request_id: str, session: SignedInSession, patient_id: str) -> None:
+        """Put a patient in context."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChoice:
+    """What a person ticked, and the text that they saw."""
+
+    categories: tuple[str, ...]
+    until: datetime | None
+    """None when it lasts until it is taken back."""
+    policy: PolicyText
+
+
+@dataclass(frozen=True, slots=True)
+class SharedWith:
+    """One consent as its patient sees it."""
+
+    consent_id: str
+    patient_id: str
+    client_id: str
+    app_name: str
+    categories: tuple[str, ...]
+    """Codes of the categories that are shared."""
+    asked: tuple[str, ...]
+    """Codes of the categories that the app asked for."""
+    purpose: str
+    since: datetime
+    until: datetime | None
+    state: SharingState
+    ended: datetime | None = None
+    """When it was revoked, denied or ran out."""
+    last_used: datetime | None = None
+    uses: int | None = None
+    """How often the app has looked; None when not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One line of who saw what, from an AuditEvent."""
+
+    when: datetime
+    who: str
+    """The app's or the person's name."""
+    what: str
+    """What was done, in plain words: "read your Lab results"."""
+    outcome: Literal["done", "refused", "failed"]
+
+
+class ConsentEnded(Exception):
+    """The consent is no longer current, so it can't be changed."""
+
+
+class ConsentBook(Protocol):
+    """The decisions of patients: made, changed, taken back, looked up."""
+
+    async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
+        """Record the decision, complete the request, and return the redirect URI with its code, all in one."""
+        ...
+
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        """Record that the person said no, and return the redirect URI with `access_denied`."""
+        ...
+
+    async def find(self, consent_id: str) -> SharedWith | None:
+        """Return one consent, whoever's it is; the pages compare its patient."""
+        ...
+
+    async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
+        """Write a new version of the consent. Raises ConsentEnded."""
+        ...
+
+    async def revoke(self, consent_id: str, by: SignedInSession) -> None:
+        """End the consent now; to revoke one that has ended is no error."""
+        ...
+
+    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
+        """Return the patient's consents, newest first."""
+        ...
+
+    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
+        """Return the newest uses of the patient's record, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that the pages are given."""
+
+    sessions: Sessions
+    requests: AuthorizationRequests
+    consents: ConsentBook
+    catalogue: Catalogue
+    policy: PolicyText

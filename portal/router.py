@@ -1,0 +1,62 @@
+"""Puts the pages together: one router for the composition root, and the renderer for errors found elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+
+from portal.authorize import authorize_routes
+from portal.my_sharing import my_routes
+from portal.pages import Pages
+from portal.ports import Ports
+from portal.settings import PortalSettings
+from portal.sign_in import sign_in_routes
+from portal.static_files import add_static_files
+from portal.visit import Portal
+
+
+@dataclass(frozen=True, slots=True)
+class PortalPages:
+    """What the composition root mounts."""
+
+    router: APIRouter
+    pages: Pages
+
+    def authorize_error(self, detail: str | None = None, status: int = 400) -> Response:
+        """Answer an authorization request that can't be sent back to its app (RFC 6749 §4.1.2.1).
+
+        `detail` is the public description: lowercase, for the app's developer, never a secret.
+        """
+        return self.pages.error("authorize", status, detail=detail)
+
+    def not_found(self) -> Response:
+        """Answer a browser that asked for a page that isn't there."""
+        return self.pages.error("not-found", 404)
+
+    def broken(self) -> Response:
+        """Answer a browser when something failed that shouldn't."""
+        return self.pages.error("broken", 500)
+
+
+def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
+    """Build the pages. `now` answers the time, aware, in UTC."""
+    pages = Pages(settings, ports.catalogue, now)
+    portal = Portal(ports, settings, pages, now)
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def home(request: Request) -> Response:
+        return pages.page("home.html", session=await portal.session_of(request))
+
+    for group in (sign_in_routes(portal), authorize_routes(portal), my_routes(portal)):
+        router.include_router(group)
+    add_static_files(router, pages.files)
+    return PortalPages(router, pages)
+
+
+def wants_html(request: Request) -> bool:
+    """Tell whether a browser asks, so that errors outside the API are shown as pages."""
+    return "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,21 @@
+"""Where a person goes after signing in: only ever to a page of this server.
+
+CWE-601 (open redirect). Browsers read `//host`, `/\\host` and paths with control characters as other hosts' addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HOME: Final = "/my"
+LONGEST: Final = 1000
+SAFE = re.compile(r"/(?![/\\])[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
+"""RFC 3986 path-absolute with query; no backslash, no fragment, no control character, nothing outside ASCII."""
+
+
+def safe_next(given: str | None) -> str:
+    """Return `given` when it is an address on this server, else the sharing page."""
+    if given is None or len(given) > LONGEST or SAFE.fullmatch(given) is None:
+        return HOME
+    return given

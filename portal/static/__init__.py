@@ -1,0 +1,1 @@
+"""The stylesheet and the mark of the pages for people."""

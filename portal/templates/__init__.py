@@ -1,0 +1,1 @@
+"""Jinja templates of the pages for people; every word that a person reads stands here."""

@@ -1,0 +1,69 @@
+"""The discovery documents: SMART App Launch 2.2 `.well-known/smart-configuration`, RFC 8414, OpenID Connect Discovery.
+
+Pure: what is announced here is what the server does, and a test asks the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+CAPABILITIES: Final = (
+    "launch-standalone",
+    "client-public",
+    "client-confidential-symmetric",
+    "client-confidential-asymmetric",
+    "sso-openid-connect",
+    "context-standalone-patient",
+    "permission-offline",
+    "permission-online",
+    "permission-patient",
+    "permission-user",
+    "permission-v1",
+    "permission-v2",
+)
+_SCOPES: Final = ("openid", "fhirUser", "profile", "launch/patient", "offline_access", "online_access", "patient/*.rs")
+_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+_SIGNING: Final = ("RS384", "ES384", "RS256", "ES256")
+
+
+def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "management_endpoint": f"{issuer}/my",
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "token_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
+        "token_endpoint_auth_signing_alg_values_supported": list(_SIGNING),
+        "scopes_supported": list(_SCOPES),
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+    }
+    if registration:
+        found["registration_endpoint"] = f"{issuer}/register"
+    return found
+
+
+def smart_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
+    """SMART App Launch 2.2, conformance."""
+    return {**_endpoints(issuer, registration=registration), "capabilities": list(CAPABILITIES)}
+
+
+def openid_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
+    """OpenID Connect Discovery 1.0 §3; also served as RFC 8414 metadata."""
+    return {
+        **_endpoints(issuer, registration=registration),
+        "userinfo_endpoint": f"{issuer}/userinfo",
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_modes_supported": ["query"],
+        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "name"],
+        "authorization_response_iss_parameter_supported": True,
+        "introspection_endpoint_auth_methods_supported": list(_AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+    }

@@ -1,0 +1,64 @@
+"""What of the asked scopes the granted categories leave: never more than was asked.
+
+SMART 2.2: the granted scopes are what the token response says. A category is a set of scopes, so this is an
+intersection of scopes: by type, letters and parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from policies.model import Scope
+
+
+class CategoryScopes(Protocol):
+    """What is needed of a category."""
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What belongs to it."""
+
+
+def granted_scopes(
+    asked: Sequence[Scope], granted: Iterable[CategoryScopes], known: Iterable[CategoryScopes]
+) -> tuple[Scope, ...]:
+    """Asked scopes narrowed to the granted categories.
+
+    An asked scope is given whole when every known category that it touches is granted; else it is replaced by the
+    parts that are.
+    """
+    open_lines = [line for category in granted for line in category.scopes]
+    all_lines = [line for category in known for line in category.scopes]
+    found: list[Scope] = []
+    for scope in asked:
+        touched = [line for line in all_lines if intersection(scope, line) is not None]
+        parts = [part for line in open_lines if (part := intersection(scope, line)) is not None]
+        if touched and all(line in open_lines for line in touched) and set(scope.permissions) <= set("rs"):
+            parts = [scope]
+        found.extend(part for part in parts if part not in found)
+    return tuple(found)
+
+
+def intersection(asked: Scope, line: Scope) -> Scope | None:
+    """What a scope and a category's line have in common; None when nothing.
+
+    Both sets of parameters hold together. Parameters that are the same stand once; two different values of one
+    parameter are narrowed to the values that both name, and where they share none the scopes are disjoint.
+    """
+    if asked.resource_type not in ("*", line.resource_type):
+        return None
+    letters = "".join(letter for letter in asked.permissions if letter in line.permissions)
+    if not letters:
+        return None
+    parameters = list(asked.parameters)
+    for name, value in line.parameters:
+        mine = [v for n, v in parameters if n == name]
+        if not mine:
+            parameters.append((name, value))
+            continue
+        shared = [part for part in mine[0].split(",") if part in value.split(",")]
+        if not shared:
+            return None
+        parameters = [(n, ",".join(shared) if n == name else v) for n, v in parameters]
+    return Scope(asked.context, line.resource_type, letters, tuple(parameters))

@@ -1,0 +1,173 @@
+"""Commands through their real entry point: what they print and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assent import cli
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `assent <arguments>`."""
+    monkeypatch.setattr(sys, "argv", ["assent", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("ASSENT_DATA_DIR", str(tmp_path / ".assent"))
+    return tmp_path / ".assent"
+
+
+def test_migrate_says_what_it_did(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    code, out, _ = run(capsys, monkeypatch, "migrate", "--json")
+    assert code == 0
+    assert json.loads(out)["changed"] is True
+    code, out, _ = run(capsys, monkeypatch, "migrate", "--json")
+    assert json.loads(out)["changed"] is False
+
+
+def test_doctor_finds_everything_in_order(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", database_url)
+    code, out, _ = run(capsys, monkeypatch, "doctor", "--json")
+    checks = {check["name"]: check["state"] for check in json.loads(out)}
+    assert code == 0
+    assert checks == {"database": "ok", "keys": "ok", "policies": "ok", "upstream": "skipped", "clock": "ok"}
+
+
+def test_doctor_says_no_when_the_database_is_not_migrated(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    code, out, _ = run(capsys, monkeypatch, "doctor")
+    assert code == 1
+    assert "run `assent migrate`" in out
+
+
+def test_unreachable_database_and_upstream_are_said_without_the_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", "postgresql://assent:hunter2@127.0.0.1:9/assent")
+    monkeypatch.setenv("ASSENT_UPSTREAM_URL", "http://127.0.0.1:9")
+    code, out, _ = run(capsys, monkeypatch, "doctor", "--json")
+    states = {check["name"]: check["state"] for check in json.loads(out)}
+    assert code == 1
+    assert (states["database"], states["upstream"]) == ("failed", "failed")
+    assert "hunter2" not in out
+    code, out, err = run(capsys, monkeypatch, "migrate")
+    assert code == 1
+    assert "ASSENT_DATABASE_URL" in err
+    assert "hunter2" not in out + err
+
+
+def test_policy_check_accepts_what_comes_with_assent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, monkeypatch, "policy", "check", "--json")
+    assert code == 0
+    assert json.loads(out)["ok"] is True
+
+
+def test_policy_check_says_no_to_an_empty_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code, out, _ = run(capsys, monkeypatch, "policy", "check", str(tmp_path), "--json")
+    assert code == 1
+    assert "`categories.yaml` is missing" in json.loads(out)["error"]
+
+
+def test_policy_show_and_docs_name_every_category(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, _ = run(capsys, monkeypatch, "policy", "show", "--json")
+    titles = [row["title"] for row in json.loads(out)]
+    assert len(titles) >= 24
+    code, page, _ = run(capsys, monkeypatch, "policy", "docs")
+    assert code == 0
+    assert all(title in page for title in titles)
+
+
+def test_client_is_added_listed_rotated_and_disabled(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    add = ("client", "add", "My app", "--kind", "confidential-symmetric", "--redirect-uri", "https://app.example/cb")
+    code, out, _ = run(capsys, monkeypatch, *add, "--json")
+    added = json.loads(out)
+    assert code == 0
+    code, out, _ = run(capsys, monkeypatch, "client", "rotate", added["client_id"], "--json")
+    assert json.loads(out)["client_secret"] != added["client_secret"]
+    assert run(capsys, monkeypatch, "client", "disable", added["client_id"])[0] == 0
+    _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
+    assert [(row["name"], row["disabled"]) for row in json.loads(out)] == [("My app", True)]
+    assert "secret" not in {key for row in json.loads(out) for key in row}
+    assert run(capsys, monkeypatch, "client", "disable", "nobody")[0] == 1
+    code, _, err = run(capsys, monkeypatch, "client", "add", "Bad", "--redirect-uri", "http://app.example/cb")
+    assert (code, "must be https" in err) == (1, True)
+
+
+def test_user_is_added_once_with_a_password_from_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    add = ("user", "add", "jane", "--fhir-user", "Patient/p1", "--patient", "p1=Jane Doe", "--json")
+    for expected in (0, 1):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+        code, out, err = run(capsys, monkeypatch, *add)
+        assert code == expected
+        assert "correct horse" not in out + err
+    _, out, _ = run(capsys, monkeypatch, "user", "list", "--json")
+    assert [row["username"] for row in json.loads(out)] == ["jane"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    assert run(capsys, monkeypatch, "user", "add", "joe")[0] == 2
+
+
+def test_keys_are_made_listed_and_rotated(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    _, out, _ = run(capsys, monkeypatch, "keys", "list", "--json")
+    before = {row["kid"] for row in json.loads(out)}
+    code, out, _ = run(capsys, monkeypatch, "keys", "rotate", "--json")
+    new = set(json.loads(out)["new"])
+    assert code == 0
+    assert new
+    _, out, _ = run(capsys, monkeypatch, "keys", "list", "--json")
+    assert before | new <= {row["kid"] for row in json.loads(out)}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("serve", "--port", "0"), ("policy", "nonsense"), ("doctor", "x")]
+)
+def test_misuse_exits_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    assert run(capsys, monkeypatch, *arguments)[0] == 2
+
+
+def test_serve_without_an_upstream_exits_2_and_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run(capsys, monkeypatch, "serve")
+    assert code == 2
+    assert "ASSENT_UPSTREAM_URL" in err
+
+
+def test_module_runs_like_the_command() -> None:
+    ended = subprocess.run([sys.executable, "-m", "assent", "--help"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "doctor" in ended.stdout

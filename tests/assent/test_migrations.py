@@ -1,0 +1,63 @@
+"""Migrations make exactly the tables that the code expects, from nothing, and again without effect."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from assent.migrate import current_revision, migrate, newest_revision
+from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
+
+
+def differences(connection: Connection) -> list[object]:
+    options = comparison_options()
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), options["target_metadata"]))
+
+
+async def test_migrated_database_is_what_the_code_expects(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_text_columns_have_the_collation_that_the_code_expects(engine: AsyncEngine) -> None:
+    """Alembic doesn't compare collations, and cursors and prefix searches depend on them."""
+    expected = {
+        (table.name, column.name): getattr(column.type, "collation", None)
+        for metadata in expected_metadata()
+        for table in metadata.sorted_tables
+        for column in table.columns
+    }
+    query = "SELECT table_name, column_name, collation_name FROM information_schema.columns WHERE table_schema = :name"
+    async with engine.connect() as connection:
+        rows = (await connection.execute(text(query), {"name": SCHEMA})).all()
+    found = {(table, column): collation for table, column, collation in rows if table != "alembic_version"}
+    assert found == expected
+
+
+async def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
+    newest = newest_revision()
+    assert newest is not None
+    assert await current_revision(empty_database_url) is None
+    assert await migrate(empty_database_url) == (None, newest)
+    assert await migrate(empty_database_url) == (newest, newest)
+
+
+async def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:
+    results = await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
+    newest = newest_revision()
+    assert sorted(before or "" for before, _ in results) == ["", newest, newest, newest]
+
+
+async def test_everything_lives_in_the_schema_of_assent(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
+    engine = create_async_engine(empty_database_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(lambda sync: inspect(sync).get_table_names(schema="public")) == []
+        assert await connection.scalar(
+            text("SELECT count(*) FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA}
+        )
+    await engine.dispose()

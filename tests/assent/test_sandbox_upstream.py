@@ -1,0 +1,50 @@
+"""The built-in upstream: loaded once an edition, reached over a real socket with its token only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from assent.progress import Progress
+from assent.sandbox_upstream import Dataset, built_in_upstream
+from fhir.definitions import Definitions, load_definitions
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Definitions:
+    return load_definitions()
+
+
+def patient(id: str) -> dict[str, object]:
+    return {"resourceType": "Patient", "id": id, "active": True}
+
+
+def now() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_dataset_is_loaded_once_an_edition_and_replaced_by_another(
+    engine: AsyncEngine, definitions: Definitions
+) -> None:
+    made: list[str] = []
+
+    def resources(id: str) -> Iterator[dict[str, object]]:
+        made.append(id)
+        yield patient(id)
+
+    for edition, id in (("one", "p1"), ("one", "p1"), ("two's", "p2"), ("two's", "p2")):
+        dataset = Dataset(edition, lambda id=id: resources(id))  # type: ignore[misc]  # a default binds the loop's value
+        said: list[str] = []
+        async with built_in_upstream(
+            engine, definitions, dataset, clock=now, progress=Progress(said.append)
+        ) as upstream:
+            async with httpx.AsyncClient(headers={"authorization": f"Bearer {upstream.bearer_token}"}) as http:
+                assert (await http.get(f"{upstream.url}/Patient/{id}")).status_code == 200
+            async with httpx.AsyncClient() as http:
+                assert (await http.get(f"{upstream.url}/Patient/{id}")).status_code == 401
+            assert upstream.bearer_token not in repr(upstream)
+    assert made == ["p1", "p2"]

@@ -1,0 +1,146 @@
+"""`assent serve` as an operator meets it: a process, its socket, its signals, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from assent.postgres import running_url
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSENT_")}
+    return kept | {
+        "ASSENT_DATA_DIR": str(tmp_path / ".assent"),
+        "ASSENT_PORT": str(free_port()),
+        "ASSENT_UPSTREAM_URL": "http://127.0.0.1:9",
+        "ASSENT_LOG_FORMAT": "json",
+    }
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Start `assent serve …` and wait until it answers."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
+            [sys.executable, "-m", "assent", "serve", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        await_health(environment, process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.terminate()  # not SIGKILL, which would leave PostgreSQL behind
+        process.communicate(timeout=20)
+
+
+def url(environment: dict[str, str], path: str) -> str:
+    return f"http://127.0.0.1:{environment['ASSENT_PORT']}{path}"
+
+
+def await_health(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(url(environment, "/healthz")).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.02)
+    raise AssertionError("assent serve didn't come up")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_server_and_postgres_in_order(
+    start: Start, environment: dict[str, str], number: signal.Signals
+) -> None:
+    process = start()
+    assert httpx.get(url(environment, "/readyz")).status_code == 200
+    assert running_url(Path(environment["ASSENT_DATA_DIR"])) is not None
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert running_url(Path(environment["ASSENT_DATA_DIR"])) is None
+    assert "stopped" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+def test_signal_during_the_start_stops_postgres_too(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assent", "serve"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "starting PostgreSQL" in process.stderr.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert running_url(Path(environment["ASSENT_DATA_DIR"])) is None
+
+
+def test_killed_server_starts_again(start: Start, environment: dict[str, str]) -> None:
+    process = start()
+    process.kill()
+    process.wait()
+    assert start().poll() is None
+    assert httpx.get(url(environment, "/readyz")).status_code == 200
+
+
+def test_workers_share_the_port_and_end_together(start: Start, environment: dict[str, str]) -> None:
+    process = start("--workers", "2")
+    assert httpx.get(url(environment, "/readyz")).status_code == 200
+    process.terminate()
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in output
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url(environment, "/healthz"))
+
+
+def test_port_in_use_is_said_and_exits_1(environment: dict[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(environment["ASSENT_PORT"])))
+        other.listen()
+        ended = subprocess.run(
+            [sys.executable, "-m", "assent", "serve"], env=environment, capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert f"can't listen on `127.0.0.1` port `{environment['ASSENT_PORT']}`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_unknown_setting_exits_2_by_name(environment: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "assent", "serve"],
+        env=environment | {"ASSENT_PUBLIK_URL": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "`ASSENT_PUBLIK_URL` isn't a setting" in ended.stderr

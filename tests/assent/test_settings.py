@@ -1,0 +1,143 @@
+"""Settings: where they come from, and what stops the start."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from assent.load_settings import SettingsError, load_settings
+from assent.secret_file import SecretFileError, read_secret
+from assent.settings_reference import settings_table
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("ASSENT_"):
+            monkeypatch.delenv(name)
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "assent.toml"
+    file.write_text(text)
+    monkeypatch.setenv("ASSENT_CONFIG", str(file))
+
+
+def test_defaults_serve_on_loopback() -> None:
+    settings = load_settings()
+    assert settings.public_url == "http://127.0.0.1:8000"
+    assert settings.upstream_url is None
+    assert settings.trusted_proxies == ()
+
+
+def test_public_url_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSENT_PORT", "9000")
+    assert load_settings().public_url == "http://127.0.0.1:9000"
+
+
+def test_command_line_wins_over_environment_wins_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    configure(monkeypatch, tmp_path, 'port = 1111\nworkers = 2\naccess_token_seconds = 60\ntrusted_proxies = ["::1"]\n')
+    monkeypatch.setenv("ASSENT_PORT", "2222")
+    monkeypatch.setenv("ASSENT_WORKERS", "3")
+    settings = load_settings(port=3333, host=None)
+    assert (settings.port, settings.workers, settings.access_token_seconds) == (3333, 3, 60)
+    assert [str(network) for network in settings.trusted_proxies] == ["::1/128"]
+
+
+def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSENT_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
+    assert [str(network) for network in load_settings().trusted_proxies] == ["10.0.0.0/8", "127.0.0.1/32"]
+
+
+def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", "postgres://u:hunter2@db/assent")
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://u:hunter2@db/assent"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "ASSENT_PUBLIC_URI",
+            "https://a.example",
+            "`ASSENT_PUBLIC_URI` isn't a setting; did you mean `ASSENT_PUBLIC_URL`",
+        ),
+        ("ASSENT_ZZZZZZZZZ", "1", "allowed are `ASSENT_"),
+        ("ASSENT_PORT", "eight", "`ASSENT_PORT` isn't valid"),
+        ("ASSENT_PORT", "0", "`ASSENT_PORT`"),
+        ("ASSENT_PORT", "65536", "`ASSENT_PORT`"),
+        ("ASSENT_PUBLIC_URL", "http://assent.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
+        ("ASSENT_PUBLIC_URL", "http://127.0.0.1.evil.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
+        ("ASSENT_PUBLIC_URL", "https://assent.example/?x=1", "no query"),
+        ("ASSENT_PUBLIC_URL", "https://user@assent.example", "credentials"),
+        ("ASSENT_PUBLIC_URL", "ftp://assent.example", "must be a URL"),
+        ("ASSENT_PUBLIC_URL", "https://assent.example:99999", "valid host and port"),
+        ("ASSENT_UPSTREAM_URL", "http://fhir.example", "`ASSENT_UPSTREAM_URL` must begin with `https://`"),
+        ("ASSENT_DATABASE_URL", "mysql://hunter2@db/x", "`ASSENT_DATABASE_URL` must be a URL like"),
+        ("ASSENT_SECRET", "hunter2", "`ASSENT_SECRET` must have at least 32 characters"),
+        ("ASSENT_ACCESS_TOKEN_SECONDS", "86400", "`ASSENT_ACCESS_TOKEN_SECONDS`"),
+        ("ASSENT_UPSTREAM_TIMEOUT_SECONDS", "nan", "`ASSENT_UPSTREAM_TIMEOUT_SECONDS`"),
+        ("ASSENT_TRUSTED_PROXIES", "everyone", "`ASSENT_TRUSTED_PROXIES`"),
+        ("ASSENT_UPSTREAM_AUTH", "magic", "`ASSENT_UPSTREAM_AUTH`"),
+        ("ASSENT_UPSTREAM_AUTH", "bearer", "`ASSENT_UPSTREAM_BEARER_TOKEN` is missing"),
+        (
+            "ASSENT_UPSTREAM_PASSWORD",
+            "hunter2",
+            "`ASSENT_UPSTREAM_PASSWORD` is set but `ASSENT_UPSTREAM_AUTH` is `none`",
+        ),
+        ("ASSENT_CONFIG", "/nowhere/assent.toml", "which can't be read"),
+    ],
+)
+def test_wrong_setting_stops_the_start_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 1", "`prot` in the file that `ASSENT_CONFIG` names isn't a setting; did you mean `port`?"),
+        ("port = ", "isn't valid TOML"),
+        ("[port]\nx = 1", "`ASSENT_PORT` isn't valid"),
+    ],
+)
+def test_wrong_file_stops_the_start_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
+) -> None:
+    configure(monkeypatch, tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert message in str(caught.value)
+
+
+def test_generated_secret_is_kept_and_private(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path / ".assent")
+    first = read_secret(settings)
+    assert len(first) >= 32
+    assert read_secret(settings) == first
+    assert stat.S_IMODE((tmp_path / ".assent" / "secret").stat().st_mode) == 0o600
+    assert [file.name for file in (tmp_path / ".assent").iterdir()] == ["secret"]
+
+
+def test_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    read_secret(settings)
+    (tmp_path / "secret").chmod(0o644)
+    with pytest.raises(SecretFileError, match="others may read"):
+        read_secret(settings)
+
+
+def test_page_of_settings_lists_exactly_the_settings() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    assert settings_table() in page

@@ -1,0 +1,103 @@
+"""What every test may ask for: a real PostgreSQL for the session, and migrated databases of its own.
+
+`ASSENT_TEST_DATABASE_URL` names another server's database to start from (its role needs CREATEDB); otherwise an
+embedded server runs in a temporary directory. A database is migrated once and then copied (`CREATE DATABASE …
+TEMPLATE`), so that a fresh one costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from assent.migrate import migrate
+from assent.postgres import EmbeddedPostgres
+
+MakeDatabase = Callable[[], Awaitable[str]]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of a server on which the tests may create databases."""
+    given = os.environ.get("ASSENT_TEST_DATABASE_URL")
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="assent-test-", ignore_cleanup_errors=True) as directory:
+        server = EmbeddedPostgres(Path(directory), durable=False)
+        yield server.start_blocking()
+        server.stop_blocking()
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres_url: str) -> AsyncIterator[str]:
+    """Name of a migrated database to which nobody connects, so that it can be copied at any time."""
+    name = _fresh_name("template")
+    await _administer(postgres_url, f'CREATE DATABASE "{name}"')
+    await migrate(_url_of(postgres_url, name))
+    yield name
+    await _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+async def make_database(postgres_url: str, template_database: str) -> AsyncIterator[MakeDatabase]:
+    """A function that answers the URL of one more fresh migrated database; all go at the end of the session."""
+    names: list[str] = []
+
+    async def make() -> str:
+        name = _fresh_name("copy")
+        await _administer(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        names.append(name)
+        return _url_of(postgres_url, name)
+
+    yield make
+    for name in names:
+        await _administer(postgres_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def database_url(make_database: MakeDatabase) -> str:
+    """SQLAlchemy URL of a fresh migrated database for this test alone."""
+    return await make_database()
+
+
+@pytest.fixture
+async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
+    """SQLAlchemy URL of a database without anything in it."""
+    name = _fresh_name("empty")
+    await _administer(postgres_url, f'CREATE DATABASE "{name}"')
+    yield _url_of(postgres_url, name)
+    await _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """Engine on a fresh migrated database."""
+    engine = create_async_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+def _fresh_name(kind: str) -> str:
+    return f"assent_test_{kind}_{secrets.token_hex(6)}"
+
+
+def _url_of(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+async def _administer(url: str, statement: str) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(plain)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,98 @@
+"""News of a change arrives when its transaction commits; a bus that would miss some says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from fhir.change_bus import CHANNEL, EVERYTHING, Change, ChangeBus, announce
+
+
+@pytest.fixture
+async def bus(database_url: str) -> AsyncIterator[ChangeBus]:
+    bus = ChangeBus(database_url)
+    yield bus
+    await bus.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 -- the bus tells its health to nobody who does not ask
+            await asyncio.sleep(0.01)
+
+
+async def test_a_change_is_told_when_it_is_committed_and_not_before(bus: ChangeBus, engine: AsyncEngine) -> None:
+    told: list[Change] = []
+    bus.subscribe(told.append)
+    await bus.start()
+    assert told == [EVERYTHING]
+    async with engine.connect() as connection:
+        await announce(connection, "consent", "p1")
+        await connection.rollback()
+        await announce(connection, "grant", "g'1")
+        await asyncio.sleep(0.05)
+        assert told == [EVERYTHING]
+        await connection.commit()
+    await until(lambda: len(told) == 2)
+    assert told[1] == Change("grant", "g'1")
+
+
+async def test_news_that_cannot_be_read_forgets_everything(bus: ChangeBus, engine: AsyncEngine) -> None:
+    told: list[Change] = []
+    bus.subscribe(told.append)
+    await bus.start()
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT pg_notify(:c, 'no JSON')"), {"c": CHANNEL})
+    await until(lambda: told == [EVERYTHING, EVERYTHING])
+
+
+async def test_one_subscriber_that_fails_keeps_the_news_from_nobody(bus: ChangeBus) -> None:
+    told: list[Change] = []
+
+    def fails(_change: Change) -> None:
+        raise RuntimeError("broken subscriber")
+
+    bus.subscribe(fails)
+    bus.subscribe(told.append)
+    await bus.start()
+    assert told == [EVERYTHING]
+    assert bus.healthy()
+
+
+async def test_a_lost_connection_is_unhealthy_until_it_is_back_and_everything_is_forgotten(
+    bus: ChangeBus, engine: AsyncEngine
+) -> None:
+    told: list[Change] = []
+    states: list[bool] = []
+    bus.subscribe(told.append)
+    bus.subscribe(lambda _: states.append(bus.healthy()))
+    assert not bus.healthy()
+    await bus.start()
+    assert bus.healthy()
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'assent change bus'")
+        )
+    await until(lambda: not bus.healthy())
+    await until(bus.healthy)
+    assert told == [EVERYTHING, EVERYTHING]
+    # Caches are emptied before they count as good again.
+    assert states == [False, False]
+
+
+async def test_no_heartbeat_for_a_second_is_unhealthy(database_url: str) -> None:
+    now = 0.0
+    bus = ChangeBus(database_url, monotonic=lambda: now)
+    await bus.start()
+    try:
+        assert bus.healthy()
+        now = 1.5
+        assert not bus.healthy()
+        await until(bus.healthy)
+    finally:
+        await bus.close()
+    assert not bus.healthy()

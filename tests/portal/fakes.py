@@ -1,0 +1,216 @@
+"""Ports kept in memory, and a browser of sorts that speaks to the pages over ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import httpx
+from fastapi import FastAPI
+
+from assent.policy_files import load_catalogue, load_policy_text
+from authz.accounts import Account, ActsFor
+from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, Ports, SharedWith
+from portal.router import PortalPages, portal_pages
+from portal.settings import PortalSettings
+
+NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
+ADA = ActsFor("ada", "Ada Ito", True)
+BEN = ActsFor("ben", "Ben Ito", False)
+CATALOGUE = load_catalogue()
+POLICY = load_policy_text(CATALOGUE)
+REQUEST = AuthorizationRequest(
+    id="req-1",
+    app_name="Heart Diary",
+    redirect_uri="https://heart.example/callback",
+    purpose="PATRQT",
+    asked=("conditions", "laboratory", "hiv"),
+    offline=True,
+)
+SHARED = SharedWith(
+    consent_id="c1",
+    patient_id="ada",
+    client_id="heart",
+    app_name="Heart Diary",
+    categories=("conditions", "laboratory"),
+    asked=("conditions", "laboratory", "hiv"),
+    purpose="PATRQT",
+    since=NOW - timedelta(days=30),
+    until=NOW + timedelta(days=60),
+    state="limited",
+)
+
+
+def session(*acts_for: ActsFor, id_hash: str = "s1", auth_time: datetime = NOW) -> SignedInSession:
+    """Somebody signed in."""
+    account = Account("u1", "ada", "Ada Ito", "Patient/ada", "patient", acts_for)
+    return SignedInSession(id_hash, account, auth_time, f"secret of {id_hash}")
+
+
+@dataclass
+class FakeSessions:
+    """Knows the cookie of each session; the password is always `right`."""
+
+    sessions: dict[str, SignedInSession] = field(default_factory=dict)
+    absolute: timedelta = timedelta(hours=8)
+    locked: TooManyAttempts | None = None
+    acts_for: tuple[ActsFor, ...] = (ADA,)
+    signed_out: list[str] = field(default_factory=list)
+
+    async def current(self, cookie: str) -> SignedInSession | None:
+        return self.sessions.get(cookie)
+
+    async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
+        if self.locked is not None or password != "right":  # noqa: S105 -- no secret
+            return self.locked
+        self.sessions["new"] = session(*self.acts_for, id_hash="s-new")
+        return NewSession(self.sessions["new"], "new")
+
+    async def sign_out(self, id_hash: str) -> None:
+        self.signed_out.append(id_hash)
+
+
+@dataclass
+class FakeRequests:
+    """Requests by handle."""
+
+    requests: dict[str, AuthorizationRequest] = field(default_factory=lambda: {"req-1": REQUEST})
+
+    async def find(self, request_id: str, session: SignedInSession | None) -> AuthorizationRequest | None:
+        return self.requests.get(request_id)
+
+    async def choose_patient(self, request_id: str, session: SignedInSession, patient_id: str) -> None:
+        self.requests[request_id] = replace(self.requests[request_id], patient_id=patient_id)
+
+
+@dataclass
+class FakeConsents:
+    """Consents in memory, and what was called."""
+
+    consents: list[SharedWith] = field(default_factory=lambda: [SHARED])
+    granted: list[ConsentChoice] = field(default_factory=list)
+    refused: int = 0
+    changed: list[ConsentChoice] = field(default_factory=list)
+    lines: list[Activity] = field(default_factory=list)
+
+    async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
+        self.granted.append(choice)
+        return f"{request.redirect_uri}?code=c"
+
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        self.refused += 1
+        return f"{request.redirect_uri}?error=access_denied"
+
+    async def find(self, consent_id: str) -> SharedWith | None:
+        return next((c for c in self.consents if c.consent_id == consent_id), None)
+
+    async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
+        found = await self.find(consent_id)
+        if found is None or found.state == "revoked":
+            raise ConsentEnded
+        self.changed.append(choice)
+
+    async def revoke(self, consent_id: str, by: SignedInSession) -> None:
+        self.consents = [replace(c, state="revoked") if c.consent_id == consent_id else c for c in self.consents]
+
+    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
+        return [c for c in self.consents if c.patient_id == patient_id]
+
+    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
+        return self.lines[:limit]
+
+
+@dataclass
+class Place:
+    """The pages with their fakes, and a client that keeps cookies."""
+
+    sessions: FakeSessions
+    requests: FakeRequests
+    consents: FakeConsents
+    settings: PortalSettings
+    pages: PortalPages
+    client: httpx.AsyncClient
+
+    def sign_in(self, *acts_for: ActsFor, auth_time: datetime = NOW) -> None:
+        """Give the browser a session."""
+        self.sessions.sessions["c"] = session(*acts_for, auth_time=auth_time)
+        self.client.cookies.set(self.settings.session_cookie_name, "c")
+
+    async def fields(self, address: str) -> dict[str, str]:
+        """Hidden fields of the page at an address."""
+        return page_of(await self.client.get(address)).hidden
+
+
+def place(settings: PortalSettings | None = None) -> Place:
+    """Build the pages on fakes."""
+    chosen = settings or PortalSettings(https=False)
+    sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
+    pages = portal_pages(Ports(sessions, requests, consents, CATALOGUE, POLICY), chosen, lambda: NOW)
+    app = FastAPI(openapi_url=None)
+    app.include_router(pages.router)
+    origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
+    return Place(sessions, requests, consents, chosen, pages, client)
+
+
+class Page(HTMLParser):
+    """What a person or a screen reader finds on a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden: dict[str, str] = {}
+        self.inputs: dict[str, dict[str, str | None]] = {}
+        self.labels: dict[str, str] = {}
+        self.headings: list[str] = []
+        self.buttons: list[str] = []
+        self.texts: dict[str, str] = {}
+        self.tags: set[str] = set()
+        self._open: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.add(tag)
+        if tag == "input" and given.get("type") == "hidden":
+            self.hidden[given.get("name") or ""] = given.get("value") or ""
+        elif tag == "input":
+            self.inputs[given.get("id") or ""] = given
+        elif tag in ("label", "h1", "h2", "button", "p"):
+            self._open.append((tag, given.get("for") or given.get("id") or ""))
+            if tag == "label":
+                self.labels[given.get("for") or ""] = ""
+            elif tag in ("h1", "h2"):
+                self.headings.append("")
+            elif tag == "button":
+                self.buttons.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1][0] == tag:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self._open:
+            return
+        tag, key = self._open[-1]
+        if tag == "label":
+            self.labels[key] += data
+        elif tag in ("h1", "h2"):
+            self.headings[-1] += data
+        elif tag == "button":
+            self.buttons[-1] += data
+        elif key:
+            self.texts[key] = self.texts.get(key, "") + data
+
+    def named(self, kind: str) -> dict[str, bool]:
+        """Inputs of a kind by their accessible name, with whether each is ticked."""
+        found = {key: given for key, given in self.inputs.items() if given.get("type") == kind}
+        return {self.labels[key]: "checked" in given for key, given in found.items()}
+
+
+def page_of(response: httpx.Response) -> Page:
+    """Read a page."""
+    page = Page()
+    page.feed(response.text)
+    return page

@@ -1,0 +1,150 @@
+"""The patient's own pages: what is shared, change, revoke, who saw what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from portal.my_sharing import one_section_each
+from portal.ports import Activity
+from tests.portal.fakes import ADA, BEN, NOW, SHARED, Place, page_of, place
+
+
+@pytest.fixture
+def here() -> Place:
+    found = place()
+    found.sign_in(ADA, BEN)
+    return found
+
+
+@pytest.mark.parametrize("address", ["/my", "/my/activity", "/my/sharing/c1/change"])
+async def test_signing_in_comes_first(address: str) -> None:
+    response = await place().client.get(address)
+    assert response.status_code == 303
+    assert response.headers["location"] == f"/sign-in?next={address.replace('/', '%2F')}"
+
+
+async def test_each_app_is_a_section_headed_by_its_name_with_change_and_revoke(here: Place) -> None:
+    response = await here.client.get("/my")
+    page = page_of(response)
+    assert page.headings == ["My sharing", "Heart Diary"]
+    assert page.buttons == ["Revoke"]
+    assert '<section class="card" aria-labelledby="app-c1">' in response.text
+    assert '<a class="button" href="/my/sharing/c1/change" aria-describedby="app-c1">Change</a>' in response.text
+    for words in ("Lab results", "HIV", "Shared in part", "22 October 2026", "20 January 2027, 14:05 UTC"):
+        assert words in response.text
+    assert "Last looked" not in response.text
+
+
+async def test_use_is_told_when_it_is_known(here: Place) -> None:
+    here.consents.consents = [replace(SHARED, last_used=NOW, uses=41)]
+    assert "21 November 2026, 14:05 UTC</time>; 41 times in all" in (await here.client.get("/my")).text
+
+
+async def test_revoke_ends_the_sharing_and_says_so(here: Place) -> None:
+    response = await here.client.post("/my/sharing/c1/revoke", data=await here.fields("/my"))
+    assert (response.status_code, response.headers["location"]) == (303, "/my?patient=ada&revoked=c1")
+    after = await here.client.get("/my?patient=ada&revoked=c1")
+    assert "Heart Diary can see nothing more of your health information." in after.text
+    assert page_of(after).buttons == []
+    assert here.consents.consents[0].state == "revoked"
+
+
+async def test_the_address_cannot_make_the_page_claim_what_is_not_so(here: Place) -> None:
+    response = await here.client.get("/my?patient=ada&revoked=c1")
+    assert "can see nothing more" not in response.text
+
+
+async def test_change_shows_what_is_shared_now_and_saves_what_is_ticked(here: Place) -> None:
+    page = page_of(await here.client.get("/my/sharing/c1/change"))
+    assert page.named("checkbox") == {"Conditions": True, "Lab results": True, "HIV": False}
+    assert page.named("radio")["As now, until 20 January 2027"] is True
+    sent = {**page.hidden, "category": ["conditions"], "duration": "keep"}
+    response = await here.client.post("/my/sharing/c1/change", data=sent)
+    assert (response.status_code, response.headers["location"]) == (303, "/my?patient=ada&changed=c1")
+    (choice,) = here.consents.changed
+    assert (choice.categories, choice.until) == (("conditions",), SHARED.until)
+
+
+async def test_a_new_duration_counts_from_now(here: Place) -> None:
+    sent = {**await here.fields("/my/sharing/c1/change"), "category": ["conditions"], "duration": "once"}
+    await here.client.post("/my/sharing/c1/change", data=sent)
+    assert here.consents.changed[0].until == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"duration": "keep"}, "You haven't ticked anything to share."),
+        ({"duration": "keep", "category": "medications"}, "Please check your choices"),
+        ({"category": "conditions"}, "Choose for how long"),
+    ],
+)
+async def test_a_change_with_a_problem_saves_nothing(here: Place, fields: dict[str, str], says: str) -> None:
+    sent = {**await here.fields("/my/sharing/c1/change"), **fields}
+    response = await here.client.post("/my/sharing/c1/change", data=sent)
+    assert response.status_code == 400
+    assert says in response.text
+    assert here.consents.changed == []
+
+
+async def test_what_has_ended_cannot_be_changed(here: Place) -> None:
+    sent = {**await here.fields("/my/sharing/c1/change"), "category": ["conditions"], "duration": "keep"}
+    here.consents.consents = [replace(SHARED, state="revoked")]
+    assert (await here.client.get("/my/sharing/c1/change")).status_code == 409
+    assert (await here.client.post("/my/sharing/c1/change", data=sent)).status_code == 409
+    assert here.consents.changed == []
+
+
+@pytest.mark.parametrize("consent_id", ["c9", "nothing", "%2e%2e", "a" * 65])
+async def test_anothers_consent_looks_like_one_that_is_not_there(here: Place, consent_id: str) -> None:
+    here.consents.consents = [SHARED, replace(SHARED, consent_id="c9", patient_id="eve")]
+    token = (await here.fields("/my"))["csrf"]
+    answers = [
+        await here.client.get(f"/my/sharing/{consent_id}/change"),
+        await here.client.post(f"/my/sharing/{consent_id}/change", data={"csrf": token}),
+        await here.client.post(f"/my/sharing/{consent_id}/revoke", data={"csrf": token}),
+    ]
+    nowhere = await here.client.get("/my/sharing/unknown/change")
+    assert [(a.status_code, a.text) for a in answers] == [(404, nowhere.text)] * 3
+    assert here.consents.consents[1].state == "limited"
+
+
+@pytest.mark.parametrize("page", ["/my", "/my/activity"])
+async def test_one_sees_only_the_people_one_acts_for(here: Place, page: str) -> None:
+    assert (await here.client.get(f"{page}?patient=eve")).status_code == 404
+    response = await here.client.get(f"{page}?patient=ben")
+    assert response.status_code == 200
+    assert f'<a href="{page}?patient=ben" aria-current="true">Ben Ito</a>' in response.text
+    assert "Heart Diary" not in response.text
+
+
+async def test_an_account_without_patients_is_told_so() -> None:
+    here = place()
+    here.sign_in()
+    assert "linked to a patient" in (await here.client.get("/my")).text
+
+
+def test_every_app_is_seen_once_and_every_current_consent_always() -> None:
+    old = replace(SHARED, consent_id="c0", state="revoked")
+    other = replace(SHARED, consent_id="c2", client_id="steps", state="expired")
+    older = replace(other, consent_id="c3", state="denied")
+    twin = replace(SHARED, consent_id="c4", state="granted")
+    asked = replace(SHARED, consent_id="c5", client_id="new", state="requested")
+    current, ended = one_section_each([SHARED, other, asked, older, twin, old])
+    assert [c.consent_id for c in current] == ["c1", "c4"]
+    assert [c.consent_id for c in ended] == ["c2"]
+
+
+async def test_who_saw_what_is_listed_by_day_in_words(here: Place) -> None:
+    here.consents.lines = [
+        Activity(NOW, "Heart <b>Diary</b>", "read your Lab results", "done"),
+        Activity(NOW - timedelta(days=1), "Steps", "asked for your HIV information", "refused"),
+    ]
+    response = await here.client.get("/my/activity")
+    assert page_of(response).headings == ["Who saw what", "21 November 2026", "20 November 2026"]
+    assert "<strong>Heart &lt;b&gt;Diary&lt;/b&gt;</strong> read your Lab results" in response.text
+    assert "Refused, saw nothing" in response.text
+    assert response.text.count("<ol") == response.text.count("</ol>") == 2
