@@ -10,6 +10,7 @@ from assent.commands import client, keys, policy, user
 from assent.commands.doctor import doctor_command
 from assent.commands.migrate import migrate_command
 from assent.commands.output import MISUSED, NO
+from assent.commands.sandbox import sandbox_command
 from assent.commands.serve import serve_command
 from assent.database import DatabaseUnreachableError
 from assent.load_settings import SettingsError
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve_command)
+app.command("sandbox")(sandbox_command)
 app.command("migrate")(migrate_command)
 app.command("doctor")(doctor_command)
 for name, noun in (("client", client.app), ("user", user.app), ("keys", keys.app), ("policy", policy.app)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+import asyncpg
 
 from assent.postgres import DataDirectoryInUseError, EmbeddedPostgres, running_url
 from assent.settings import Settings

@@ -46,7 +46,7 @@ class RevocationEndpoint:
                 if "token" not in form:
                     raise OAuthError("invalid_request", "`token` is missing")
                 if await self._revoke(connection, client, form["token"], now):
-                    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+                    request_id = str(request.scope.get("assent.request", {}).get("id", ""))
                     await context.audit.record(
                         AuditRecord("revoke", "U", "0", now, request_id, client.client_id, client.name), connection
                     )

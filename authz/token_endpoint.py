@@ -275,4 +275,4 @@ def _narrowed(opened: OpenNow, asked: str | None) -> str:
 
 
 def _request_id(request: Request) -> str:
-    return str(request.scope.get("state", {}).get("request_id", ""))
+    return str(request.scope.get("assent.request", {}).get("id", ""))

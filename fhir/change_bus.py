@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+import asyncpg
 import msgspec
 import structlog
 from sqlalchemy import make_url, text
@@ -53,12 +53,13 @@ class ChangeBus:
     """Listens on a connection of its own and reconnects by itself. Callbacks run in the event loop: keep them short."""
 
     def __init__(self, database_url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url = _driver_url(database_url)
         self._monotonic = monotonic
         self._subscribers: list[Callable[[Change], None]] = []
         self._connected = False
         self._last_pong = -float("inf")
         self._task: asyncio.Task[None] | None = None
+        self._connection: Any = None
         self._pid = 0
 
     def subscribe(self, callback: Callable[[Change], None]) -> None:
@@ -82,6 +83,10 @@ class ChangeBus:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        # A task cancelled before its first step runs no `finally`.
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     async def _run(self, connection: Any) -> None:
         back_off = HEARTBEAT_SECONDS
@@ -117,7 +122,7 @@ class ChangeBus:
         self._last_pong = self._monotonic()
         # What changed while nobody listened is unknown: everything is forgotten before caches count as good again.
         self._tell(EVERYTHING)
-        self._connected = True
+        self._connection, self._connected = connection, True
         return connection
 
     async def _beat(self, connection: Any) -> None:
@@ -143,3 +148,12 @@ class ChangeBus:
                 callback(change)
             except Exception:  # one subscriber's fault must not keep the news from the others
                 _log.exception("change_bus_subscriber_failed", kind=change.kind)
+
+
+def _driver_url(database_url: str) -> str:
+    """SQLAlchemy's URL as asyncpg itself reads it: `ssl` is spelled `sslmode`, SQLAlchemy's own options go."""
+    url = make_url(database_url).set(drivername="postgresql")
+    query = {name: value for name, value in url.query.items() if not name.startswith("prepared_statement_")}
+    if "ssl" in query:
+        query["sslmode"] = query.pop("ssl")
+    return url.set(query=query).render_as_string(hide_password=False)

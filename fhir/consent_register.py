@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import msgspec
 
 from fhir.consent_reading import read_consent
+from fhir.search_query import parse_search
+from fhir.store import Repository
 from policies.consent_rule import ConsentRule
 
 _MAX_PATIENTS: Final = 50_000
@@ -23,6 +25,19 @@ class ActiveConsents(Protocol):
 
     async def active_consents(self, patient: str, limit: int) -> list[bytes]:
         """Bodies of the current versions with status `active` for one patient, at most `limit`."""
+
+
+class StoredConsents:
+    """Consents in the repository: one indexed search."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def active_consents(self, patient: str, limit: int) -> list[bytes]:
+        """As `ActiveConsents.active_consents`."""
+        pairs = (("patient", f"Patient/{patient}"), ("status", "active"), ("_count", str(limit)), ("_total", "none"))
+        query = parse_search("Consent", pairs, self._repository.definitions, max_count=limit)
+        return [found.body for found in (await self._repository.search(query)).matches]
 
 
 class TooManyConsents(RuntimeError):

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir.audit_event import AuditRecord
-from fhir.audit_trail import AuditTrail
-from fhir.consent_register import ConsentRegister
+from fhir.audit_event import AuditRecord, Outcome
+from fhir.audit_trail import AuditTrail, AuditUnavailable
+from fhir.consent_register import ConsentRegister, TooManyConsents
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
 from fhir.interaction import Interaction, Unsupported, interaction_of
@@ -25,15 +25,21 @@ from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.page_token import PagePayload, PageSealer
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
-from fhir.search_request import SearchRequest, narrowed, read_search
-from fhir.searchset import Page, Shown, fill_page, searchset
+from fhir.search_literals import SearchError
+from fhir.search_request import SearchRefused, SearchRequest, narrowed, read_search
+from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
 from fhir.source import Source
+from fhir.upstream_failure import UpstreamFailure
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
 from policies.model import Access, Deny, Permit
 from policies.scope_match import names_type
 
 _decode = msgspec.json.Decoder(dict[str, object]).decode
+
+
+_PAGE = "_page"
+"""Parameter of a page link, the only one on it."""
 
 
 class TokenRefusal(Protocol):
@@ -90,7 +96,10 @@ class FhirProxy:
         try:
             request = await read_request(scope, receive)
             status, body = await self._answer(request)
-        except ProxyRefusal as refusal:
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
             await send_outcome(send, refusal.status, refusal.code, refusal.text, headers=refusal.headers)
             return
         await send_fhir(send, status, b"" if request.method == "HEAD" else body)
@@ -98,12 +107,14 @@ class FhirProxy:
     async def _answer(self, request: ProxyRequest) -> tuple[int, bytes]:
         parts = self._parts
         interaction = interaction_of(request.method, request.path)
+        request.log["route"] = _route(interaction)
         if isinstance(interaction, Unsupported):
             raise ProxyRefusal(interaction.status, interaction.code, interaction.text)
         if interaction.code == "capabilities":
             return 200, parts.capability_statement
         # 1 token
         access = await self._access(request)
+        request.log["client_id"] = access.client_id
         # 2 consent
         rules = () if access.patient is None else await parts.register.rules(access.patient)
         # 3 decide
@@ -176,7 +187,7 @@ class FhirProxy:
         parts, kind = self._parts, interaction.resource_type
         now = parts.clock()
         binding = f"{access.client_id} {access.grant_id} {plan.patient} {kind}"
-        token = next((value for name, value in request.parameters if name == "_page"), None)
+        token = next((value for name, value in request.parameters if name == _PAGE), None)
         if token is None:
             search = self._search_request(kind, request, plan)
             first, position = self._first_url(kind, search, plan), 0
@@ -249,11 +260,11 @@ class FhirProxy:
         if token is None:
             links = [("self", f"{base}/{kind}?{urlencode(search.echo)}" if search.echo else f"{base}/{kind}")]
         else:
-            links = [("self", f"{base}/{kind}?{urlencode({'_page': token})}")]
+            links = [("self", f"{base}/{kind}?{urlencode({_PAGE: token})}")]
         if page.next_url is not None:
             payload = PagePayload(page.next_url, kind, search.echo, page.next_position, now)
             sealed = self._parts.sealer.seal(payload, binding=binding)
-            links.append(("next", f"{base}/{kind}?{urlencode({'_page': sealed})}"))
+            links.append(("next", f"{base}/{kind}?{urlencode({_PAGE: sealed})}"))
         # Honest only when everything was seen from the first entry to the last (docs/leaks.md L04).
         total = len(page.matches) if token is None and page.next_url is None else None
         return searchset(page, base, links, total)
@@ -264,7 +275,7 @@ class FhirProxy:
         access: Access,
         interaction: Interaction,
         entities: tuple[str, ...],
-        outcome: str = "0",
+        outcome: Outcome = "0",
     ) -> None:
         search = interaction.code == "search-type"
         query = urlencode(request.parameters) if search else None
@@ -284,3 +295,39 @@ class FhirProxy:
                 consents=access.consents,
             )
         )
+
+
+def _route(interaction: Interaction | Unsupported) -> str:
+    """What logs and metrics know of the request: never a path, which names patients."""
+    if isinstance(interaction, Unsupported):
+        return "/fhir (unsupported)"
+    templates = {
+        "capabilities": "/fhir/metadata",
+        "read": "/fhir/{type}/{id}",
+        "vread": "/fhir/{type}/{id}/_history/{version}",
+        "search-type": "/fhir/{type}",
+    }
+    return templates[interaction.code]
+
+
+def refusal_of(error: Exception) -> ProxyRefusal | None:
+    """The one place where what went wrong becomes an OperationOutcome; None for what nobody foresaw.
+
+    No text of an upstream, a database or a stack goes along.
+    """
+    if isinstance(error, ProxyRefusal):
+        return error
+    if isinstance(error, SearchRefused):
+        return ProxyRefusal(error.status, error.code, error.text)
+    if isinstance(error, SearchError):
+        return ProxyRefusal(400, error.code, error.text)
+    if isinstance(error, UpstreamFailure):
+        status = 504 if error.kind == "timeout" else 502
+        return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
+    if isinstance(error, BrokenBundle):
+        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not a searchset")
+    if isinstance(error, AuditUnavailable):
+        return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
+    if isinstance(error, TooManyConsents):
+        return ProxyRefusal(403, "too-costly", "the patient has more consents than can be judged")
+    return None

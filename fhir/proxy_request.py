@@ -11,6 +11,7 @@ from fhir.responses import Receive, Scope
 MAX_QUERY: Final = 8_192
 MAX_FORM: Final = 65_536
 FHIR_PREFIX: Final = "/fhir"
+_REQUEST_KEY: Final = "assent.request"
 _FORM: Final = b"application/x-www-form-urlencoded"
 
 
@@ -32,6 +33,8 @@ class ProxyRequest:
     parameters: tuple[tuple[str, str], ...]
     authorization: str | None
     request_id: str
+    log: dict[str, object]
+    """Where the shell looks for what its access log may say: `route`, `client_id`."""
 
     def with_parameters(self, parameters: tuple[tuple[str, str], ...]) -> ProxyRequest:
         """The same request with other parameters."""
@@ -56,7 +59,8 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         raw_path.removeprefix(FHIR_PREFIX),
         parameters,
         None if authorization is None else authorization.decode("latin-1"),
-        str(scope.get("state", {}).get("request_id", "")),
+        str(scope.get(_REQUEST_KEY, {}).get("id", "")),
+        scope.get(_REQUEST_KEY, {}),
     )
 
 

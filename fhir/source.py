@@ -70,7 +70,9 @@ class OwnSource:
         links = []
         if page.next_cursor is not None:
             following = [(name, value) for name, value in pairs if name != CURSOR]
-            links = [{"relation": "next", "url": f"{resource_type}?{urlencode([*following, (CURSOR, page.next_cursor)])}"}]
+            links = [
+                {"relation": "next", "url": f"{resource_type}?{urlencode([*following, (CURSOR, page.next_cursor)])}"}
+            ]
         return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
 
 

@@ -22,7 +22,7 @@ MODIFIERS: Final = {
     "quantity": frozenset({"", "missing"}),
     "uri": frozenset({"", "missing"}),
 }
-"""Modifiers let through, by kind of parameter. `:text`, `:in`, `:above` and the like reach beyond the element itself."""
+"""Modifiers let through, by kind of parameter. `:text`, `:in`, `:above` and the like reach beyond the element."""
 
 COMMON_PARAMETERS: Final = frozenset({"_id", "_lastUpdated", "_profile"})
 """Parameters of every resource that touch nothing a mask hides."""

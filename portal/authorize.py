@@ -12,12 +12,13 @@ from urllib.parse import quote, urlsplit
 from fastapi import APIRouter, Request, Response
 
 from authz.accounts import ActsFor
+from authz.decisions import AlreadyDecided
 from authz.sessions import SignedInSession
 from portal.consent_form import Offer, first_offer, read_choice, with_problem
 from portal.content_policy import LOOPBACK
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest, ConsentChoice
-from portal.visit import Portal, acting_for, read_sent, see_other, sign_in_first
+from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in_first
 
 HANDLE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 CONTINUE = "/authorize/continue"
@@ -41,16 +42,18 @@ def authorize_routes(portal: Portal) -> APIRouter:
     @router.post("/authorize/decision")
     async def decide(request: Request) -> Response:
         sent = await read_sent(portal, request)
-        return sent if isinstance(sent, Response) else await _decide(portal, sent.session, sent.form)
+        return sent if isinstance(sent, Response) else await _decide(portal, sent)
 
     return router
 
 
 async def _continue(portal: Portal, handle: str, session: SignedInSession | None, *, again: bool) -> Response:
-    asked = await _find(portal, handle, session)
-    if asked is None:
+    if session is None and HANDLE.fullmatch(handle):
+        return sign_in_first(_address(handle))
+    asked = await _find(portal, handle, session) if session is not None else None
+    if session is None or asked is None:
         return portal.pages.error("request-expired", 400, session=session)
-    if session is None or not _signed_in_lately(asked, session):
+    if not _signed_in_lately(asked, session):
         return sign_in_first(_address(handle))
     if not _names_a_patient(asked):
         return _consent_page(portal, session, asked, None, _first_offer(portal, asked))
@@ -81,26 +84,41 @@ async def _choose(portal: Portal, session: SignedInSession, form: Form) -> Respo
     return see_other(_address(handle))
 
 
-async def _decide(portal: Portal, session: SignedInSession, form: Form) -> Response:
+async def _decide(portal: Portal, sent: Sent) -> Response:
+    session, form = sent.session, sent.form
     asked = await _find(portal, form.one("request"), session)
     if asked is None or not _signed_in_lately(asked, session):
         return portal.pages.error("request-expired", 400, session=session)
     if form.one("decision") == "deny":
-        return see_other(await portal.ports.consents.refuse(asked, session))
+        return await _refuse(portal, sent, asked)
     patient = acting_for(session, asked.patient_id) if asked.patient_id is not None else None
     if _names_a_patient(asked) and (patient is None or form.one("patient") != patient.patient_id):
         # Another tab may have chosen another patient since this form was shown.
         return portal.pages.error("not-yours", 403, session=session)
-    if form.one("decision") != "allow":
-        return portal.pages.error("foreign-form", 400, session=session)
     offer = _first_offer(portal, asked)
+    if form.one("decision") != "allow":
+        return _consent_page(portal, session, asked, patient, with_problem(form, offer, "undecided"))
     choice = read_choice(form, offer, portal.ports.catalogue, portal.now())
     if isinstance(choice, ConsentChoice):
-        return see_other(await portal.ports.consents.grant(asked, session, choice))
+        return await _grant(portal, sent, asked, choice)
     return _consent_page(portal, session, asked, patient, with_problem(form, offer, choice))
 
 
-async def _find(portal: Portal, handle: str, session: SignedInSession | None) -> AuthorizationRequest | None:
+async def _grant(portal: Portal, sent: Sent, asked: AuthorizationRequest, choice: ConsentChoice) -> Response:
+    try:
+        return see_other(await portal.ports.consents.grant(asked, sent.session, choice))
+    except AlreadyDecided:
+        return portal.pages.error("request-expired", 400, session=sent.session)
+
+
+async def _refuse(portal: Portal, sent: Sent, asked: AuthorizationRequest) -> Response:
+    try:
+        return see_other(await portal.ports.consents.refuse(asked, sent.session))
+    except AlreadyDecided:
+        return portal.pages.error("request-expired", 400, session=sent.session)
+
+
+async def _find(portal: Portal, handle: str, session: SignedInSession) -> AuthorizationRequest | None:
     if HANDLE.fullmatch(handle) is None:
         return None
     return await portal.ports.requests.find(handle, session)

@@ -16,7 +16,7 @@ from policies.catalogue import Catalogue, Category
 from portal.form_reading import Form
 from portal.ports import ConsentChoice
 
-Problem = Literal["nothing", "only-sensitive", "duration", "text-changed", "broken"]
+Problem = Literal["nothing", "only-sensitive", "duration", "undecided", "text-changed", "broken"]
 KEEP: Final = "keep"
 """The duration that leaves the end as it is; offered when a decision is changed."""
 

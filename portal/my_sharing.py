@@ -112,6 +112,8 @@ async def _change(portal: Portal, sent: Sent, consent_id: str) -> Response:
     if found is None:
         return _not_there(portal, sent.session)
     offer = _offer(portal, found)
+    if sent.form.one("decision") == "review":
+        return _change_page(portal, sent.session, found, with_problem(sent.form, offer, "undecided"))
     choice = read_choice(sent.form, offer, portal.ports.catalogue, portal.now())
     if not isinstance(choice, ConsentChoice):
         return _change_page(portal, sent.session, found, with_problem(sent.form, offer, choice))

@@ -136,11 +136,14 @@ class ConsentBook(Protocol):
     """The decisions of patients: made, changed, taken back, looked up."""
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
-        """Record the decision, complete the request, and return the redirect URI with its code, all in one."""
+        """Record the decision, complete the request, and return the redirect URI with its code, all in one.
+
+        Raises AlreadyDecided (authz.decisions).
+        """
         ...
 
     async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
-        """Record that the person said no, and return the redirect URI with `access_denied`."""
+        """Record that the person said no, and return the redirect URI with `access_denied`. Raises AlreadyDecided."""
         ...
 
     async def find(self, consent_id: str) -> SharedWith | None:

@@ -96,3 +96,10 @@ async def test_no_heartbeat_for_a_second_is_unhealthy(database_url: str) -> None
     finally:
         await bus.close()
     assert not bus.healthy()
+
+
+async def test_sqlalchemys_own_url_options_are_understood(database_url: str) -> None:
+    bus = ChangeBus(f"{database_url}?ssl=prefer&prepared_statement_cache_size=0")
+    await bus.start()
+    assert bus.healthy()
+    await bus.close()

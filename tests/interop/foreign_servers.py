@@ -36,7 +36,7 @@ def install_hapi() -> list[str]:
         _run(listing, place)
         _run([javac, "-nowarn", "-cp", class_path.read_text(), "-d", "classes", "ForeignServer.java"], place)
         (place / "installed").touch()
-    options = ["-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
+    options = ["-Xmx1500m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
     return [java, *options, "-cp", f"{place / 'classes'}{os.pathsep}{class_path.read_text()}", "ForeignServer"]
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from assent.policy_files import load_catalogue, load_policy_text
 from authz.accounts import Account, ActsFor
+from authz.decisions import AlreadyDecided
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, Ports, SharedWith
 from portal.router import PortalPages, portal_pages
@@ -93,14 +94,19 @@ class FakeConsents:
     consents: list[SharedWith] = field(default_factory=lambda: [SHARED])
     granted: list[ConsentChoice] = field(default_factory=list)
     refused: int = 0
+    decided: bool = False
     changed: list[ConsentChoice] = field(default_factory=list)
     lines: list[Activity] = field(default_factory=list)
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
+        if self.decided:
+            raise AlreadyDecided
         self.granted.append(choice)
         return f"{request.redirect_uri}?code=c"
 
     async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        if self.decided:
+            raise AlreadyDecided
         self.refused += 1
         return f"{request.redirect_uri}?error=access_denied"
 

@@ -49,10 +49,11 @@ async def test_durations_are_radio_buttons_with_one_year_chosen(here: Place) -> 
     assert page.named("radio") == {"Only this time (1 hour)": False, "30 days": False, "90 days": False, "1 year": True}
 
 
-async def test_enter_decides_nothing_and_the_two_buttons_decide(here: Place) -> None:
+async def test_enter_presses_the_first_button_which_decides_nothing(here: Place) -> None:
     response = await here.client.get(ADDRESS)
     assert page_of(response).buttons == ["", "Allow", "Deny"]
-    assert '<button type="submit" disabled hidden></button>' in response.text
+    first = response.text.index("<button")
+    assert response.text.startswith('<button type="submit" name="decision" value="review" hidden>', first)
 
 
 async def test_the_page_says_who_asks_for_whom_and_shows_the_policy_text(here: Place) -> None:
@@ -114,10 +115,12 @@ async def test_an_app_that_asks_for_no_data_can_be_allowed(here: Place) -> None:
     assert answer.headers["location"] == "https://heart.example/callback?code=c"
 
 
-@pytest.mark.parametrize("decision", ["", "ALLOW", "maybe"])
+@pytest.mark.parametrize("decision", ["", "review", "ALLOW", "maybe"])
 async def test_a_decision_that_is_neither_button_is_none(here: Place, decision: str) -> None:
     response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", decision=decision))
     assert (response.status_code, here.consents.granted, here.consents.refused) == (400, [], 0)
+    assert "Nothing is decided yet." in response.text
+    assert page_of(response).named("checkbox") == {"Conditions": False, "Lab results": True, "HIV": False}
 
 
 async def test_without_a_session_one_signs_in_first_and_comes_back() -> None:
@@ -211,3 +214,11 @@ async def test_the_consent_pages_policy_lets_its_form_lead_to_the_app_and_nothin
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
         "form-action 'self' https://heart.example https:"
     )
+
+
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+async def test_of_two_clicks_the_second_finds_the_request_closed(here: Place, decision: str) -> None:
+    sent = await allow(here, "laboratory", decision=decision)
+    here.consents.decided = True
+    response = await here.client.post("/authorize/decision", data=sent)
+    assert (response.status_code, page_of(response).headings[0]) == (400, "This request is no longer open")

@@ -80,6 +80,7 @@ async def test_a_new_duration_counts_from_now(here: Place) -> None:
         ({"duration": "keep"}, "You haven't ticked anything to share."),
         ({"duration": "keep", "category": "medications"}, "Please check your choices"),
         ({"category": "conditions"}, "Choose for how long"),
+        ({"category": "conditions", "duration": "keep", "decision": "review"}, "Nothing is decided yet."),
     ],
 )
 async def test_a_change_with_a_problem_saves_nothing(here: Place, fields: dict[str, str], says: str) -> None:

@@ -101,6 +101,7 @@ public class ForeignServer {
         // The records come with their own ids, and one type at a time: what they refer to may come later.
         settings.setResourceClientIdStrategy(JpaStorageSettings.ClientIdStrategyEnum.ANY);
         settings.setEnforceReferentialIntegrityOnWrite(false);
+        settings.setMassIngestionMode(true);
         return settings;
     }
 

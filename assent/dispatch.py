@@ -1,0 +1,30 @@
+"""Which part of the server a path belongs to. Hot paths are compared first and reach plain ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from assent.asgi import App, Receive, Scope, Send
+from assent.request_middleware import REQUEST_KEY
+
+
+class Dispatch:
+    """Sends requests to the FHIR proxy, to exact paths, or to the site."""
+
+    def __init__(self, *, exact: Mapping[str, App], fhir: App, site: App) -> None:
+        self._exact = exact
+        self._fhir = fhir
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        if path.startswith("/fhir/") and not path.startswith("/fhir/.well-known/"):
+            await self._fhir(scope, receive, send)
+            return
+        endpoint = self._exact.get(path)
+        if endpoint is not None:
+            scope[REQUEST_KEY]["route"] = path
+            await endpoint(scope, receive, send)
+            return
+        await self._site(scope, receive, send)

@@ -1,0 +1,63 @@
+"""`/fhir/metadata`: what this server offers to apps. FHIR R4 CapabilityStatement; SMART 2.2, conformance."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from fhir.definitions import Definitions
+from policies.catalogue import Catalogue
+from policies.search_guard import MODIFIERS
+
+_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
+def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definitions, date: str) -> bytes:
+    """The statement for everybody; what a caller may use of it, its token and consents decide."""
+    statement: dict[str, Any] = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": {"name": "Assent"},
+        "implementation": {"description": "Assent, a consent-enforcing FHIR proxy", "url": f"{issuer}/fhir"},
+        "fhirVersion": definitions.version,
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(issuer),
+                "resource": [_resource(kind, definitions) for kind in sorted(catalogue.scopes_by_type)],
+            }
+        ],
+    }
+    return msgspec.json.encode(statement)
+
+
+def _security(issuer: str) -> dict[str, Any]:
+    uris = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke", "manage": "my"}
+    return {
+        "extension": [
+            {
+                "url": _OAUTH_URIS,
+                "extension": [{"url": name, "valueUri": f"{issuer}/{path}"} for name, path in uris.items()],
+            }
+        ],
+        "cors": True,
+        "service": [{"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+    }
+
+
+def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
+    parameters = [
+        {"name": p.code, "type": p.kind, "definition": p.url}
+        for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
+        if p.kind in MODIFIERS and (not p.code.startswith("_") or p.code in ("_id", "_lastUpdated", "_profile"))
+    ]
+    return {
+        "type": kind,
+        "interaction": [{"code": "read"}, {"code": "vread"}, {"code": "search-type"}],
+        "searchParam": parameters,
+    }

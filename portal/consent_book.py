@@ -1,0 +1,170 @@
+"""The decisions of patients as the pages see them: the port `ConsentBook` on top of `authz.decisions` and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, cast
+
+import msgspec
+from structlog.contextvars import get_contextvars
+
+from authz.context import AuthzContext
+from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent
+from authz.sessions import SignedInSession
+from fhir.consent_reading import instant_of
+from fhir.consent_writing import ASKED_EXTENSION, PolicyText
+from fhir.search_query import parse_search
+from fhir.store import StoredResource, VersionConflict
+from policies.codes import DATA_CATEGORY_SYSTEM
+from portal.pending_requests import PendingRequests
+from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith, SharingState
+
+_MOST_CONSENTS: Final = 500
+_OUTCOMES: Final = {"0": "done", "4": "refused"}
+
+
+class PatientsConsentBook:
+    """Makes, changes, ends and lists consents."""
+
+    def __init__(self, context: AuthzContext, requests: PendingRequests, text: PolicyText) -> None:
+        self._context = context
+        self._requests = requests
+        self._decisions = Decisions(context)
+        self._text = text
+
+    async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
+        """As the port."""
+        pending = await self._requests.pending(request.id, session)
+        if pending is None:
+            raise AlreadyDecided
+        made = Choice(choice.categories, request.asked, choice.until, choice.policy)
+        return await self._decisions.allow(pending, session.account, session.auth_time, made, _request_id())
+
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        """As the port."""
+        pending = await self._requests.pending(request.id, session)
+        if pending is None:
+            raise AlreadyDecided
+        return await self._decisions.refuse(pending, session.account, request.asked, self._text, _request_id())
+
+    async def find(self, consent_id: str) -> SharedWith | None:
+        """As the port."""
+        found = await self._context.repository.read("Consent", consent_id)
+        return None if found is None or found.deleted else self._shared(found)
+
+    async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
+        """As the port."""
+        current = await self.find(consent_id)
+        if current is None:
+            raise ConsentEnded
+        made = Choice(choice.categories, current.asked, choice.until, choice.policy)
+        try:
+            await self._decisions.change(consent_id, by.account, made, _request_id())
+        except (NotCurrent, VersionConflict) as ended:
+            raise ConsentEnded from ended
+
+    async def revoke(self, consent_id: str, by: SignedInSession) -> None:
+        """As the port."""
+        await self._decisions.revoke(consent_id, by.account, _request_id())
+
+    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
+        """As the port."""
+        found = await self._search("Consent", patient_id, "-_lastUpdated", _MOST_CONSENTS)
+        return [shared for stored in found if (shared := self._shared(stored)) is not None]
+
+    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
+        """As the port."""
+        return [
+            _activity(msgspec.json.decode(s.body)) for s in await self._search("AuditEvent", patient_id, "-date", limit)
+        ]
+
+    async def _search(self, kind: str, patient_id: str, sort: str, limit: int) -> Sequence[StoredResource]:
+        repository = self._context.repository
+        pairs = (("patient", f"Patient/{patient_id}"), ("_sort", sort), ("_count", str(limit)), ("_total", "none"))
+        query = parse_search(kind, pairs, repository.definitions, max_count=limit)
+        return (await repository.search(query)).matches
+
+    def _shared(self, stored: StoredResource) -> SharedWith | None:
+        consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
+        provision: Mapping[str, Any] = consent.get("provision", {})
+        actors = provision.get("actor", [])
+        client = actors[0]["reference"] if actors else {}
+        if "identifier" not in client or consent["status"] == "entered-in-error":
+            return None  # not a decision about an app
+        period: Mapping[str, str] = provision.get("period", {})
+        until = instant_of(period.get("end"), end=True)
+        categories = self._granted(provision)
+        asked = tuple(e["valueCoding"]["code"] for e in consent.get("extension", ()) if e["url"] == ASKED_EXTENSION)
+        state = _state(consent["status"], until, self._context.clock(), limited=bool(set(asked) - set(categories)))
+        return SharedWith(
+            consent_id=stored.id,
+            patient_id=consent["patient"]["reference"].removeprefix("Patient/"),
+            client_id=client["identifier"]["value"],
+            app_name=client.get("display", client["identifier"]["value"]),
+            categories=categories,
+            asked=asked,
+            purpose=provision.get("purpose", [{"code": ""}])[0]["code"],
+            since=instant_of(consent.get("dateTime"), end=False) or stored.last_updated,
+            until=until,
+            state=state,
+            ended=until if state == "expired" else None if state in ("granted", "limited") else stored.last_updated,
+        )
+
+    def _granted(self, provision: Mapping[str, Any]) -> tuple[str, ...]:
+        """What is permitted, and of the sensitive categories those that no exception denies."""
+        if provision.get("type") != "permit":
+            return ()
+        kept = {code for nested in provision.get("provision", ()) for code in _categories(nested)}
+        sensitive = [c.code for c in self._context.catalogue.sensitive if c.code not in kept]
+        return (*_categories(provision), *sensitive)
+
+
+def _categories(provision: Mapping[str, Any]) -> list[str]:
+    return [c["code"] for c in provision.get("class", ()) if c.get("system") == DATA_CATEGORY_SYSTEM]
+
+
+def _state(status: str, until: datetime | None, now: datetime, *, limited: bool) -> SharingState:
+    """Consent semantics, "The life of a consent"."""
+    if status == "active":
+        if until is not None and until < now:
+            return "expired"
+        return "limited" if limited else "granted"
+    names = {"proposed": "requested", "draft": "requested", "rejected": "denied"}
+    return cast(SharingState, names.get(status, "revoked"))
+
+
+def _activity(event: Mapping[str, Any]) -> Activity:
+    agent: Mapping[str, Any] = next((a for a in event.get("agent", ()) if a.get("requestor")), {})
+    who = (
+        agent.get("name")
+        or agent.get("who", {}).get("display")
+        or agent.get("who", {}).get("identifier", {}).get("value")
+    )
+    outcome = _OUTCOMES.get(str(event.get("outcome", "0")), "failed")
+    when = instant_of(event.get("recorded"), end=False)
+    return Activity(
+        when=cast(datetime, when),
+        who=who or "Somebody",
+        what=_what(event),
+        outcome=cast(Any, outcome),
+    )
+
+
+def _what(event: Mapping[str, Any]) -> str:
+    """What was done, in plain words."""
+    kinds = [c.get("code", "") for c in event.get("subtype", ())]
+    data = [e.get("what", {}).get("reference", "") for e in event.get("entity", ())]
+    types = sorted({ref.partition("/")[0] for ref in data if "/" in ref} - {"Patient", "Consent"})
+    named = ", ".join(types) or "your record"
+    if "read" in kinds or "vread" in kinds:
+        return f"looked at {named}"
+    if any(kind.startswith("search") for kind in kinds):
+        return f"searched {named}"
+    return {"authorize": "was decided about", "token": "got access", "revoke": "lost access"}.get(
+        next(iter(kinds), ""), "used your sharing settings"
+    )
+
+
+def _request_id() -> str:
+    return str(get_contextvars().get("request_id", ""))

@@ -1,0 +1,64 @@
+"""Authorization requests as the pages see them: the port `AuthorizationRequests` on top of `authz`."""
+
+from __future__ import annotations
+
+from authz.authorization_requests import PendingRequest, choose_patient, find_request
+from authz.context import AuthzContext
+from authz.sessions import SignedInSession
+from policies.catalogue import Catalogue
+from portal.ports import AuthorizationRequest
+from smart.scope_intersection import intersection
+from smart.scope_syntax import split_scope
+
+
+class PendingRequests:
+    """Finds requests by the handle in the page's address."""
+
+    def __init__(self, context: AuthzContext) -> None:
+        self._context = context
+
+    async def find(self, request_id: str, session: SignedInSession | None) -> AuthorizationRequest | None:
+        """As the port."""
+        pending = await self.pending(request_id, session)
+        return None if pending is None else _as_page_sees(request_id, pending, self._context.catalogue)
+
+    async def pending(self, request_id: str, session: SignedInSession | None) -> PendingRequest | None:
+        """The request itself."""
+        user_id = None if session is None else session.account.id
+        async with self._context.engine.begin() as connection:
+            return await find_request(connection, request_id, user_id, self._context.clock())
+
+    async def choose_patient(self, request_id: str, session: SignedInSession, patient_id: str) -> None:
+        """As the port; a patient for whom the person may not decide is not taken."""
+        if all(patient.patient_id != patient_id for patient in session.account.acts_for):
+            return
+        async with self._context.engine.begin() as connection:
+            found = await find_request(connection, request_id, session.account.id, self._context.clock())
+            if found is not None:
+                await choose_patient(connection, found, patient_id)
+
+
+def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) -> AuthorizationRequest:
+    session, clinical, _ = split_scope(pending.scope)
+    return AuthorizationRequest(
+        id=handle,
+        app_name=pending.client.name,
+        redirect_uri=pending.redirect_uri,
+        purpose=pending.purpose,
+        asked=asked_categories(pending.scope, catalogue),
+        identity=bool({"openid", "fhirUser", "profile"} & set(session)),
+        offline="offline_access" in session,
+        needs_patient=bool(clinical) or "launch/patient" in session,
+        patient_id=pending.patient_id,
+    )
+
+
+def asked_categories(scope: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """Categories that the asked scopes touch; sensitive ones cut across, so any clinical scope may touch them."""
+    _, clinical, _ = split_scope(scope)
+    everyday = [
+        category.code
+        for category in catalogue.everyday
+        if any(intersection(asked, line) is not None for asked in clinical for line in category.scopes)
+    ]
+    return (*everyday, *(c.code for c in catalogue.sensitive)) if everyday else ()

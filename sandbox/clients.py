@@ -1,0 +1,63 @@
+"""The apps that are registered in the sandbox: one of each kind of client that Assent knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_CALLBACKS: Final = (
+    "http://127.0.0.1:8000/sandbox/callback",
+    "http://localhost:9090/callback",
+    "http://127.0.0.1:9090/callback",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxClient:
+    """One registered app. An empty `scope` allows any; keys of asymmetric clients are made when the sandbox starts."""
+
+    name: str
+    client_id: str
+    kind: str
+    redirect_uris: tuple[str, ...]
+    scope: str
+    client_secret: str | None = None
+    purposes: tuple[str, ...] = ("PATRQT",)
+
+
+def _secret(client_id: str) -> str:
+    return f"{client_id}-secret-not-for-production"
+
+
+CLIENTS: Final[tuple[SandboxClient, ...]] = (
+    SandboxClient("Heart Diary", "sandbox-public", "public", _CALLBACKS, ""),
+    SandboxClient(
+        "Clinic Companion",
+        "sandbox-confidential",
+        "confidential-symmetric",
+        _CALLBACKS,
+        "",
+        client_secret=_secret("sandbox-confidential"),
+        purposes=("PATRQT", "TREAT"),
+    ),
+    SandboxClient("Lab Insights", "sandbox-asymmetric", "confidential-asymmetric", _CALLBACKS, ""),
+    SandboxClient(
+        "Sandbox Gateway",
+        "sandbox-gateway",
+        "gateway",
+        (),
+        "assent/introspect",
+        client_secret=_secret("sandbox-gateway"),
+    ),
+    SandboxClient("Nightly Export", "sandbox-backend", "backend", (), "system/*.rs", purposes=("HOPERAT",)),
+    SandboxClient(
+        "Sandbox EHR",
+        "sandbox-ehr",
+        "ehr",
+        (),
+        "assent/launch.c",
+        client_secret=_secret("sandbox-ehr"),
+        purposes=("TREAT",),
+    ),
+    SandboxClient("Open Study", "sandbox-research", "public", _CALLBACKS, "", purposes=("HRESCH",)),
+)
