@@ -33,7 +33,7 @@ class _Search(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw()
     search: _Search | None = None
 
 
@@ -130,7 +130,7 @@ def _mode(entry: _Entry) -> str:
 
 def _shown(entry: _Entry, show: Show) -> Shown | None:
     """A resource that can't be read or minimized is withheld like any other (unknown means deny)."""
-    if entry.resource is None or _mode(entry) not in ("match", "include"):
+    if not bytes(entry.resource) or _mode(entry) not in ("match", "include"):
         return None
     try:
         return show(entry.resource)

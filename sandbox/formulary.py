@@ -63,7 +63,7 @@ DRUGS: Final = {
     "medroxyprogesterone": _drug("6691", "medroxyprogesterone", "150 mg into the muscle every 12 weeks"),
     "levonorgestrel": _drug("6373", "levonorgestrel", "one tablet once a day"),
     "mifepristone": _drug("6916", "mifepristone", "200 mg once"),
-    "misoprostol": _drug("42331", "misoprostol", "800 mcg 24 to 48 hours after the first medicine"),
+    "misoprostol": _drug("317128", "misoprostol 0.2 MG Oral Tablet", "four tablets 24 to 48 hours after the first medicine"),
     "estradiol": _drug("4083", "estradiol", "2 mg once a day"),
     "sildenafil": _drug("136411", "sildenafil", "50 mg when needed"),
 }

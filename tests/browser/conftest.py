@@ -1,3 +1,3 @@
-"""The sandbox, for clients that Assent's authors didn't write."""
+"""The sandbox, for clients that were not written for Assent."""
 
 from tests.sandbox_server import sandbox as sandbox

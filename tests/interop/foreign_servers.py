@@ -1,4 +1,4 @@
-"""FHIR servers that Assent's authors didn't write: how each is installed by name from its registry, and started.
+"""FHIR servers that were not written for Assent: how each is installed by name from its registry, and started.
 
 Installing happens once for each state of the few files that say what to install, in `ASSENT_INTEROP_CACHE` or the
 user's cache directory. A server listens on a loopback port of its own choice and prints its base URL as first line;

@@ -1,0 +1,127 @@
+"""Pages for the app are filled from the upstream's, each entry decided by itself; nothing tells of what is withheld."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from fhir.minimize import NotMinimizable
+from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from policies.model import ResourceFacts
+
+
+def _entry(name: str, mode: str = "match", refers_to: Sequence[str] = ()) -> dict[str, object]:
+    kind, _, wanted = name.partition("/")
+    return {"resource": {"resourceType": kind, "id": wanted, "refs": list(refers_to)}, "search": {"mode": mode}}
+
+
+def _bundle(entries: Sequence[object], following: str | None = None, total: int | None = None) -> bytes:
+    links = [{"relation": "self", "url": "x"}, *([{"relation": "next", "url": following}] if following else [])]
+    return json.dumps(
+        {"resourceType": "Bundle", "type": "searchset", "total": total, "link": links, "entry": list(entries)}
+    ).encode()
+
+
+def _show(raw: msgspec.Raw) -> Shown | None:
+    """Withholds what is named hidden; can't read what is named broken."""
+    content = json.loads(bytes(raw))
+    if "broken" in content["id"]:
+        raise NotMinimizable("broken")
+    if "hidden" in content["id"]:
+        return None
+    facts = ResourceFacts(content["resourceType"], content["id"], references=frozenset(content["refs"]))
+    return Shown(facts, b"{}")
+
+
+async def _fill(pages: dict[str, bytes], count: int = 2, first: str = "1", position: int = 0) -> Page:
+    async def fetch(url: str) -> bytes:
+        return pages[url]
+
+    return await fill_page("Observation", count, first, position, fetch, _show)
+
+
+async def test_withheld_and_broken_entries_leave_no_gap() -> None:
+    entries = [_entry(f"Observation/{n}") for n in ("a", "hidden1", "broken1", "b")]
+    page = await _fill({"1": _bundle(entries)})
+    assert [m.name for m in page.matches] == ["Observation/a", "Observation/b"]
+    assert page.next_url is None
+
+
+async def test_a_page_is_refilled_from_the_upstreams_next_page() -> None:
+    pages = {
+        "1": _bundle([_entry("Observation/hidden1"), _entry("Observation/a")], "2"),
+        "2": _bundle([_entry("Observation/b"), _entry("Observation/c")]),
+    }
+    page = await _fill(pages)
+    assert [m.name for m in page.matches] == ["Observation/a", "Observation/b"]
+    assert (page.next_url, page.next_position) == ("2", 1)
+    following = await _fill(pages, first="2", position=1)
+    assert [m.name for m in following.matches] == ["Observation/c"]
+    assert following.next_url is None
+
+
+async def test_no_next_link_when_only_withheld_entries_follow() -> None:
+    pages = {
+        "1": _bundle([_entry("Observation/a"), _entry("Observation/b")], "2"),
+        "2": _bundle([_entry("Observation/hidden1")]),
+    }
+    assert (await _fill(pages)).next_url is None
+
+
+async def test_an_include_of_a_withheld_match_only_is_withheld() -> None:
+    entries = [
+        _entry("Observation/a", refers_to=["Practitioner/p"]),
+        _entry("Observation/hidden1", refers_to=["Practitioner/q"]),
+        _entry("Practitioner/p", "include"),
+        _entry("Practitioner/q", "include"),
+    ]
+    page = await _fill({"1": _bundle(entries)})
+    assert [i.name for i in page.includes] == ["Practitioner/p"]
+
+
+async def test_entries_of_another_type_or_mode_are_not_matches() -> None:
+    entries = [_entry("Condition/a"), _entry("Observation/o", "outcome"), {"search": {"mode": "match"}}]
+    page = await _fill({"1": _bundle(entries)})
+    assert page.matches == []
+    assert page.includes == []
+
+
+async def test_a_next_link_to_itself_ends_the_search() -> None:
+    page = await _fill({"1": _bundle([_entry("Observation/a")], "1")})
+    assert [m.name for m in page.matches] == ["Observation/a"]
+
+
+async def test_endless_upstream_pages_are_left_after_a_bound_with_a_link_to_go_on() -> None:
+    pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 40)}
+    page = await _fill(pages)
+    assert page.matches == []
+    assert page.next_url == "9"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"<html>", b'{"resourceType":"Patient"}', b'{"resourceType":"Bundle","type":"batch"}']
+)
+async def test_what_is_no_searchset_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(BrokenBundle):
+        await _fill({"1": body})
+
+
+def test_a_rendered_bundle_has_own_full_urls_and_only_the_links_given() -> None:
+    page = Page([Shown(ResourceFacts("Observation", "a"), b'{"resourceType":"Observation"}')])
+    bundle = json.loads(searchset(page, "https://a/fhir", [("self", "https://a/fhir/Observation")], 1))
+    assert bundle == {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "total": 1,
+        "link": [{"relation": "self", "url": "https://a/fhir/Observation"}],
+        "entry": [
+            {
+                "fullUrl": "https://a/fhir/Observation/a",
+                "resource": {"resourceType": "Observation"},
+                "search": {"mode": "match"},
+            }
+        ],
+    }
