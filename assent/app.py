@@ -42,6 +42,7 @@ from fhir.consent_register import ConsentRegister, StoredConsents
 from fhir.definitions import load_definitions
 from fhir.facts import FactsReader
 from fhir.masks import Masks
+from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
 from fhir.proxy import FhirProxy, ProxyParts
 from fhir.source import OwnSource, Source, UpstreamSource
@@ -54,7 +55,6 @@ from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
 
 SCHEMA = "assent"
-OWN_TYPES = frozenset({"Consent", "AuditEvent"})
 Clock = Callable[[], datetime]
 
 

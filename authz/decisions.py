@@ -25,6 +25,7 @@ from authz.grants import create_grant, revoke_grants
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import announce
 from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
+from fhir.models import check_consent
 
 
 class AlreadyDecided(Exception):
@@ -86,7 +87,7 @@ class Decisions:
                 raise AlreadyDecided
             if request.patient_id is not None:
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
-                await context.repository.create(consent_resource(decision, context.catalogue), connection=connection)
+                await context.repository.create(self._resource(decision), connection=connection)
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, None, "4"
             )
@@ -133,7 +134,7 @@ class Decisions:
             patient = current["patient"]["reference"].removeprefix("Patient/")
             if current["status"] == "active":
                 await context.repository.update(
-                    {**current, "status": "inactive"}, expected_version=found.version, connection=connection
+                    {**current, "status": "inactive"}, expected_version=None, connection=connection
                 )
                 await announce(connection, "consent", patient)
             await revoke_grants(connection, now, tables.grant.c.consent_id == consent_id)
@@ -155,7 +156,7 @@ class Decisions:
         if current is not None:
             await self._next_version(connection, *current, decision)
             return current[0]
-        stored = await context.repository.create(consent_resource(decision, context.catalogue), connection=connection)
+        stored = await context.repository.create(self._resource(decision), connection=connection)
         await announce(connection, "consent", decision.patient)
         return stored.id
 
@@ -181,7 +182,7 @@ class Decisions:
     async def _next_version(
         self, connection: AsyncConnection, consent_id: str, version: int, decision: ConsentDecision
     ) -> None:
-        resource = {**consent_resource(decision, self._context.catalogue), "id": consent_id}
+        resource = {**self._resource(decision), "id": consent_id}
         await self._context.repository.update(resource, expected_version=version, connection=connection)
         await announce(connection, "consent", decision.patient)
 
@@ -203,6 +204,12 @@ class Decisions:
             text=choice.text,
             status=status,
         )
+
+    def _resource(self, decision: ConsentDecision) -> dict[str, object]:
+        """The decision as a Consent, checked by another implementation before it is kept. Raises InvalidResource."""
+        resource = consent_resource(decision, self._context.catalogue)
+        check_consent(resource)
+        return resource
 
     async def _keep_text(self, connection: AsyncConnection, text: PolicyText, now: datetime) -> None:
         """The text as it was shown, once for each hash, never changed."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from fhir.consent_reading import instant_of
 from fhir.definitions import Definitions, SearchPath
+from fhir.own_types import OWN_TYPES
 from fhir.search_values import find_by_path
 from policies.catalogue import Catalogue
 from policies.codes import SYSTEM_ALIASES
@@ -101,7 +102,8 @@ class FactsReader:
             for value in find_by_path(resource, path):
                 literal = self.relative(value.get("reference")) if isinstance(value, dict) else None
                 if literal is None:
-                    foreign = True
+                    # Whom it means can't be told, unless it says itself that it is no patient, or Assent wrote it.
+                    foreign = foreign or not (resource_type in OWN_TYPES or _says_other_type(value))
                 elif literal.startswith("Patient/"):
                     owners.add(literal.removeprefix("Patient/"))
                 elif path.target is None:
@@ -163,6 +165,14 @@ class _Walk:
                 self.labels.update(_labels(item.get("security")))  # a contained resource's own labels
             elif isinstance(item, dict | list):
                 self.visit(item, depth + 1)
+
+
+def _says_other_type(value: object) -> bool:
+    """A reference by name or identifier only, whose `Reference.type` is given and isn't Patient."""
+    if not isinstance(value, dict) or "reference" in value:
+        return False
+    kind = value.get("type")
+    return isinstance(kind, str) and kind.rpartition("/")[2] not in ("", "Patient", "Group")
 
 
 def coding_of(system: object, code: str) -> Coding:

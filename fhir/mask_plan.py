@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fhir.definitions import Definitions, Element, json_members
+from fhir.own_types import OWN_TYPES
 from policies.codes import DATA_ABSENT_REASON_URL
 
 _MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
@@ -83,7 +84,9 @@ class MaskCompiler:
                 raise MaskError(f"{resource_type}: R4 has no element `{entry}` here")
 
     def _kept(self, resource_type: str, path: str, type_name: str) -> MaskNode | Treatment:
-        """A kept element: raw, unless references stand somewhere inside it."""
+        """A kept element: raw, unless references stand somewhere inside it that may name people."""
+        if resource_type in OWN_TYPES:
+            return "keep"  # its references name apps and requests by identifier, and that is what they are for
         if type_name == "Reference":
             return "reference"
         if type_name in ("BackboneElement", "Element"):

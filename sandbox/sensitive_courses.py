@@ -197,7 +197,7 @@ SENSITIVE: Final = {
         "BRCA1 mutation",
         (
             icd("Z15.01", "Genetic susceptibility to malignant neoplasm of breast"),
-            snomed("412734009", "Breast cancer genetic marker of susceptibility positive (finding)"),
+            snomed("412734009", "BRCA1 gene mutation positive (finding)"),
         ),
         panels=("genetics",),
         imaging="mammogram",

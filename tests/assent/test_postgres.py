@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]  # asyncpg ships no types
+import asyncpg
 import pytest
 
 from assent.postgres import DataDirectoryInUseError, EmbeddedPostgres, running_url

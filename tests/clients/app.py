@@ -85,7 +85,7 @@ class App:
     def read(self, path: str) -> httpx.Response:
         """GET something below the FHIR base, or at an absolute URL."""
         url = path if path.startswith("http") else f"{self.fhir_base}/{path}"
-        return httpx.get(url, headers={"Authorization": f"Bearer {self.tokens['access_token']}"}, timeout=60)
+        return httpx.get(url, headers={"Authorization": f"Bearer {self.tokens['access_token']}"}, timeout=150)
 
     def _token(self, **fields: str) -> httpx.Response:
         return httpx.post(self._endpoint("token_endpoint"), data=fields | {"client_id": self.client_id}, timeout=30)

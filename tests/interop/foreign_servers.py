@@ -64,7 +64,7 @@ def running(command: list[str]) -> Iterator[str]:
         base_url = process.stdout.readline().strip()
         overdue.cancel()
         if not base_url.startswith("http://127.0.0.1:"):
-            raise AssertionError(f"the foreign server didn't start within {START_SECONDS} s (`{base_url}`)")
+            raise AssertionError(f"the foreign server ended, or took more than {START_SECONDS} s (`{base_url}`)")
         yield base_url
     finally:
         overdue.cancel()

@@ -8,8 +8,8 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
-from sandbox.demographics import Person
-from sandbox.terminology import ACT_CODE, CONFIDENTIALITY, US_CORE, Code
+from sandbox.records.demographics import Person
+from sandbox.records.terminology import ACT_CODE, CONFIDENTIALITY, US_CORE, Code
 
 TODAY: Final = date(2026, 11, 1)
 YEARS_OF_RECORDS: Final = 12

@@ -1,0 +1,112 @@
+"""Clinics, clinicians, places and medicines that every record refers to: the directory, nobody's own data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sandbox.records.record import Resource, concept, reference
+from sandbox.records.terminology import MEDICINES, TERMINOLOGY, US_CORE, Code
+
+_NPI: Final = "http://hl7.org/fhir/sid/us-npi"
+_CLINICIANS: Final = (
+    ("raman", "Priya", "Raman", "207Q00000X", "Family Medicine"),
+    ("delgado", "Inés", "Delgado", "207RC0000X", "Cardiovascular Disease"),
+    ("sato", "Kenji", "Sato", "2084P0800X", "Psychiatry"),
+    ("mbeki", "Thandi", "Mbeki", "207V00000X", "Obstetrics & Gynecology"),
+    ("novak", "Jiří", "Novák", "2085R0202X", "Diagnostic Radiology"),
+    ("hughes", "Megan", "Hughes", "208000000X", "Pediatrics"),
+)
+_ORGANIZATIONS: Final = (
+    ("lakeside", "Lakeside Family Clinic", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
+    ("st-brigid", "St. Brigid's Hospital", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
+    ("evergreen", "Evergreen Mutual Insurance", Code(TERMINOLOGY + "organization-type", "ins", "Insurance Company")),
+    ("quantum", "Quantum Laboratories", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
+)
+
+CLINIC: Final = {"reference": "Organization/organization-lakeside", "display": "Lakeside Family Clinic"}
+INSURER: Final = {"reference": "Organization/organization-evergreen", "display": "Evergreen Mutual Insurance"}
+LABORATORY: Final = {"reference": "Organization/organization-quantum", "display": "Quantum Laboratories"}
+WARD: Final = {"reference": "Location/location-ward", "display": "St. Brigid's Hospital, ward 3"}
+OFFICE: Final = {"reference": "Location/location-lakeside", "display": "Lakeside Family Clinic"}
+
+
+def clinician(name: str) -> Resource:
+    """A reference to a Practitioner by the last part of its id."""
+    shown = {key: f"Dr. {given} {family}" for key, given, family, _, _ in _CLINICIANS}
+    return {"reference": f"Practitioner/practitioner-{name}", "display": shown[name]}
+
+
+def medication_id(illness: str) -> str:
+    """The Medication that treats the illness."""
+    return f"medication-{illness}"
+
+
+def directory() -> list[Resource]:
+    """Every shared resource of the sandbox."""
+    return [*_organizations(), *_locations(), *_practitioners(), *_medications()]
+
+
+def _organizations() -> list[Resource]:
+    return [
+        {
+            "resourceType": "Organization",
+            "id": f"organization-{key}",
+            "meta": {"profile": [US_CORE + "us-core-organization"]},
+            "identifier": [{"system": _NPI, "value": str(1700000000 + number)}],
+            "active": True,
+            "type": [concept(kind)],
+            "name": name,
+            "telecom": [{"system": "phone", "value": f"555-010-{number:04d}", "use": "work"}],
+            "address": [{"line": [f"{number} Harbor Street"], "city": "Boston", "state": "MA", "country": "US"}],
+        }
+        for number, (key, name, kind) in enumerate(_ORGANIZATIONS, start=1)
+    ]
+
+
+def _locations() -> list[Resource]:
+    return [
+        {
+            "resourceType": "Location",
+            "id": place["reference"].removeprefix("Location/"),
+            "status": "active",
+            "name": place["display"],
+            "mode": "instance",
+            "managingOrganization": owner,
+        }
+        for place, owner in (
+            (OFFICE, CLINIC),
+            (WARD, {"reference": "Organization/organization-st-brigid"}),
+        )
+    ]
+
+
+def _practitioners() -> list[Resource]:
+    found: list[Resource] = []
+    for number, (key, given, family, specialty, title) in enumerate(_CLINICIANS, start=1):
+        person: Resource = {
+            "resourceType": "Practitioner",
+            "id": f"practitioner-{key}",
+            "meta": {"profile": [US_CORE + "us-core-practitioner"]},
+            "identifier": [{"system": _NPI, "value": str(1800000000 + number)}],
+            "active": True,
+            "name": [{"use": "official", "family": family, "given": [given], "prefix": ["Dr."]}],
+            "telecom": [{"system": "email", "value": f"{key}@lakeside.example", "use": "work"}],
+        }
+        role = {
+            "resourceType": "PractitionerRole",
+            "id": f"role-{key}",
+            "active": True,
+            "practitioner": reference(person, f"Dr. {given} {family}"),
+            "organization": CLINIC,
+            "specialty": [concept(Code("http://nucc.org/provider-taxonomy", specialty, title))],
+            "location": [OFFICE],
+        }
+        found += [person, role]
+    return found
+
+
+def _medications() -> list[Resource]:
+    return [
+        {"resourceType": "Medication", "id": medication_id(illness), "status": "active", "code": concept(code)}
+        for illness, code in MEDICINES.items()
+    ]

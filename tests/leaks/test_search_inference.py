@@ -1,0 +1,123 @@
+"""L01-L08: what is withheld can't be found out by asking for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.leaks.world import World
+
+
+def _everything_but_id(body: dict[str, object], wanted: str) -> str:
+    return str(body).replace(wanted, "ID")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("name=Ana", "family=Ana", "telecom=555", "phone=555", "birthdate=1980-05-17", "birthdate=gt1900"),
+        *("address=x", "identifier=1", "birthdate:missing=true", "name:contains=n", "name:exact=Ana"),
+    ],
+)
+async def test_l01_searching_on_a_masked_element_is_refused(leaky: World, query: str) -> None:
+    app = await leaky.app(["demographics"], purpose="HRESCH")
+    answer = await app.get(f"Patient?{query}")
+    assert answer.status_code == 403
+    assert answer.json()["issue"][0]["code"] == "suppressed"
+
+
+async def test_l01_the_same_search_is_open_where_the_element_is_shown(leaky: World) -> None:
+    app = await leaky.app(["demographics"])
+    assert await app.ids("Patient?birthdate=1980-05-17") == ["Patient/ana"]
+    assert await app.ids("Patient?birthdate=1980-05-18") == []
+
+
+@pytest.mark.parametrize("sort", ["name", "-birthdate", "_lastUpdated,family"])
+async def test_l02_sorting_by_a_masked_element_is_refused(leaky: World, sort: str) -> None:
+    app = await leaky.app(["demographics"], purpose="HRESCH")
+    assert (await app.get(f"Patient?_sort={sort}")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("_filter=code eq x", "_text=secret", "_content=secret", "_list=1", "_query=q", "_type=Patient"),
+        *("_has:Condition:subject:code=F11.20", "subject:Patient.name=Ana", "patient.birthdate=1980"),
+        *("_tag=vip", "_security=HIV", "_source=x", "unheard=1", "code:in=http://x", "code:text=hiv", "code:above=1"),
+        *("_count=0", "_count=-1", "_count=x", "_summary=count", "_summary=text", "_summary=data", "_contained=both"),
+    ],
+)
+async def test_l03_whatever_searches_beyond_the_resource_is_refused(leaky: World, query: str) -> None:
+    app = await leaky.app(["laboratory"])
+    answer = await app.get(f"Observation?{query}")
+    assert answer.status_code in (400, 403)
+    assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+async def test_l04_totals_count_only_what_is_shown(leaky: World) -> None:
+    app = await leaky.app(["vital-signs"])
+    bundle = (await app.get("Observation?_total=accurate")).json()
+    assert bundle["total"] == len(bundle["entry"]) == 4
+
+
+async def test_l04_the_last_page_is_not_followed_by_an_empty_one(leaky: World) -> None:
+    app = await leaky.app(["vital-signs"])
+    bundle = (await app.get("Observation?_count=4")).json()
+    assert len(bundle["entry"]) == 4
+    assert [link["relation"] for link in bundle["link"]] == ["self"]
+
+
+@pytest.mark.parametrize("query", ["_elements=name,telecom", "_elements=Patient.birthDate", "_summary=true"])
+async def test_l05_elements_and_summary_never_widen_a_mask(leaky: World, query: str) -> None:
+    app = await leaky.app(["demographics"], purpose="HRESCH")
+    for path in (f"Patient/ana?{query}", f"Patient?{query}"):
+        answer = await app.get(path)
+        assert answer.status_code == 200
+        assert "1980" not in answer.text
+        assert "555" not in answer.text
+
+
+@pytest.mark.parametrize("wanted", ["bob1", "hiv-by-code", "hiv-by-label", "odd-label", "vital0", "uncategorized"])
+async def test_l06_withheld_and_not_there_answer_alike(leaky: World, wanted: str) -> None:
+    app = await leaky.app(["laboratory"])
+    nothing = await app.get("Observation/nothing-at-all")
+    withheld = await app.get(f"Observation/{wanted}")
+    assert withheld.status_code == nothing.status_code == 404
+    assert withheld.content == nothing.content
+    assert {n for n in withheld.headers if n != "x-request-id"} == {n for n in nothing.headers if n != "x-request-id"}
+
+
+async def test_l06_version_reads_answer_alike_too(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    for path in ("Observation/bob1/_history/1", "Observation/lab0/_history/99", "Observation/lab0/_history/x"):
+        assert (await app.get(path)).status_code == 404
+    assert (await app.get("Observation/lab0/_history/1")).status_code == 200
+
+
+async def test_l07_url_and_body_parameters_both_count(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    answer = await app.post_search("Observation", "patient=ana", "?patient=bob")
+    assert answer.status_code == 200
+    assert "entry" not in answer.json()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["Observation%2flab0", "Observation/%6cab0", "Observation//lab0", "Observation/..%2f", "Observation/lab0/"],
+)
+async def test_l07_paths_are_taken_as_they_are(leaky: World, path: str) -> None:
+    app = await leaky.app(["laboratory"])
+    answer = await app.get(path)
+    assert answer.status_code in (400, 401, 404, 405)
+
+
+@pytest.mark.parametrize(
+    "query", ["patient=bob", "subject=Patient/bob", "patient=ana,bob&patient=bob", "_id=bob1,lab0&patient=bob"]
+)
+async def test_l08_naming_another_patient_finds_nothing(leaky: World, query: str) -> None:
+    app = await leaky.app(["laboratory"])
+    assert await app.ids(f"Observation?{query}") == []
+
+
+async def test_l08_ids_of_others_in_a_list_are_not_there(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    assert await app.ids("Observation?_id=bob1,lab0,hiv-by-code,nothing") == ["Observation/lab0"]

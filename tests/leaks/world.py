@@ -1,0 +1,196 @@
+"""A small world: two patients in a real upstream behind a real Assent, and an app that holds a token for one of them.
+
+`ana` is the patient in context, `bob` somebody else. The upstream is the sandbox's, over a socket; the proxy is the
+whole server in process.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from assent.app import Assent, build
+from assent.policy_files import load_policy_text
+from assent.progress import Progress
+from assent.sandbox_upstream import Dataset, built_in_upstream
+from assent.settings import Settings
+from authz.accounts import Account, ActsFor, add_account
+from authz.authorization_requests import choose_patient, find_request
+from authz.clients import NewClient, add_client
+from authz.decisions import Choice, Decisions
+from fhir.definitions import load_definitions
+from portal.pending_requests import asked_categories
+
+ISSUER = "http://127.0.0.1:8000"
+REDIRECT = "http://localhost:9090/callback"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+_VERIFIER = "v" * 50
+_CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(_VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+def observation(
+    wanted: str, patient: str = "ana", category: str | None = "laboratory", code: str = "718-7", **more: object
+) -> dict[str, object]:
+    """A small Observation."""
+    found: dict[str, object] = {
+        "resourceType": "Observation",
+        "id": wanted,
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "subject": {"reference": f"Patient/{patient}", "display": f"{patient} display"},
+        "effectiveDateTime": "2026-01-02",
+    }
+    if category is not None:
+        found["category"] = [{"coding": [{"system": CATEGORY, "code": category}]}]
+    return found | more
+
+
+def patient(wanted: str, **more: object) -> dict[str, object]:
+    """A small Patient."""
+    named = {"name": [{"family": wanted.title(), "given": ["Q"]}], "telecom": [{"system": "phone", "value": "555"}]}
+    return {"resourceType": "Patient", "id": wanted, "gender": "female", "birthDate": "1980-05-17", **named, **more}
+
+
+@dataclass(slots=True)
+class World:
+    """Server, upstream and the means to launch an app."""
+
+    assent: Assent
+    http: httpx.AsyncClient
+    account: Account
+    text: Any
+
+    async def app(
+        self,
+        categories: Sequence[str],
+        *,
+        scope: str = "launch/patient offline_access patient/*.rs",
+        purpose: str = "PATRQT",
+        until: datetime | None = None,
+    ) -> App:
+        """An app that went through authorize, decision and token. `categories` are what the patient ticked."""
+        context = self.assent.authz
+        now = context.clock()
+        async with self.assent.engine.begin() as connection:
+            new = NewClient("App", "public", (REDIRECT,), purposes=(purpose,))
+            client, _ = await add_client(connection, new, now)
+        query = {
+            "response_type": "code",
+            "client_id": client.client_id,
+            "redirect_uri": REDIRECT,
+            "scope": scope,
+            "state": "s",
+            "aud": f"{ISSUER}/fhir",
+            "code_challenge": _CHALLENGE,
+            "code_challenge_method": "S256",
+        }
+        answer = await self.http.get(f"/authorize?{urlencode(query)}")
+        handle = parse_qs(urlsplit(answer.headers["location"]).query)["request"][0]
+        async with self.assent.engine.begin() as connection:
+            pending = await find_request(connection, handle, self.account.id, now)
+            assert pending is not None
+            await choose_patient(connection, pending, "ana")
+            pending = await find_request(connection, handle, self.account.id, now)
+            assert pending is not None
+        asked = asked_categories(scope, context.catalogue)
+        ends = until or now + timedelta(days=1)
+        choice = Choice(tuple(categories), asked, ends, self.text)
+        url = await Decisions(context).allow(pending, self.account, now, choice, "test")
+        form = {
+            "grant_type": "authorization_code",
+            "code": parse_qs(urlsplit(url).query)["code"][0],
+            "redirect_uri": REDIRECT,
+            "client_id": client.client_id,
+            "code_verifier": _VERIFIER,
+        }
+        token = await self.http.post("/token", data=form)
+        assert token.status_code == 200, token.text
+        return App(self, client.client_id, token.json())
+
+
+@dataclass(slots=True)
+class App:
+    """An app with its token."""
+
+    world: World
+    client_id: str
+    token: Mapping[str, Any]
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """Read or search below the FHIR base."""
+        sent = {"Authorization": f"Bearer {self.token['access_token']}", **headers}
+        url = path if path.startswith("http") else f"/fhir/{path}"
+        return await self.world.http.get(url, headers=sent)
+
+    async def post_search(self, kind: str, form: str, query: str = "") -> httpx.Response:
+        """Search by form."""
+        headers = {
+            "Authorization": f"Bearer {self.token['access_token']}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        return await self.world.http.post(f"/fhir/{kind}/_search{query}", content=form, headers=headers)
+
+    async def ids(self, search: str) -> list[str]:
+        """`Type/id` of every entry of a search."""
+        answer = await self.get(search)
+        assert answer.status_code == 200, answer.text
+        return [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in answer.json().get("entry", ())]
+
+    async def consent_id(self) -> str:
+        """Id of the consent behind the token."""
+        rows = await self.world.assent.authz.repository.search(_consents())
+        found = [json.loads(r.body) for r in rows.matches]
+        mine = [c for c in found if self.client_id in json.dumps(c)]
+        return str(mine[0]["id"])
+
+
+def _consents() -> Any:
+    from fhir.search_query import parse_search
+
+    pairs = (("patient", "Patient/ana"), ("_count", "500"), ("_sort", "-_lastUpdated"))
+    return parse_search("Consent", pairs, load_definitions(), max_count=500)
+
+
+@asynccontextmanager
+async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str, object]]) -> AsyncIterator[World]:
+    """Start everything on a fresh database, with these resources upstream."""
+    engine = create_async_engine(database_url)
+    dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)
+    clock = _clock
+    async with built_in_upstream(
+        engine, load_definitions(), dataset, clock=clock, progress=Progress(lambda _: None)
+    ) as upstream:
+        settings = Settings(
+            data_dir=folder,
+            upstream_url=upstream.url,
+            upstream_auth="bearer",
+            upstream_bearer_token=SecretStr(upstream.bearer_token),
+        )
+        assent = await build(settings, database_url)
+        try:
+            async with assent.engine.begin() as connection:
+                who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
+                account = await add_account(connection, who, "-", clock())
+            transport = httpx.ASGITransport(assent.asgi)  # type: ignore[arg-type]  # httpx's own idea of a scope
+            async with httpx.AsyncClient(transport=transport, base_url=ISSUER, timeout=30) as http:
+                yield World(assent, http, account, load_policy_text(assent.authz.catalogue))
+        finally:
+            await assent.aclose()
+            await engine.dispose()
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
