@@ -26,6 +26,7 @@ from fhir.audit_event import AuditRecord
 from fhir.change_bus import announce
 from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
 from fhir.models import check_consent
+from fhir.store import Repository
 
 
 class AlreadyDecided(Exception):
@@ -44,6 +45,14 @@ class Choice:
     asked: tuple[str, ...]
     ends: datetime | None
     text: PolicyText
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A consent that has ended: whose it is, and the ids of the grants that ended with it now."""
+
+    patient: str
+    grants: tuple[str, ...]
 
 
 class Decisions:
@@ -124,21 +133,11 @@ class Decisions:
             )
 
     async def revoke(self, consent_id: str, account: Account, request_id: str) -> None:
-        """End a consent and every grant that hangs on it. One that has ended stays ended."""
+        """End a consent and every grant that hangs on it. One that has ended stays ended. Raises NotCurrent."""
         context, now = self._context, self._context.clock()
         async with context.engine.begin() as connection:
-            found = await context.repository.read("Consent", consent_id, connection)
-            if found is None or found.deleted:
-                raise NotCurrent
-            current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
-            patient = current["patient"]["reference"].removeprefix("Patient/")
-            if current["status"] == "active":
-                await context.repository.update(
-                    {**current, "status": "inactive"}, expected_version=None, connection=connection
-                )
-                await announce(connection, "consent", patient)
-            await revoke_grants(connection, now, tables.grant.c.consent_id == consent_id)
-            await self._record(connection, "revoke", request_id, None, account, patient, consent_id, action="U")
+            ended = await end_consent(connection, context.repository, consent_id, now)
+            await self._record(connection, "revoke", request_id, None, account, ended.patient, consent_id, action="U")
 
     async def _write(
         self,
@@ -243,6 +242,20 @@ class Decisions:
             ),
             connection,
         )
+
+
+async def end_consent(connection: AsyncConnection, repository: Repository, consent_id: str, now: datetime) -> Ended:
+    """End a consent and every grant that hangs on it, and announce it; the caller records who did. Raises NotCurrent."""
+    found = await repository.read("Consent", consent_id, connection)
+    if found is None or found.deleted:
+        raise NotCurrent
+    current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
+    patient = current["patient"]["reference"].removeprefix("Patient/")
+    if current["status"] == "active":
+        await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
+        await announce(connection, "consent", patient)
+    grants = await revoke_grants(connection, now, tables.grant.c.consent_id == consent_id)
+    return Ended(patient, tuple(grants))
 
 
 def _performer(account: Account, patient: str) -> str:

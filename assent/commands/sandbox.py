@@ -7,7 +7,7 @@ import hashlib
 from importlib import resources
 
 import typer
-from sandbox.population import generate
+from sandbox.records.population import generate
 
 from assent.app import Assent, build
 from assent.commands.serve import HostOption, PortOption

@@ -78,7 +78,9 @@ PEOPLE: Final[tuple[Person, ...]] = (
     _person("li-wei", "伟/李", "m/1975-07-07/asian/San Francisco", 32, "hyperlipidemia reflux", "hiv"),
     _person("jose-nunez", "José/Núñez", "m/1959-02-28/hispanic/Miami", 44, "copd hypertension"),
     _person("zoe-bronte", "Zoë/Brontë-Smith", "o/2001-10-10/white/Denver", 18, "", "gender depression"),
-    _person("siobhan-ni-cheallaigh", "Siobhán/Ní Cheallaigh", "f/1949-05-16/white/Boston", 48, "osteoarthritis diabetes"),
+    _person(
+        "siobhan-ni-cheallaigh", "Siobhán/Ní Cheallaigh", "f/1949-05-16/white/Boston", 48, "osteoarthritis diabetes"
+    ),
     _person("bjork-jonsdottir", "Björk/Jónsdóttir", "f/1978-03-03/white/Fargo", 20, "migraine"),
     _person("kwame-asante", "Kwame/Asante", "m/1990-08-08/black/Houston", 26, "", "genetic!"),
     _person("ruth-goldberg", "Ruth/Goldberg", "f/1984-01-31/white/New York", 26, "hypothyroidism", "genetic"),

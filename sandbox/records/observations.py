@@ -91,9 +91,7 @@ def _write_blood_pressure(record: Record, visit: Visit) -> None:
 
 def _write_measured(record: Record, visit: Visit, measured: Measured) -> None:
     value = quantity(record.number(measured.low, measured.high), measured.unit)
-    write_observation(
-        record, visit, visit.day, (VITAL_SIGNS,), concept(measured.code), {"valueQuantity": value}
-    )
+    write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(measured.code), {"valueQuantity": value})
 
 
 def write_lab_panel(record: Record, visit: Visit) -> Resource:

@@ -10,10 +10,16 @@ from random import Random
 
 from sandbox.records.demographics import PEOPLE, Person
 from sandbox.records.directory import directory
-from sandbox.records.encounters import write_appointments, write_visits
+from sandbox.records.documents import write_device, write_imaging, write_note, write_note_report, write_provenance
+from sandbox.records.encounters import Visit, write_appointments, write_visits
 from sandbox.records.observations import write_lab_panel, write_smoking_status, write_vital_signs
+from sandbox.records.oddities import write_oddities
 from sandbox.records.patients import write_patient
+from sandbox.records.plans import write_care, write_claim, write_coverage, write_family
+from sandbox.records.problems import write_acute, write_allergy, write_chronic, write_immunization, write_procedure
 from sandbox.records.record import Record, Resource
+from sandbox.records.stories import tell
+from sandbox.records.terminology import ILLNESSES
 
 
 def generate(seed: int = 2026) -> Iterator[dict[str, object]]:
@@ -27,11 +33,38 @@ def generate(seed: int = 2026) -> Iterator[dict[str, object]]:
 def _record_of(person: Person, random: Random) -> list[Resource]:
     record = Record(person, random)
     write_patient(record)
-    for visit in write_visits(record):
-        write_vital_signs(record, visit)
-        if record.chance(2):
-            write_lab_panel(record, visit)
-        if record.chance(4):
-            write_smoking_status(record, visit)
+    coverage = write_coverage(record)
+    visits = write_visits(record)
+    write_chronic(record, visits)
+    for visit in visits:
+        _write_day(record, visit, coverage)
+    for name in person.story:
+        tell(record, name, coverage)
+    write_allergy(record)
+    write_family(record)
+    write_device(record)
+    write_care(record, [r for r in record.resources if r["resourceType"] == "Condition"][:1])
     write_appointments(record)
+    write_oddities(record)
+    write_provenance(record, record.resources[-1])
     return record.resources
+
+
+def _write_day(record: Record, visit: Visit, coverage: Resource) -> None:
+    write_vital_signs(record, visit)
+    illnesses = record.person.illnesses
+    write_claim(record, visit, coverage, ILLNESSES[illnesses[0]].icd if illnesses else None)
+    if record.chance(3):
+        write_lab_panel(record, visit)
+    if record.chance(2):
+        write_note(record, visit, "Visit note", f"{record.person.name} came for a check. Nothing new.")
+    for one_in, write in (
+        (6, write_smoking_status),
+        (4, write_immunization),
+        (5, write_acute),
+        (8, write_procedure),
+        (8, write_imaging),
+        (9, write_note_report),
+    ):
+        if record.chance(one_in):
+            write(record, visit)

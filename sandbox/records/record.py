@@ -1,4 +1,4 @@
-"""One patient's record while it is being written: readable ids, dates from a fixed today, chance from the seed alone."""
+"""One patient's record while it is written: readable ids, dates from a fixed today, chance from the seed alone."""
 
 from __future__ import annotations
 

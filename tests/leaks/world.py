@@ -173,18 +173,20 @@ async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str
     async with built_in_upstream(
         engine, load_definitions(), dataset, clock=clock, progress=Progress(lambda _: None)
     ) as upstream:
-        settings = Settings(
-            data_dir=folder,
-            upstream_url=upstream.url,
-            upstream_auth="bearer",
-            upstream_bearer_token=SecretStr(upstream.bearer_token),
+        settings = Settings.model_validate(
+            {
+                "data_dir": folder,
+                "upstream_url": upstream.url,
+                "upstream_auth": "bearer",
+                "upstream_bearer_token": SecretStr(upstream.bearer_token),
+            }
         )
         assent = await build(settings, database_url)
         try:
             async with assent.engine.begin() as connection:
                 who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
                 account = await add_account(connection, who, "-", clock())
-            transport = httpx.ASGITransport(assent.asgi)  # type: ignore[arg-type]  # httpx's own idea of a scope
+            transport = httpx.ASGITransport(assent.asgi)
             async with httpx.AsyncClient(transport=transport, base_url=ISSUER, timeout=30) as http:
                 yield World(assent, http, account, load_policy_text(assent.authz.catalogue))
         finally:

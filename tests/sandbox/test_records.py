@@ -1,0 +1,105 @@
+"""The made-up population: the same for the same seed, and with everything in it that the sandbox is to show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+
+from assent.policy_files import load_catalogue
+from fhir.definitions import load_definitions
+from fhir.facts import FactsReader
+from policies.catalogue import OTHER_SENSITIVE
+from policies.classify import classify
+from sandbox.people import USERS
+from sandbox.records.demographics import PEOPLE
+from sandbox.records.oddities import DANGLING
+from sandbox.records.population import generate
+from sandbox.records.record import TODAY
+
+_ENCODE = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@pytest.fixture(scope="module")
+def population() -> list[dict[str, Any]]:
+    return list(generate())
+
+
+def _references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        literal = value.get("reference")
+        if isinstance(literal, str):
+            yield literal
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+def test_the_same_seed_gives_the_same_bytes(population: list[dict[str, Any]]) -> None:
+    assert _ENCODE(list(generate())) == _ENCODE(population)
+
+
+def test_another_seed_gives_other_bytes(population: list[dict[str, Any]]) -> None:
+    assert _ENCODE(list(generate(7))) != _ENCODE(population)
+
+
+def test_it_is_large_enough_and_every_id_is_unique(population: list[dict[str, Any]]) -> None:
+    ids = {(r["resourceType"], r["id"]) for r in population}
+    assert len(ids) == len(population)
+    assert 8_000 <= len(population) <= 11_000
+    assert len({r["resourceType"] for r in population}) >= 22
+
+
+def test_patients_are_of_every_age(population: list[dict[str, Any]]) -> None:
+    assert sum(r["resourceType"] == "Patient" for r in population) == len(PEOPLE) >= 28
+    ages = [(TODAY - person.born).days // 365 for person in PEOPLE]
+    assert min(ages) == 0
+    assert max(ages) == 97
+
+
+def test_every_user_speaks_for_patients_that_exist(population: list[dict[str, Any]]) -> None:
+    known = {r["id"] for r in population if r["resourceType"] == "Patient"}
+    assert {patient for user in USERS for patient, _, _ in user.patients} <= known
+
+
+def test_every_category_occurs_and_sensitive_data_is_both_labelled_and_not(population: list[dict[str, Any]]) -> None:
+    catalogue = load_catalogue()
+    reader = FactsReader(load_definitions(), catalogue)
+    everyday: Counter[str] = Counter()
+    sensitive: Counter[tuple[str, bool]] = Counter()
+    for resource in population:
+        found = classify(reader.read(resource), catalogue)
+        everyday.update(found.everyday)
+        sensitive.update((code, "security" in resource.get("meta", {})) for code in found.sensitive)
+    assert {c.code for c in catalogue.everyday} - set(everyday) == set()
+    named = {c.code for c in catalogue.sensitive if OTHER_SENSITIVE not in c.labels}
+    missing = {(code, labelled) for code in named for labelled in (True, False)} - set(sensitive)
+    assert missing == set()
+
+
+def test_references_resolve_but_for_those_that_dangle_on_purpose(population: list[dict[str, Any]]) -> None:
+    known = {f"{r['resourceType']}/{r['id']}" for r in population}
+    literals = {literal for r in population for literal in _references(r) if not literal.startswith("#")}
+    assert literals - known == DANGLING
+
+
+def test_numbers_keep_their_trailing_zeros(population: list[dict[str, Any]]) -> None:
+    text = _ENCODE(population)
+    assert b'"value":5.50' in text
+    assert b'"value":0.0010' in text
+    assert b'"factor":1.50' in text
+
+
+def test_resources_of_every_type_are_valid(population: list[dict[str, Any]]) -> None:
+    seen: Counter[str] = Counter()
+    for resource in population:
+        kind = resource["resourceType"]
+        seen[kind] += 1
+        if seen[kind] <= 3 or resource["id"].startswith("odd-amelia"):
+            get_fhir_model_class(kind).model_validate_json(_ENCODE(resource))
