@@ -6,8 +6,9 @@ import sys
 
 import typer
 
-from assent.commands import client, keys, policy, user
+from assent.commands import audit, client, consent, keys, policy, user
 from assent.commands.doctor import doctor_command
+from assent.commands.explain import explain_command
 from assent.commands.migrate import migrate_command
 from assent.commands.output import MISUSED, NO
 from assent.commands.sandbox import sandbox_command
@@ -32,7 +33,15 @@ app.command("serve")(serve_command)
 app.command("sandbox")(sandbox_command)
 app.command("migrate")(migrate_command)
 app.command("doctor")(doctor_command)
-for name, noun in (("client", client.app), ("user", user.app), ("keys", keys.app), ("policy", policy.app)):
+app.command("explain")(explain_command)
+for name, noun in (
+    ("client", client.app),
+    ("user", user.app),
+    ("consent", consent.app),
+    ("keys", keys.app),
+    ("policy", policy.app),
+    ("audit", audit.app),
+):
     app.add_typer(noun, name=name)
 
 

@@ -1,6 +1,7 @@
-"""Checks that an installation can work: database, keys, upstream, policies, clock. Each check stands alone.
+"""Checks that an installation can work: database, keys, policies, upstream, clock.
 
 A check answers with a sentence that says what was found or what to do; an error inside a check is a failed check.
+Nothing is changed by looking: no key and no secret is made. What needs the database is skipped when it can't be asked.
 """
 
 from __future__ import annotations
@@ -8,26 +9,32 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
-import aiohttp
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+import msgspec
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
 from assent.migrate import current_revision, newest_revision
-from assent.policy_files import load_catalogue
-from assent.secret_file import read_secret
+from assent.policy_files import load_catalogue, load_policy_text
+from assent.secret_file import FILE_NAME, read_secret
 from assent.settings import Settings
+from assent.upstream_settings import upstream_client
+from authz import tables
+from authz.signing_keys import SigningKeys
+from fhir.definitions import load_definitions
+from fhir.masks import Masks
+from fhir.upstream_failure import UpstreamFailure
 
 CLOCK_TOLERANCE_SECONDS = 5.0
-UPSTREAM_SECONDS = 10.0
-FHIR_VERSIONS = ("4.0.1", "4.0.0", "4.0")
+FHIR_VERSION = "4.0"
 
 State = Literal["ok", "failed", "skipped"]
+Found = tuple[State, str]
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,90 +46,130 @@ class Check:
     text: str
 
 
-async def examine(settings: Settings, now: Callable[[], datetime]) -> AsyncIterator[Check]:
+async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
     """All checks, one after the other."""
-    yield await _guarded("database", _database(settings))
-    yield await _guarded("keys", _keys(settings))
+    for check in await _with_database(settings, now):
+        yield check
     yield await _guarded("policies", _policies(settings))
     yield await _guarded("upstream", _upstream(settings))
-    yield await _guarded("clock", _clock(settings, now))
 
 
-async def _guarded(name: str, check: Awaitable[tuple[State, str]]) -> Check:
+async def _with_database(settings: Settings, now: Clock) -> list[Check]:
+    """What is asked of the database, in one visit: an embedded one may have to be started for it."""
+    checks: list[Check] = []
+    try:
+        async with any_database(settings) as url:
+            checks.append(await _guarded("database", _database(url, embedded=settings.database_url is None)))
+            migrated = checks[0].state == "ok"
+            engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+            try:
+                keys = _keys(settings, engine, now) if migrated else _skipped("the database must be migrated first")
+                checks.append(await _guarded("keys", keys))
+                checks.append(await _guarded("clock", _clock(engine, now)))
+            finally:
+                await engine.dispose()
+    except Exception as error:  # whatever keeps the database away is what the operator needs to read
+        if not checks:
+            checks.append(_failed("database", error))
+        left = ("keys", "clock")[len(checks) - 1 :]
+        checks.extend(Check(name, "skipped", "the database can't be asked") for name in left)
+    return checks
+
+
+async def _guarded(name: str, check: Awaitable[Found]) -> Check:
     try:
         state, found = await check
     except Exception as error:  # a broken check is a failed one; its message is for the operator's own terminal
-        return Check(name, "failed", str(error) or type(error).__name__)
+        return _failed(name, error)
     return Check(name, state, found)
 
 
-async def _database(settings: Settings) -> tuple[State, str]:
-    async with any_database(settings) as url:
-        revision, newest = await current_revision(url), newest_revision()
-        engine = create_async_engine(url, poolclass=NullPool)
-        async with engine.connect() as connection:
-            version = str(await connection.scalar(text("SHOW server_version"))).split()[0]
-        await engine.dispose()
-    where = "embedded" if settings.database_url is None else "external"
+def _failed(name: str, error: Exception) -> Check:
+    return Check(name, "failed", str(error) or type(error).__name__)
+
+
+async def _skipped(why: str) -> Found:
+    return "skipped", why
+
+
+async def _database(url: str, *, embedded: bool) -> Found:
+    revision, newest = await current_revision(url), newest_revision()
     if revision != newest:
         return "failed", f"schema is at `{revision}` and this release needs `{newest}`; run `assent migrate`"
+    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            version = str(await connection.scalar(text("SHOW server_version"))).split()[0]
+    finally:
+        await engine.dispose()
+    where = "embedded" if embedded else "external"
     return "ok", f"PostgreSQL {version} ({where}) answers, schema is at `{revision}`"
 
 
-async def _keys(settings: Settings) -> tuple[State, str]:
-    read_secret(settings)
-    return "ok", "the secret that encrypts signing keys is there and private"
+async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
+    """The kept keys open with the secret. Neither is made here: a new secret would hide that the old one is lost."""
+    async with engine.connect() as connection:
+        kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
+    if settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
+        if kept:
+            return "failed", (
+                f"`{settings.data_dir / FILE_NAME}` is missing, with which {kept} signing keys were encrypted; "
+                "restore it or set ASSENT_SECRET"
+            )
+        return "ok", "there are no secret and no signing keys yet; the first start makes them"
+    keys = SigningKeys(engine, read_secret(settings), now)
+    await keys.reload()
+    if not kept:
+        return "ok", "the secret is there and private, and there are no signing keys yet; the first start makes them"
+    usable = {key.alg for key in keys.listed() if key.active_from <= now()}
+    if missing := {"ES256", "RS256"} - usable:
+        return "failed", f"no `{min(missing)}` key can sign now; run `assent keys rotate`"
+    return "ok", f"{len(keys.listed())} signing keys open with the secret"
 
 
-async def _policies(settings: Settings) -> tuple[State, str]:
+async def _policies(settings: Settings) -> Found:
     catalogue = load_catalogue(settings.policy_dir)
-    return "ok", f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories"
+    load_policy_text(catalogue, settings.policy_dir)
+    Masks(catalogue, load_definitions())
+    return "ok", f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories, its masks compile"
 
 
-async def _upstream(settings: Settings) -> tuple[State, str]:
+async def _upstream(settings: Settings) -> Found:
+    """The capability statement (FHIR R4 §3.1.0.9), asked for with the credentials that Assent will use."""
     if settings.upstream_url is None:
         return "skipped", "no upstream is set; set ASSENT_UPSTREAM_URL, or use `assent sandbox`"
+    client = upstream_client(settings)
     begun = time.monotonic()
-    status, version, _ = await _capabilities(settings.upstream_url)
+    try:
+        answer = await client.get("metadata", ())
+    except UpstreamFailure as failure:
+        return "failed", _why(settings, failure)
+    finally:
+        await client.close()
     took = round((time.monotonic() - begun) * 1000)
-    if status != 200:
-        return "failed", f"`{settings.upstream_url}/metadata` answers `{status}`; it must be a FHIR R4 base URL"
-    if version not in FHIR_VERSIONS:
-        return "failed", f"`{settings.upstream_url}` speaks FHIR `{version}`; Assent needs R4 (4.0.1)"
+    if answer.status != 200:
+        return "failed", f"`{settings.upstream_url}/metadata` answers `{answer.status}`; it must be a FHIR R4 base URL"
+    statement: Any = msgspec.json.decode(answer.body)
+    version = str(statement.get("fhirVersion", "")) if isinstance(statement, dict) else ""
+    if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
+        return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
     return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
 
 
-async def _clock(settings: Settings, now: Callable[[], datetime]) -> tuple[State, str]:
-    async with any_database(settings) as url:
-        engine = create_async_engine(url, poolclass=NullPool)
-        async with engine.connect() as connection:
-            theirs = await connection.scalar(text("SELECT clock_timestamp()"))
-        await engine.dispose()
+def _why(settings: Settings, failure: UpstreamFailure) -> str:
+    if failure.status in (401, 403):
+        return f"`{settings.upstream_url}` answers `{failure.status}`; check ASSENT_UPSTREAM_AUTH and its credentials"
+    status = "" if failure.status in (None, 200) else f" (`{failure.status}`)"
+    return f"{failure.text}{status}; check ASSENT_UPSTREAM_URL, now `{settings.upstream_url}`"
+
+
+async def _clock(engine: AsyncEngine, now: Clock) -> Found:
+    async with engine.connect() as connection:
+        theirs = await connection.scalar(text("SELECT clock_timestamp()"))
+        ours = now()
     if not isinstance(theirs, datetime):
         return "failed", "the database doesn't tell the time"
-    differences = {"database": abs((now() - theirs).total_seconds())}
-    if settings.upstream_url is not None:
-        _, _, date = await _capabilities(settings.upstream_url)
-        if date is not None:
-            differences["upstream"] = abs((now() - date).total_seconds())
-    wrong = {name: seconds for name, seconds in differences.items() if seconds > CLOCK_TOLERANCE_SECONDS}
-    if wrong:
-        name, seconds = next(iter(wrong.items()))
-        return "failed", f"the clock differs from the {name}'s by `{seconds:.0f}` s; synchronize both (NTP)"
-    return "ok", "the clock agrees with " + " and ".join(f"the {name}'s" for name in differences)
-
-
-async def _capabilities(base: str) -> tuple[int, str, datetime | None]:
-    """Status, FHIR version and date of the upstream's capability statement."""
-    timeout = aiohttp.ClientTimeout(total=UPSTREAM_SECONDS)
-    headers = {"accept": "application/fhir+json"}
-    async with (
-        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-        session.get(f"{base}/metadata", allow_redirects=False) as answer,
-    ):
-        date = parsedate_to_datetime(answer.headers["date"]) if "date" in answer.headers else None
-        if answer.status != 200:
-            return answer.status, "", date
-        found = await answer.json(content_type=None)
-    version = str(found.get("fhirVersion", "")) if isinstance(found, dict) else ""
-    return 200, version, date.replace(tzinfo=UTC) if date is not None and date.tzinfo is None else date
+    seconds = abs((ours - theirs).total_seconds())
+    if seconds > CLOCK_TOLERANCE_SECONDS:
+        return "failed", f"the clock differs from the database's by `{seconds:.0f}` s; synchronize both (NTP)"
+    return "ok", "the clock agrees with the database's"

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,10 +52,23 @@ async def authenticate_client(
     client_id = form.get("client_id", "")
     if "client_secret" in form:
         return await _by_secret(connection, client_id, form["client_secret"], "client_secret_post")
-    client = await find_client(connection, client_id)
+    client = await find_client(connection, client_id or await _holder(connection, form))
     if client is None or client.disabled or "none" not in client.auth_methods:
         raise _failed()
     return client
+
+
+async def _holder(connection: AsyncConnection, form: Mapping[str, str]) -> str:
+    """The client to which a refresh token was given: a public client need not name itself (RFC 6749 §6, §3.2.1)."""
+    if "refresh_token" not in form:
+        return ""
+    r, g = tables.refresh_token.c, tables.grant.c
+    found = await connection.execute(
+        select(g.client_id)
+        .join(tables.refresh_token, r.grant_id == g.id)
+        .where(r.token_hash == hash_of(form["refresh_token"]))
+    )
+    return found.scalar_one_or_none() or ""
 
 
 def _failed(text: str = _FAILED) -> OAuthError:

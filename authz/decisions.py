@@ -245,7 +245,7 @@ class Decisions:
 
 
 async def end_consent(connection: AsyncConnection, repository: Repository, consent_id: str, now: datetime) -> Ended:
-    """End a consent and every grant that hangs on it, and announce it; the caller records who did. Raises NotCurrent."""
+    """End a consent and every grant that hangs on it, and announce it; the caller records it. Raises NotCurrent."""
     found = await repository.read("Consent", consent_id, connection)
     if found is None or found.deleted:
         raise NotCurrent

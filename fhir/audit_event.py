@@ -137,7 +137,9 @@ def _entities(record: AuditRecord) -> list[dict[str, object]]:
     if omitted > 0:
         entities[-1]["detail"] = [{"type": "omitted", "valueString": str(omitted)}]
     if record.query:
-        query = base64.b64encode(record.query.encode()[:MAX_QUERY]).decode("ascii")
+        # A query that is no Unicode text is still worth recording; failing here would leave no trace of it.
+        raw = record.query.encode(errors="backslashreplace")[:MAX_QUERY]
+        query = base64.b64encode(raw).decode("ascii")
         entities.append({"type": system_object, "role": _coding(_ROLE, "24", "Query"), "query": query})
     consent = _coding("http://hl7.org/fhir/resource-types", "Consent", "Consent")
     entities += [_entity(_named(name, None), consent, "13", "Security Resource") for name in record.consents[:100]]

@@ -57,7 +57,9 @@ class ChangeBus:
         self._monotonic = monotonic
         self._subscribers: list[Callable[[Change], None]] = []
         self._connected = False
-        self._last_pong = -float("inf")
+        self._heard_until = -float("inf")
+        """News of everything committed before this moment has arrived."""
+        self._ponged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._connection: Any = None
         self._pid = 0
@@ -68,12 +70,18 @@ class ChangeBus:
 
     def healthy(self) -> bool:
         """Whether a change made a second ago would be known by now."""
-        return self._connected and self._monotonic() - self._last_pong <= UNHEALTHY_AFTER_SECONDS
+        return self._connected and self._monotonic() - self._heard_until <= UNHEALTHY_AFTER_SECONDS
 
     async def start(self) -> None:
-        """Connect and listen. Raises what asyncpg raises when the database can't be reached at all."""
+        """Connect and listen. Raises what asyncpg raises when the database can't be reached at all.
+
+        Where no news comes through, as behind a pooler that lends connections by transaction, it stays unhealthy.
+        """
         connection = await self._connect()
         self._task = asyncio.create_task(self._run(connection), name="change-bus")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNHEALTHY_AFTER_SECONDS):
+                await self._ponged.wait()
 
     async def close(self) -> None:
         """Stop listening."""
@@ -113,27 +121,34 @@ class ChangeBus:
         )
         try:
             self._pid = connection.get_server_pid()
+            self._heard_until = -float("inf")
+            self._ponged.clear()
             await connection.add_listener(CHANNEL, self._heard)
             await connection.add_listener(_PONG_CHANNEL, self._pong)
-            await connection.execute("SELECT pg_notify($1, '')", _PONG_CHANNEL)
+            # What changed while nobody listened is unknown: everything is forgotten before caches count as good again.
+            self._tell(EVERYTHING)
+            # INVARIANT: healthy only once a heartbeat sent after this came back.
+            await self._ping(connection)
         except BaseException:
             connection.terminate()
             raise
-        self._last_pong = self._monotonic()
-        # What changed while nobody listened is unknown: everything is forgotten before caches count as good again.
-        self._tell(EVERYTHING)
         self._connection, self._connected = connection, True
         return connection
 
     async def _beat(self, connection: Any) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            await connection.execute("SELECT pg_notify($1, '')", _PONG_CHANNEL)
+            await self._ping(connection)
 
-    def _pong(self, _connection: Any, pid: int, _channel: str, _payload: object) -> None:
+    async def _ping(self, connection: Any) -> None:
+        await connection.execute("SELECT pg_notify($1, $2)", _PONG_CHANNEL, repr(self._monotonic()))
+
+    def _pong(self, _connection: Any, pid: int, _channel: str, payload: object) -> None:
         # Another process's heartbeat says nothing about this connection's way to the server and back.
         if pid == self._pid:
-            self._last_pong = self._monotonic()
+            # News comes in the order of commits: what a late heartbeat proves is as old as its sending.
+            self._heard_until = float(str(payload))
+            self._ponged.set()
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -17,6 +18,8 @@ from fhir.minimize import NotMinimizable
 from policies.model import ResourceFacts
 
 MAX_UPSTREAM_PAGES: Final = 8
+MAX_UPSTREAM_COUNT: Final = 5_000
+"""Longest first page that is asked of an upstream that gives no links."""
 
 
 class BrokenBundle(ValueError):
@@ -40,6 +43,7 @@ class _Entry(msgspec.Struct):
 class _Bundle(msgspec.Struct):
     resourceType: str  # noqa: N815  # FHIR's own spelling
     type: str = ""
+    total: int | None = None
     link: list[_Link] = []
     entry: list[_Entry] = []
 
@@ -73,7 +77,7 @@ class Page:
     next_url: str | None = None
     """Upstream page where the next page starts; None at the end."""
     next_position: int = 0
-    """Entry of that upstream page to go on from."""
+    """How many matches of that upstream page were dealt with."""
 
 
 async def fill_page(
@@ -84,7 +88,7 @@ async def fill_page(
     fetch: Callable[[str], Awaitable[bytes]],
     show: Show,
 ) -> Page:
-    """Collect up to `count` matches that may be seen, beginning at an entry of an upstream page.
+    """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
     It looks one match further than needed: only a next page that will hold something is announced.
     Raises BrokenBundle, and what `fetch` raises.
@@ -93,9 +97,12 @@ async def fill_page(
     candidates: list[Shown] = []
     for _ in range(MAX_UPSTREAM_PAGES):
         bundle = _read(await fetch(url))
-        for index, entry in enumerate(bundle.entry):
-            if index < position and _mode(entry) == "match":
-                continue
+        seen = 0
+        for entry in bundle.entry:
+            if _mode(entry) == "match":
+                seen += 1
+                if seen <= position:
+                    continue
             shown = _shown(entry, show)
             if shown is None:
                 continue
@@ -103,15 +110,38 @@ async def fill_page(
                 candidates.append(shown)
             elif shown.facts.resource_type == resource_type:
                 if len(page.matches) == count:
-                    page.next_url, page.next_position = url, index
+                    page.next_url, page.next_position = url, seen - 1
                     return _with_includes(page, candidates)
                 page.matches.append(shown)
-        following = next((link.url for link in bundle.link if link.relation == "next"), None)
-        if following is None or following == url:
+        following = _following(bundle, url, seen)
+        if following is None:
             return _with_includes(page, candidates)
-        url, position = following, 0
-    page.next_url = url
+        url, position = following
+    page.next_url, page.next_position = url, position
     return _with_includes(page, candidates)
+
+
+def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, int] | None:
+    """Where the upstream's result goes on, and how much of that was dealt with; None at its end.
+
+    Some servers give a first page and a total, and no link to the rest: they are asked for a longer first page, so
+    that nothing is lost without a word. Raises BrokenBundle when even the longest doesn't hold the result.
+    """
+    link = next((link.url for link in bundle.link if link.relation == "next"), None)
+    if link is not None:
+        return None if link == url else (link, 0)
+    if bundle.total is None or bundle.total <= seen:
+        return None
+    kind, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    asked = next((int(value) for name, value in pairs if name == "_count" and value.isdigit()), 0)
+    if "://" in url or asked == 0 or seen < asked:
+        return None  # it gave all that it has for this question, whatever its total says
+    if asked >= MAX_UPSTREAM_COUNT:
+        raise BrokenBundle("more results than the upstream lets be read")
+    longer = [(name, value) for name, value in pairs if name != "_count"]
+    count = str(min(bundle.total, MAX_UPSTREAM_COUNT))
+    return f"{kind}?{urlencode([*longer, ('_count', count)])}", seen
 
 
 def _read(body: bytes) -> _Bundle:

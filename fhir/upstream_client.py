@@ -58,13 +58,14 @@ class UpstreamClient:
         *,
         credentials: Credentials | None = None,
         timeout: float = 10.0,
+        connect_timeout: float = 3.0,
         max_body: int = 32 * _MEBIBYTE,
         connections: int = 64,
     ) -> None:
-        """`timeout` in seconds for a whole answer; `max_body` in bytes once decompressed."""
+        """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
         self._credentials: Credentials = credentials or NoCredentials()
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -102,8 +103,9 @@ class UpstreamClient:
         path, own = link.raw_path, base.raw_path.rstrip("/")
         if not (path == own or path.startswith(f"{own}/")):
             raise foreign
-        # Dots and escaped separators may mean another path to the server than to us.
-        if re.search(r"%2e|%2f|%5c|//|/\.\.?(/|$)", path, re.IGNORECASE):
+        # Dots and escaped separators may mean another path to the server than to us: once decoded, decoded twice, or
+        # with path parameters cut off (`/..;x/`).
+        if re.search(r"%(25)*(2e|2f|5c)|//|/\.\.?([/;%]|$)", path, re.IGNORECASE):
             raise foreign
         return link.with_fragment(None)
 
@@ -185,12 +187,18 @@ def _inflated(inflate: zlib._Decompress, piece: bytes, most: int) -> bytes:
 
 
 def _whole_json(body: bytes) -> bytes:
-    """The body if it is one JSON object. An answer without a length is known to be whole by nothing else."""
+    """The body if it is one JSON object. An answer without a length is known to be whole by nothing else.
+
+    RFC 8259 §8.1: it is UTF-8, which the decoder checks only where it reads; readers differ over what is not.
+    """
     text = body.strip()
     if not text.startswith(b"{"):
         raise UpstreamFailure("not-fhir" if text else "truncated", status=200)
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError) as broken:
-        raise UpstreamFailure("not-fhir" if text.endswith(b"}") else "truncated", status=200) from broken
+        if not text.isascii():
+            text.decode()
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        # The fault isn't passed on: it may hold the body.
+        raise UpstreamFailure("not-fhir" if text.endswith(b"}") else "truncated", status=200) from None
     return body

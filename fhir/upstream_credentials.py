@@ -25,6 +25,12 @@ _ASSERTION_SECONDS: Final = 240
 """SMART allows five minutes at most."""
 _EARLY_SECONDS: Final = 30.0
 _MAX_TOKEN_ANSWER: Final = 65_536
+_HEADERS: Final = {
+    "Accept": "application/json",
+    # The session doesn't decompress; unasked, aiohttp would offer that it does.
+    "Accept-Encoding": "identity",
+    "User-Agent": "Assent",
+}
 
 
 class Credentials(Protocol):
@@ -129,9 +135,7 @@ class BackendServices:
             "client_assertion": self._assertion(),
         }
         try:
-            async with session.post(
-                self._token_url, data=form, headers={"Accept": "application/json"}, allow_redirects=False
-            ) as response:
+            async with session.post(self._token_url, data=form, headers=_HEADERS, allow_redirects=False) as response:
                 if response.status != 200:
                     raise UpstreamFailure("bad-status", status=response.status)
                 body = b""

@@ -7,7 +7,6 @@ import hashlib
 from importlib import resources
 
 import typer
-from sandbox.records.population import generate
 
 from assent.app import Assent, build
 from assent.commands.serve import HostOption, PortOption
@@ -21,6 +20,7 @@ from assent.server import run_until_signal
 from assent.settings import Settings
 from fhir.definitions import load_definitions
 from sandbox.people import USERS
+from sandbox.records.population import generate
 
 
 def sandbox_command(host: HostOption = None, port: PortOption = None) -> None:
@@ -52,7 +52,7 @@ def sandbox_command(host: HostOption = None, port: PortOption = None) -> None:
 def edition() -> str:
     """Names what the generator makes and how it is stored: another source, another edition, and it is loaded anew."""
     digest = hashlib.sha256()
-    for package, pattern in (("sandbox", ".py"), ("fhir", "store_tables.py"), ("fhir", "search_values.py")):
+    for package, pattern in (("sandbox.records", ".py"), ("fhir", "store_tables.py"), ("fhir", "search_values.py")):
         for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
             if file.name.endswith(pattern):
                 digest.update(file.read_bytes())

@@ -41,7 +41,10 @@ def picture(page: Page, name: str) -> None:
     """Keep a picture of the page for the docs, when that is asked for."""
     if os.environ.get("ASSENT_SCREENSHOTS") == "1":
         IMAGES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=IMAGES / f"{name}.png")
+        page.evaluate("window.scrollTo(0, 0)")
+        page.screenshot(
+            path=IMAGES / f"{name}.png", clip={"x": 0, "y": 0, "width": 1000, "height": 1250}, full_page=True
+        )
 
 
 def sign_in(page: Page, sandbox: Sandbox) -> None:

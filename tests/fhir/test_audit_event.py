@@ -106,3 +106,9 @@ def test_what_is_no_reference_never_looks_like_one(name: str) -> None:
 def test_the_record_is_found_by_its_patient() -> None:
     codes = {code for code, _ in index(audit_event(READ), load_definitions())}
     assert {"patient", "entity", "agent", "date", "action", "outcome", "type", "subtype"} <= codes
+
+
+def test_a_query_that_is_no_unicode_text_is_recorded_all_the_same() -> None:
+    found = event(replace(READ, kind="search", query="code=\udcff"))
+    queries = [entity["query"] for entity in found["entity"] if "query" in entity]
+    assert base64.b64decode(queries[0]) == b"code=\\udcff"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from fhir.change_bus import CHANNEL, EVERYTHING, Change, ChangeBus, announce
@@ -103,3 +104,83 @@ async def test_sqlalchemys_own_url_options_are_understood(database_url: str) -> 
     await bus.start()
     assert bus.healthy()
     await bus.close()
+
+
+async def test_a_connection_over_which_no_heartbeat_comes_back_is_unhealthy(
+    database_url: str, engine: AsyncEngine
+) -> None:
+    # A pooler that lends connections by transaction takes LISTEN, and the news goes elsewhere. Here it goes nowhere.
+    name = make_url(database_url).database
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE SCHEMA deaf"))
+        await connection.execute(
+            text("CREATE FUNCTION deaf.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT'")
+        )
+        await connection.execute(text(f'ALTER DATABASE "{name}" SET search_path = deaf, pg_catalog, public'))
+    states: list[bool] = []
+    bus = ChangeBus(database_url)
+    bus.subscribe(lambda _: states.append(bus.healthy()))
+    await bus.start()
+    try:
+        assert not bus.healthy()
+        assert states == [False]
+    finally:
+        await bus.close()
+
+
+class Line:
+    """A way to the database on which what comes back can be held up."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.held: bytes | None = None
+        self._to = host, port
+        self._back: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_database, to_database = await asyncio.open_connection(*self._to)
+        self._back = writer
+        there = asyncio.create_task(self._carry(reader, to_database, back=False))
+        await self._carry(from_database, writer, back=True)
+        await there
+
+    def release(self) -> None:
+        assert self._back is not None
+        assert self.held is not None
+        self._back.write(self.held)
+        self.held = None
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
+        with suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                if back and self.held is not None:
+                    self.held += piece
+                else:
+                    writer.write(piece)
+        writer.close()
+
+
+async def test_a_late_heartbeat_proves_no_more_than_when_it_was_sent(database_url: str, engine: AsyncEngine) -> None:
+    url = make_url(database_url)
+    line = Line(url.host or "127.0.0.1", url.port or 5432)
+    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    now, told = 0.0, list[tuple[Change, bool]]()
+    bus = ChangeBus(f"{url.set(port=port).render_as_string(hide_password=False)}?ssl=disable", monotonic=lambda: now)
+    bus.subscribe(lambda change: told.append((change, bus.healthy())))
+    await bus.start()
+    try:
+        line.held = b""
+        await until(lambda: b"assent_heartbeat" in (line.held or b""))
+        async with engine.begin() as connection:
+            await announce(connection, "consent", "p1")
+        await until(lambda: b"consent" in (line.held or b""))
+        now = 1.5
+        line.release()
+        await until(lambda: len(told) == 2)
+        # The heartbeat just came in, but it was sent one and a half seconds ago.
+        assert told[1] == (Change("consent", "p1"), False)
+        await until(bus.healthy)
+    finally:
+        await bus.close()
+        server.close()
+        await server.wait_closed()

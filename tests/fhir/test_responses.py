@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fhir.operation_outcome import operation_outcome
 from fhir.responses import Message, send_fhir, send_outcome
 
@@ -48,3 +50,9 @@ def test_an_outcome_may_name_the_element_at_fault() -> None:
     outcome = json.loads(operation_outcome("value", "`x` is no date", severity="warning", expression=("http.date",)))
     assert outcome["issue"][0]["expression"] == ["http.date"]
     assert outcome["issue"][0]["severity"] == "warning"
+
+
+@pytest.mark.parametrize(("code", "severity"), [("no-such-code", "error"), ("", "error"), ("value", "bad")])
+def test_a_code_that_fhir_has_not_is_never_sent(code: str, severity: str) -> None:
+    with pytest.raises(ValueError, match="is not a FHIR issue"):
+        operation_outcome(code, "text", severity=severity)

@@ -94,6 +94,28 @@ async def test_a_next_link_to_itself_ends_the_search() -> None:
     assert [m.name for m in page.matches] == ["Observation/a"]
 
 
+async def test_an_upstream_without_page_links_is_asked_for_all_it_has() -> None:
+    names = [f"Observation/{n}" for n in "abcde"]
+    pages = {
+        "Observation?_count=3": _bundle([_entry(name) for name in names[:3]], total=5),
+        "Observation?_count=5": _bundle([_entry(name) for name in names], total=5),
+    }
+    page = await _fill(pages, count=4, first="Observation?_count=3")
+    assert [m.name for m in page.matches] == names[:4]
+    assert (page.next_url, page.next_position) == ("Observation?_count=5", 4)
+    following = await _fill(pages, count=4, first="Observation?_count=5", position=4)
+    assert [m.name for m in following.matches] == names[4:]
+    assert following.next_url is None
+
+
+async def test_a_total_that_was_counted_wrong_doesnt_make_the_search_go_round() -> None:
+    page = await _fill(
+        {"Observation?_count=3": _bundle([_entry("Observation/a")], total=9)}, first="Observation?_count=3"
+    )
+    assert [m.name for m in page.matches] == ["Observation/a"]
+    assert page.next_url is None
+
+
 async def test_endless_upstream_pages_are_left_after_a_bound_with_a_link_to_go_on() -> None:
     pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 40)}
     page = await _fill(pages)

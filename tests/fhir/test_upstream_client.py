@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -139,6 +141,9 @@ HOSTILE = {
     "html-that-says-json": (whole(b"<html></html>"), "not-fhir"),
     "array": (whole(b"[]"), "not-fhir"),
     "two-objects": (whole(b"{}{}"), "not-fhir"),
+    "text-that-is-not-utf-8": (whole(b'{"a":"\xff"}'), "not-fhir"),
+    "surrogate-as-utf-8": (whole(b'{"a":"\xed\xa0\x80"}'), "not-fhir"),
+    "name-that-is-not-utf-8": (whole(b'{"\xc0\xae":1}'), "not-fhir"),
     "deep": (whole(b'{"a":' * 10_000 + b"1" + b"}" * 10_000), "not-fhir"),
     "no-http": (b"hello\r\n\r\n", "not-fhir"),
     "no-answer": (b"", "unreachable"),
@@ -167,6 +172,20 @@ async def test_a_slow_upstream_is_a_timeout(upstream: Upstream) -> None:
     upstream.pause = 0.5
     async with client_of(upstream.base, timeout=0.1) as client:
         assert (await failure_of(client.get("Patient/p1", ()))).kind == "timeout"
+
+
+async def test_a_host_that_takes_no_connection_is_given_up_before_the_whole_time_is_over() -> None:
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # Linux drops what doesn't fit the queue of connections that nobody accepts.
+        for _ in range(3):
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        async with client_of(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=30, connect_timeout=0.1) as client:
+            async with asyncio.timeout(5):
+                assert (await failure_of(client.get("Patient/p1", ()))).kind == "timeout"
 
 
 async def test_nobody_there_is_unreachable() -> None:
@@ -219,6 +238,12 @@ async def test_a_link_below_the_base_is_followed_as_it_stands(upstream: Upstream
         "http://127.0.0.1:{port}/fhir/r4/%2e%2E/admin",
         "http://127.0.0.1:{port}/fhir/r4/..%2fadmin",
         "http://127.0.0.1:{port}/fhir/r4/\\admin",
+        "http://127.0.0.1:{port}/fhir/r4/..;/admin",
+        "http://127.0.0.1:{port}/fhir/r4/..;x=1/admin",
+        "http://127.0.0.1:{port}/fhir/r4/..%3b/admin",
+        "http://127.0.0.1:{port}/fhir/r4/.%00./admin",
+        "http://127.0.0.1:{port}/fhir/r4/%252e%252e/admin",
+        "http://127.0.0.1:{port}/fhir/r4/x%25255cadmin",
         "http://127.0.0.1:{port}/fhir/r4/Patient x",
         "http://127.0.0.1:{port}/fhir/r4/Patient\r\nX: y",
         "http://127.0.0.1:notaport/fhir/r4/Patient",
@@ -278,6 +303,9 @@ async def test_backend_services_sign_in_once_for_all_who_wait(upstream: Upstream
         now = 280.0
         await client.get("Patient/p1", ())
     assert "Authorization: Bearer t2\r\n" in upstream.requests[-1]
+    # What comes compressed would not be read, so that it must not be offered.
+    assert "Accept-Encoding: identity\r\n" in upstream.requests[0]
+    assert "User-Agent: Assent\r\n" in upstream.requests[0]
     form = server.forms[0]
     assert form["grant_type"] == ["client_credentials"]
     assert form["scope"] == ["system/*.rs"]

@@ -19,6 +19,8 @@ from threading import Timer
 HERE = Path(__file__).parent
 INSTALL_SECONDS = 900
 START_SECONDS = 180
+WEBSOCKET = "--experimental-websocket"
+"""Medplum's code names WebSocket as it loads; Node.js has it from 20 with this option, from 22 anyway."""
 
 
 class ForeignServerUnavailable(Exception):
@@ -43,11 +45,13 @@ def install_hapi() -> list[str]:
 def install_medplum() -> list[str]:
     """Medplum's in-memory FHIR router from npm's registry; answers the command that starts it."""
     node, npm = (_tool(name, "Node.js 20 or later with npm") for name in ("node", "npm"))
+    if subprocess.run([node, WEBSOCKET, "-e", "0"], capture_output=True, check=False).returncode != 0:  # noqa: S603 - fixed
+        raise ForeignServerUnavailable(f"`{node}` is too old; this server needs Node.js 20 or later")
     place = _place("medplum")
     if not (place / "installed").exists():
         _run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], place)
         (place / "installed").touch()
-    return [node, "--experimental-websocket", str(place / "server.mjs")]
+    return [node, WEBSOCKET, str(place / "server.mjs")]
 
 
 INSTALL: dict[str, Callable[[], list[str]]] = {"hapi": install_hapi, "medplum": install_medplum}

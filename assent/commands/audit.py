@@ -1,0 +1,59 @@
+"""`assent audit`: the record of what happened, for whoever keeps or examines it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from assent.app import SCHEMA
+from assent.commands.connection import command_engine, now
+from assent.commands.consent import PatientOption, misused, on_one_line, patient_id, stored_pages
+from assent.load_settings import load_settings
+from fhir.consent_reading import instant_of
+from fhir.definitions import load_definitions
+from fhir.store import Repository
+
+app = typer.Typer(help="The record of what happened.", no_args_is_help=True)
+
+_DATE_HELP = "A FHIR date or dateTime (`2026-03`, `2026-03-09`, `2026-03-09T08:00:00Z`); it is included."
+
+
+@app.command("export")
+def export(
+    patient: PatientOption = None,
+    since: Annotated[str | None, typer.Option(help=f"First moment. {_DATE_HELP}")] = None,
+    until: Annotated[str | None, typer.Option(help=f"Last moment. {_DATE_HELP}")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Changes nothing: what is written is JSON.")] = False,
+) -> None:
+    """Write AuditEvents, the oldest first, to standard output: one JSON resource a line (NDJSON)."""
+    criteria = [("_sort", "date")]
+    if patient is not None:
+        criteria.append(("patient", f"Patient/{patient_id(patient)}"))
+    if since is not None:
+        criteria.append(("date", f"ge{_date(since, '--since')}"))
+    # Without an end, an export that runs beside a busy server might never catch up.
+    criteria.append(("date", f"le{_date(until, '--until') if until is not None else _instant(now())}"))
+    settings = load_settings()
+
+    async def run() -> None:
+        async with command_engine(settings) as engine:
+            repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=now)
+            async for page in stored_pages(repository, "AuditEvent", criteria):
+                sys.stdout.write("".join(on_one_line(event.body) for event in page))
+                sys.stdout.flush()
+
+    asyncio.run(run())
+
+
+def _date(value: str, option: str) -> str:
+    if instant_of(value, end=False) is None:
+        raise misused(f"`{option} {value}` is not a FHIR date or dateTime, such as `2026-03-09`")
+    return value
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,237 @@
+"""`assent explain`: a decision and the chain of its reasons, for a token or a consent and one interaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import typer
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from assent.app import SCHEMA
+from assent.commands.connection import command_engine, now, refuse
+from assent.commands.consent import consent_id, misused
+from assent.commands.output import NO, JsonOption, show_record, show_rows
+from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
+from assent.load_settings import load_settings
+from assent.policy_files import load_catalogue
+from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
+from assent.secret_file import read_secret
+from assent.settings import Settings
+from assent.upstream_settings import upstream_client
+from authz import tables
+from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
+from authz.signing_keys import SigningKeys
+from authz.token_gate import TokenGate
+from fhir.change_bus import ChangeBus
+from fhir.consent_reading import read_consent
+from fhir.consent_register import ConsentRegister, StoredConsents, TooManyConsents
+from fhir.definitions import Definitions, load_definitions
+from fhir.facts import FactsReader
+from fhir.interaction import Interaction, interaction_of
+from fhir.masks import Masks
+from fhir.own_types import OWN_TYPES
+from fhir.source import OwnSource, Source, UpstreamSource
+from fhir.store import Repository
+from fhir.upstream_failure import UpstreamFailure
+from policies.decide import CLIENT_SYSTEM
+from policies.model import Access, Reason, Scope
+from smart.scope_syntax import split_scope
+
+NO_GRANT_SCOPES: Final[tuple[Scope, ...]] = (Scope("patient", "*", "rs"),)
+"""What a consent is asked about when no app holds a grant on it: everything that a scope could open."""
+
+
+class CannotExplain(Exception):
+    """There is nothing to decide about; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the command line asks: whose access, and which interaction."""
+
+    token: str | None
+    consent: str | None
+    interaction: Interaction
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What answers it."""
+
+    settings: Settings
+    engine: AsyncEngine
+    definitions: Definitions
+    repository: Repository
+    bus: ChangeBus
+
+
+def explain_command(
+    token: Annotated[str | None, typer.Option(metavar="-", help="`-`: the token is on standard input.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
+    consent: Annotated[str | None, typer.Option(metavar="ID", help="A consent, instead of a token.")] = None,
+    read: Annotated[str | None, typer.Option(metavar="TYPE/ID", help="The resource that is read.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TYPE?QUERY", help="The search that is asked.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what a token or a consent opens, and why. Exit code 0 when it is permitted, 1 when it is denied."""
+    if token not in (None, "-"):
+        raise misused(
+            "a token in an argument can be seen by every process here and stays in the shell's history; "
+            "use `--token -` (standard input) or `--token-file`"
+        )
+    if [token, token_file, consent].count(None) != 2:
+        raise misused("give one of `--token -`, `--token-file` and `--consent`")
+    interaction, parameters = _interaction(read, search)
+    text_of_token = None if consent is not None else _token(token_file)
+    question = Question(text_of_token, None if consent is None else consent_id(consent), interaction, parameters)
+    settings = load_settings()
+    try:
+        explanation = asyncio.run(_answer(settings, question))
+    except (CannotExplain, UpstreamFailure, TooManyConsents, ValueError) as failed:
+        raise refuse(str(failed)) from None
+    _show(explanation, as_json=json)
+    if explanation.decision == "deny":
+        raise typer.Exit(NO)
+
+
+def _interaction(read: str | None, search: str | None) -> tuple[Interaction, tuple[tuple[str, str], ...]]:
+    if (read is None) == (search is None):
+        raise misused("give one of `--read Type/id` and `--search 'Type?query'`")
+    path, _, query = (read or search or "").partition("?")
+    found = interaction_of("GET", f"/{path}")
+    wanted = ("read", "vread") if read is not None else ("search-type",)
+    if not isinstance(found, Interaction) or found.code not in wanted or (read is not None and query):
+        shape = "`--read` takes `Type/id`" if read is not None else "`--search` takes `Type?query`"
+        raise misused(f"{shape}, such as " + ("`Condition/c1`" if read is not None else "`Condition?code=44054006`"))
+    return found, tuple(parse_qsl(query, keep_blank_values=True))
+
+
+def _token(file: Path | None) -> str:
+    """The token's text; a longer one than a token can be isn't read to its end."""
+    if file is None:
+        return sys.stdin.read(MAX_TOKEN + 2).strip()
+    try:
+        with file.open(encoding="ascii") as reader:
+            return reader.read(MAX_TOKEN + 2).strip()
+    except (OSError, UnicodeDecodeError):
+        raise misused(f"`{file}` can't be read as a token") from None
+
+
+async def _answer(settings: Settings, question: Question) -> Explanation:
+    definitions = load_definitions()
+    catalogue = load_catalogue(settings.policy_dir)
+    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
+    rules = Rules(catalogue, definitions, Masks(catalogue, definitions), facts)
+    async with command_engine(settings) as engine:
+        repository = Repository(engine, definitions, schema=SCHEMA, clock=now)
+        # A bus that isn't started isn't healthy: token and consents are asked of the database, as a server does then.
+        bus = ChangeBus(engine.url.render_as_string(hide_password=False))
+        bench = Bench(settings, engine, definitions, repository, bus)
+        at = now()
+        access, said = await (_of_consent(bench, question.consent) if question.consent else _of_token(bench, question))
+        interaction = question.interaction
+        if access is None:
+            return Explanation(name_of(interaction), "deny", said)
+        register = ConsentRegister(StoredConsents(repository), bus)
+        consents = () if access.patient is None else await register.rules(access.patient)
+        plan, so_far = explain_plan(rules, access, interaction, consents, at)
+        so_far = Explanation(so_far.interaction, so_far.decision, (*said, *so_far.reasons))
+        if plan is None:
+            return so_far
+        kind = interaction.resource_type
+        if interaction.code == "search-type":
+            return explain_search(rules, plan, so_far, kind, question.parameters)
+        async with _source(bench, kind) as source:
+            body = await source.read(kind, interaction.id, interaction.version)
+        return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
+
+
+async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tuple[Reason, ...]]:
+    """The token as the server sees it: its signature and claims, then whether it is live."""
+    keys = SigningKeys(bench.engine, read_secret(bench.settings), now)
+    await keys.reload()
+    issuer = bench.settings.public_url
+    tokens = AccessTokens(keys, issuer=issuer, audience=f"{issuer}/fhir", clock=now)
+    token = question.token or ""
+    if isinstance(tokens.verify(token), TokenRefused):
+        text = f"the token has expired, or is not one that `{issuer}` (ASSENT_PUBLIC_URL) signed for its FHIR base"
+        return None, (Reason("token", text),)
+    live = await TokenGate(tokens, bench.engine, bench.bus, now).live(token)
+    if isinstance(live, TokenRefused):
+        return None, (Reason("token", "the token, its grant or its app has been revoked or disabled"),)
+    access, claims = live
+    until = datetime.fromtimestamp(access.expires_at, now().tzinfo).isoformat()
+    return access, (Reason("token", f"the token is valid until `{until}`", str(claims["scope"])),)
+
+
+async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[Reason, ...]]:
+    """The access of the app that the consent names, with the scopes of the newest grant that hangs on it."""
+    stored = await bench.repository.read("Consent", consent)
+    if stored is None or stored.deleted:
+        raise CannotExplain(f"there is no consent `{consent}`; see `assent consent list`")
+    content: dict[str, Any] = msgspec.json.decode(stored.body)
+    rule = read_consent(content)
+    client = next((a for a in rule.root.actors if a.startswith(f"{CLIENT_SYSTEM}|")), None)
+    if client is None or not rule.patient:
+        raise CannotExplain(f"the consent `{consent}` names no app or no patient, so it says nothing about any access")
+    purpose = next((p.code for p in rule.root.purposes), "PATRQT")
+    scope = await _granted_scope(bench.engine, consent)
+    scopes, source = NO_GRANT_SCOPES, "patient/*.rs"
+    told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
+    if scope is not None:
+        scopes, source, told = split_scope(scope)[1], scope, "asked with the scope of the newest grant on the consent"
+    access = Access(client.partition("|")[2], "", scopes, 0, "", patient=rule.patient, purpose=purpose)
+    status = Reason("consent", f"its status is `{content.get('status')}`", rule.reference)
+    return access, (status, Reason("token", told, source))
+
+
+async def _granted_scope(engine: AsyncEngine, consent: str) -> str | None:
+    g = tables.grant.c
+    newest = select(g.scope_asked).where(g.consent_id == consent, g.revoked_at.is_(None))
+    async with engine.connect() as connection:
+        scope = await connection.scalar(newest.order_by(g.created_at.desc()).limit(1))
+    return None if scope is None else str(scope)
+
+
+@asynccontextmanager
+async def _source(bench: Bench, kind: str) -> AsyncIterator[Source]:
+    """Where resources of a type are. The sandbox's upstream has an address for its own process only: its schema."""
+    if kind in OWN_TYPES:
+        yield OwnSource(bench.repository)
+    elif bench.settings.upstream_url is not None:
+        client = upstream_client(bench.settings)
+        try:
+            yield UpstreamSource(client)
+        finally:
+            await client.close()
+    elif await _has_sandbox(bench.engine):
+        yield OwnSource(Repository(bench.engine, bench.definitions, schema=SANDBOX_SCHEMA, clock=now))
+    else:
+        raise CannotExplain("there is no upstream to read from; set ASSENT_UPSTREAM_URL, or run `assent sandbox` once")
+
+
+async def _has_sandbox(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        found = await connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{SANDBOX_SCHEMA}.fhir_resource"})
+    return found is not None
+
+
+def _show(explanation: Explanation, *, as_json: bool) -> None:
+    if as_json:
+        show_record(asdict(explanation), as_json=True)
+        return
+    typer.echo(f"{explanation.decision}: {explanation.interaction}")
+    show_rows([asdict(reason) for reason in explanation.reasons], ("rule", "text", "source"), as_json=False)
+    told = {"removed": explanation.removed, "masked": explanation.masked, "upstream": explanation.upstream}
+    show_record({name: value for name, value in told.items() if value}, as_json=False)

@@ -1,0 +1,225 @@
+"""Why a request gets what it gets: the proxy's decision again, with every step's reason and where its rule stands.
+
+Pure: it asks the rules that the proxy asks (docs/architecture.md, "A request, end to end") about an access, the
+patient's consents and a resource that are handed in. INVARIANT: it names elements, categories and rules, never data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhir.definitions import Definitions, json_members
+from fhir.facts import FactsReader
+from fhir.interaction import Interaction
+from fhir.mask_plan import MaskNode
+from fhir.masks import Masks
+from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.search_literals import SearchError
+from fhir.search_request import SearchRefused, SearchRequest, narrowed, read_search
+from policies.catalogue import Catalogue
+from policies.classify import classify
+from policies.consent_evaluation import Circumstances, applicable
+from policies.consent_rule import ConsentRule
+from policies.decide import ReadPlan, decide_resource, grantee_of, open_categories, plan_read
+from policies.model import Access, Deny, Permit, Reason, ResourceFacts
+from policies.scope_match import covers, names_type
+from smart.scope_syntax import format_scope
+
+UNKNOWN_ELEMENT: Final = "(an element that R4 doesn't have)"
+_MOST_OTHERS: Final = 20
+"""Consents about something else that are named, so that the chain stays readable."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode = msgspec.json.Decoder(dict[str, object]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision and the chain of its reasons, in the order in which the rules were asked."""
+
+    interaction: str
+    decision: Literal["permit", "deny"]
+    reasons: tuple[Reason, ...]
+    removed: tuple[str, ...] = ()
+    """Top-level elements that the mask takes away."""
+    masked: tuple[str, ...] = ()
+    """Top-level elements of which something is taken away inside, or for which `masked` stands."""
+    upstream: str | None = None
+    """What the upstream would be asked, for a search that is permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything that decides, apart from tokens and consents."""
+
+    catalogue: Catalogue
+    definitions: Definitions
+    masks: Masks
+    facts: FactsReader
+
+
+def explain_plan(
+    rules: Rules, access: Access, interaction: Interaction, consents: Sequence[ConsentRule], now: datetime
+) -> tuple[ReadPlan | None, Explanation]:
+    """Whether the request may go to the upstream at all; the plan is None when it may not."""
+    kind = interaction.resource_type
+    name = name_of(interaction)
+    token = Reason("token", f"app `{access.client_id}`, patient `{access.patient}`, purpose `{access.purpose}`")
+    plan = plan_read(access, interaction.code, kind, consents, rules.catalogue, now)
+    asked = _consents_asked(access, consents, now)
+    if isinstance(plan, Deny):
+        return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
+    if kind not in rules.definitions.types:
+        return None, Explanation(name, "deny", (token, Reason("default", f"R4 has no resource type `{kind}`")))
+    return plan, Explanation(name, "permit", (token, *asked))
+
+
+def name_of(interaction: Interaction) -> str:
+    """The interaction as a line: `read Condition/c1`."""
+    return f"{interaction.code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
+
+
+def _consents_asked(access: Access, consents: Sequence[ConsentRule], now: datetime) -> tuple[Reason, ...]:
+    around = Circumstances(access.patient or "", frozenset({grantee_of(access.client_id)}), access.purpose, now)
+    asked = applicable(consents, around)
+    others = [rule for rule in consents if rule not in asked]
+    found = [Reason("consent", "in force for this app and purpose", rule.reference) for rule in asked]
+    found += [
+        Reason("consent", "for another app, purpose or time: not asked", rule.reference)
+        for rule in others[:_MOST_OTHERS]
+    ]
+    if len(others) > _MOST_OTHERS:
+        found.append(Reason("consent", f"and `{len(others) - _MOST_OTHERS}` more that aren't asked"))
+    return tuple(found)
+
+
+def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, body: bytes | None) -> Explanation:
+    """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away."""
+    if body is None:
+        return _denied(so_far, Reason("default", "the server that holds the data has no such resource"))
+    try:
+        facts = rules.facts.read(_decode(body))
+        name = f"{facts.resource_type}/{facts.id}"
+        if name != wanted:
+            return _denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+        decision = decide_resource(plan, facts, rules.catalogue)
+        reasons = (*_scope_reasons(plan, facts), *_kind_reasons(rules, facts), *decision.reasons)
+        if not isinstance(decision, Permit):
+            return _denied(so_far, *reasons)
+        node = rules.masks.node(plan.purpose, facts.resource_type)
+        if node is None:
+            return _denied(so_far, *reasons, Reason("mask", f"no mask for `{facts.resource_type}` and this purpose"))
+        removed, masked = _mask_effect(rules, plan, facts.resource_type, node, body)
+    except (msgspec.DecodeError, RecursionError, NotMinimizable):
+        return _denied(so_far, Reason("mask", "the content is not shaped as FHIR JSON"))
+    mask = Reason(
+        "mask",
+        f"{len(removed)} top-level elements are removed, {len(masked)} are masked",
+        f"masks/{rules.catalogue.purposes[plan.purpose].mask}/{facts.resource_type}",
+    )
+    return replace(so_far, reasons=(*so_far.reasons, *reasons, mask), removed=removed, masked=masked)
+
+
+def _denied(so_far: Explanation, *reasons: Reason) -> Explanation:
+    return replace(so_far, decision="deny", reasons=(*so_far.reasons, *reasons))
+
+
+def _scope_reasons(plan: ReadPlan, facts: ResourceFacts) -> tuple[Reason, ...]:
+    scope = next((s for s in plan.scopes if plan.permission in s.permissions and covers(s, facts)), None)
+    return () if scope is None else (Reason("scope", "the scope covers the resource", format_scope(scope)),)
+
+
+def _kind_reasons(rules: Rules, facts: ResourceFacts) -> tuple[Reason, ...]:
+    kind = classify(facts, rules.catalogue)
+    return (
+        *(Reason("category", f"the resource is in `{code}`", f"category/{code}") for code in sorted(kind.everyday)),
+        *(Reason("sensitivity", f"the resource is `{c}`", f"category/{c}") for c in sorted(kind.sensitive)),
+    )
+
+
+def _mask_effect(
+    rules: Rules, plan: ReadPlan, resource_type: str, node: MaskNode, body: bytes
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names only: what `minimize` takes away is read off its result. `meta` always changes, so it isn't told."""
+    minimizing = MinimizeRules(
+        lambda kind: rules.masks.node(plan.purpose, kind),
+        rules.catalogue.extensions,
+        rules.catalogue.contained,
+        rules.catalogue.named_references,
+        rules.facts.relative,
+    )
+    before, after = _members(body), _members(minimize(body, node, minimizing))
+    known = _known_members(rules.definitions, resource_type)
+    gone = {name if name in known else UNKNOWN_ELEMENT for name in before.keys() - after.keys()}
+    stands_for = set(after.keys() & node.replacements.keys())
+    changed = {name for name in before.keys() & after.keys() - {"meta"} if bytes(before[name]) != bytes(after[name])}
+    masked = stands_for | changed
+    # A masked primitive is `_status` where `status` was: one element, not a removed one and a masked one.
+    return tuple(sorted(gone - {name.lstrip("_") for name in masked})), tuple(sorted(n.lstrip("_") for n in masked))
+
+
+def _known_members(definitions: Definitions, resource_type: str) -> frozenset[str]:
+    children = definitions.children(resource_type, "")
+    names = {member for name, element in children.items() for member, _ in json_members(name, element)}
+    return frozenset(names | {"_" + name for name in names} | {"resourceType"})
+
+
+def explain_search(
+    rules: Rules, plan: ReadPlan, so_far: Explanation, kind: str, pairs: Sequence[tuple[str, str]]
+) -> Explanation:
+    """The guard's decision about the parameters, and the narrower search that the upstream would be asked."""
+    try:
+        search = read_search(
+            kind,
+            pairs,
+            rules.definitions,
+            lambda resource_type, path: rules.masks.visible(plan.purpose, resource_type, path),
+            lambda resource_type: _openable(rules, plan, resource_type),
+        )
+    except SearchRefused as refused:
+        return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
+    except SearchError as refused:
+        return _denied(so_far, Reason("guard", str(refused)))
+    scopes = [s for s in plan.scopes if plan.permission in s.permissions and names_type(s, kind)]
+    reasons = [Reason("scope", "the scope names the type", format_scope(scope)) for scope in scopes]
+    bound = category_bound(rules.catalogue, plan, kind)
+    if bound:
+        reasons.append(Reason("category", f"only `category` values of what is open are asked for: {', '.join(bound)}"))
+    reasons.append(Reason("guard", "every parameter looks only at what this purpose may see"))
+    reasons.append(Reason("default", "each resource found is decided again, on its own content"))
+    return replace(so_far, reasons=(*so_far.reasons, *reasons), upstream=upstream_search(rules, plan, search))
+
+
+def _openable(rules: Rules, plan: ReadPlan, resource_type: str) -> bool:
+    named = any(names_type(scope, resource_type) for scope in plan.scopes)
+    return named and rules.masks.node(plan.purpose, resource_type) is not None
+
+
+def upstream_search(rules: Rules, plan: ReadPlan, search: SearchRequest) -> str:
+    """`Type?query` as the proxy asks it (a test holds the two together)."""
+    kind, catalogue = search.resource_type, rules.catalogue
+    known = rules.definitions.search_parameters(kind)
+    owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
+    if kind in {s.resource_type for c in catalogue.categories.values() if c.always for s in c.scopes}:
+        owner = None
+    return f"{kind}?{urlencode(narrowed(search, plan.patient, owner, category_bound(catalogue, plan, kind)))}"
+
+
+def category_bound(catalogue: Catalogue, plan: ReadPlan, kind: str) -> list[str]:
+    """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
+    opened = {c.code for c in open_categories(plan.consents, plan.circumstances, catalogue)}
+    bound: list[str] = []
+    for category, scope in catalogue.scopes_by_type.get(kind, ()):
+        if category.code not in opened:
+            continue
+        values = [value for name, value in scope.parameters if name == "category"]
+        if not values:
+            return []
+        bound.extend(values[0].split(","))
+    return bound

@@ -1,0 +1,150 @@
+"""`assent doctor`: each check fails for its own reason, says what to do, and changes nothing by looking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from assent.asgi import Receive, Scope, Send
+from assent.doctor import examine
+from assent.server import listen, serving
+from assent.settings import Settings
+from authz.signing_keys import SigningKeys
+from tests.assent.commands import CommandLine
+
+SECRET = "s" * 40
+BEARER = "correct-token"
+
+
+@pytest.fixture
+def assent(database_url: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(database_url, tmp_path / "data")
+
+
+async def _checks(assent: CommandLine, expect: int, **environment: str) -> Mapping[str, tuple[str, str]]:
+    result = await assent.run("doctor", "--json", **environment)
+    assert result.exit_code == expect, result.output
+    return {check["name"]: (check["state"], check["text"]) for check in json.loads(result.stdout)}
+
+
+@asynccontextmanager
+async def _fhir_server(version: str) -> AsyncIterator[str]:
+    """An upstream that shows its capability statement to whoever holds the token."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = (b"authorization", f"Bearer {BEARER}".encode()) in scope["headers"]
+        known = scope["path"] == "/metadata"
+        headers = [(b"content-type", b"application/fhir+json")]
+        status = 401 if not allowed else 200 if known else 404
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        body = json.dumps({"resourceType": "CapabilityStatement", "fhirVersion": version}).encode()
+        await send({"type": "http.response.body", "body": body if status == 200 else b"{}"})
+
+    listener = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with serving(answer, listener):
+        yield url
+
+
+def _upstream(url: str, token: str = BEARER) -> dict[str, str]:
+    return {"ASSENT_UPSTREAM_URL": url, "ASSENT_UPSTREAM_AUTH": "bearer", "ASSENT_UPSTREAM_BEARER_TOKEN": token}
+
+
+async def test_a_fresh_installation_is_in_order_and_stays_untouched(assent: CommandLine) -> None:
+    checks = await _checks(assent, 0)
+    assert {name: state for name, (state, _) in checks.items()} == {
+        "database": "ok",
+        "keys": "ok",
+        "clock": "ok",
+        "policies": "ok",
+        "upstream": "skipped",
+    }
+    assert not assent.data_dir.exists()
+    table = await assent.run("doctor")
+    assert (table.exit_code, "masks compile" in table.stdout) == (0, True)
+
+
+async def test_keys_are_opened_with_the_secret(assent: CommandLine, engine: AsyncEngine, database_url: str) -> None:
+    await SigningKeys(engine, SECRET.encode(), lambda: datetime.now(UTC)).start()
+    here = CommandLine(database_url, assent.data_dir)
+    state, text = (await _checks(here, 0, ASSENT_SECRET=SECRET))["keys"]
+    assert (state, text) == ("ok", "2 signing keys open with the secret")
+    state, text = (await _checks(here, 1, ASSENT_SECRET="t" * 40))["keys"]
+    assert (state, "check ASSENT_SECRET" in text) == ("failed", True)
+    state, text = (await _checks(here, 1))["keys"]
+    assert (state, "restore it" in text) == ("failed", True)
+    assert not here.data_dir.exists()
+
+
+async def test_a_secret_that_others_may_read_fails(assent: CommandLine) -> None:
+    assent.data_dir.mkdir()
+    (assent.data_dir / "secret").write_text("x" * 40)
+    (assent.data_dir / "secret").chmod(0o644)
+    state, text = (await _checks(assent, 1))["keys"]
+    assert (state, "chmod 600" in text) == ("failed", True)
+
+
+@pytest.mark.parametrize(("version", "state"), [("4.0.1", "ok"), ("4.0", "ok"), ("5.0.0", "failed"), ("", "failed")])
+async def test_the_upstream_must_speak_r4(assent: CommandLine, version: str, state: str) -> None:
+    async with _fhir_server(version) as url:
+        checks = await _checks(assent, 0 if state == "ok" else 1, **_upstream(url))
+    assert checks["upstream"][0] == state
+
+
+async def test_the_upstream_is_asked_with_the_credentials(assent: CommandLine) -> None:
+    async with _fhir_server("4.0.1") as url:
+        state, text = (await _checks(assent, 1, **_upstream(url, "wrong-token")))["upstream"]
+    assert state == "failed"
+    assert "ASSENT_UPSTREAM_AUTH" in text
+    assert "wrong-token" not in text
+
+
+async def test_a_url_that_is_no_fhir_base_and_one_where_nobody_is_fail(assent: CommandLine) -> None:
+    async with _fhir_server("4.0.1") as url:
+        state, text = (await _checks(assent, 1, **_upstream(f"{url}/elsewhere")))["upstream"]
+    assert (state, "`404`" in text) == ("failed", True)
+    state, text = (await _checks(assent, 1, **_upstream("http://127.0.0.1:9")))["upstream"]
+    assert (state, "ASSENT_UPSTREAM_URL" in text) == ("failed", True)
+
+
+async def test_a_catalogue_whose_masks_do_not_fit_r4_fails(assent: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    state, text = (await _checks(assent, 1, ASSENT_POLICY_DIR=str(folder)))["policies"]
+    assert (state, "categories.yaml" in text) == ("failed", True)
+
+
+async def test_a_database_that_is_not_there_leaves_its_checks_out(tmp_path: Path) -> None:
+    here = CommandLine("postgresql://assent:hunter2@127.0.0.1:9/assent", tmp_path)
+    checks = await _checks(here, 1)
+    states = {name: state for name, (state, _) in checks.items()}
+    assert states == {
+        "database": "failed",
+        "keys": "skipped",
+        "clock": "skipped",
+        "policies": "ok",
+        "upstream": "skipped",
+    }
+    assert "hunter2" not in json.dumps(checks)
+
+
+async def test_a_database_that_is_not_migrated_fails(empty_database_url: str, tmp_path: Path) -> None:
+    checks = await _checks(CommandLine(empty_database_url, tmp_path), 1)
+    assert "assent migrate" in checks["database"][1]
+    assert (checks["keys"][0], checks["clock"][0]) == ("skipped", "ok")
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(-60, "failed"), (0, "ok"), (60, "failed")])
+async def test_a_clock_that_is_wrong_fails(database_url: str, tmp_path: Path, seconds: int, state: str) -> None:
+    given: dict[str, Any] = {"database_url": SecretStr(database_url), "data_dir": tmp_path}
+    settings = Settings.model_validate(given)
+    skewed = [c async for c in examine(settings, lambda: datetime.now(UTC) + timedelta(seconds=seconds))]
+    assert next(c.state for c in skewed if c.name == "clock") == state
