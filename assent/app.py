@@ -120,6 +120,7 @@ async def build(
         audit=audit,
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        tell=bus.tell,
     )
     gate = TokenGate(tokens, engine, bus, clock)
     register = ConsentRegister(StoredConsents(repository), bus)

@@ -11,8 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from authz.access_tokens import AccessTokens
 from authz.signing_keys import SigningKeys
 from fhir.audit_trail import AuditTrail
+from fhir.change_bus import Change
 from fhir.store import Repository
 from policies.catalogue import Catalogue
+
+
+def _nobody(_: Change) -> None:
+    """Nobody caches anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class AuthzContext:
     audit: AuditTrail
     lifetimes: Lifetimes
     open_registration: bool = False
+    tell: Callable[[Change], None] = _nobody
+    """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 
     @property
     def fhir_base(self) -> str:

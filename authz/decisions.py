@@ -23,7 +23,7 @@ from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
 from fhir.audit_event import AuditRecord
-from fhir.change_bus import announce
+from fhir.change_bus import Change, announce
 from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
 from fhir.models import check_consent
 from fhir.store import Repository
@@ -84,6 +84,8 @@ class Decisions:
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, consent_id
             )
+        if request.patient_id is not None:
+            context.tell(Change("consent", request.patient_id))
         return request.redirect(context.issuer, code=code)
 
     async def refuse(
@@ -131,6 +133,7 @@ class Decisions:
             await self._record(
                 connection, "consent", request_id, None, account, decision.patient, consent_id, action="U"
             )
+        context.tell(Change("consent", decision.patient))
 
     async def revoke(self, consent_id: str, account: Account, request_id: str) -> None:
         """End a consent and every grant that hangs on it. One that has ended stays ended. Raises NotCurrent."""
@@ -138,6 +141,9 @@ class Decisions:
         async with context.engine.begin() as connection:
             ended = await end_consent(connection, context.repository, consent_id, now)
             await self._record(connection, "revoke", request_id, None, account, ended.patient, consent_id, action="U")
+        context.tell(Change("consent", ended.patient))
+        for grant_id in ended.grants:
+            context.tell(Change("grant", grant_id))
 
     async def _write(
         self,

@@ -20,7 +20,7 @@ from authz.grants import find_grant, revoke_grants
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of
 from fhir.audit_event import AuditRecord
-from fhir.change_bus import announce
+from fhir.change_bus import Change, announce
 
 
 class RevocationEndpoint:
@@ -45,31 +45,35 @@ class RevocationEndpoint:
                 )
                 if "token" not in form:
                     raise OAuthError("invalid_request", "`token` is missing")
-                if await self._revoke(connection, client, form["token"], now):
+                told = await self._revoke(connection, client, form["token"], now)
+                if told:
                     request_id = str(request.scope.get("assent.request", {}).get("id", ""))
                     await context.audit.record(
                         AuditRecord("revoke", "U", "0", now, request_id, client.client_id, client.name), connection
                     )
                 await connection.commit()
+            for change in told:
+                context.tell(change)
         except OAuthError as error:
             return error_response(error)
         return Response(status_code=200, headers=NO_STORE)
 
-    async def _revoke(self, connection: AsyncConnection, client: Client, token: str, now: datetime) -> bool:
-        """Only the client's own tokens; another's stay, and the answer is the same (RFC 7009 §2.1)."""
+    async def _revoke(self, connection: AsyncConnection, client: Client, token: str, now: datetime) -> list[Change]:
+        """What changed. Only the client's own tokens; another's stay, and the answer is the same (RFC 7009 §2.1)."""
         r = tables.refresh_token.c
         found = (await connection.execute(select(r.grant_id).where(r.token_hash == hash_of(token)))).first()
         if found is not None:
             grant = await find_grant(connection, found.grant_id)
             if grant is None or grant.client_id != client.client_id:
-                return False
-            return bool(await revoke_grants(connection, now, tables.grant.c.id == grant.id))
+                return []
+            ended = await revoke_grants(connection, now, tables.grant.c.id == grant.id)
+            return [Change("grant", grant_id) for grant_id in ended]
         verified = self._context.tokens.verify(token)
         if isinstance(verified, TokenRefused) or verified[0].client_id != client.client_id:
-            return False
+            return []
         access = verified[0]
         expires = datetime.fromtimestamp(access.expires_at, UTC)
         row = {"jti": access.jti, "expires_at": expires}
         await connection.execute(insert(tables.revoked_token).values(**row).on_conflict_do_nothing())
         await announce(connection, "token", access.jti)
-        return True
+        return [Change("token", access.jti)]

@@ -28,6 +28,7 @@ from authz.grants import Grant, OpenNow, find_grant, new_refresh_token, open_now
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of
 from fhir.audit_event import AuditRecord
+from fhir.change_bus import Change
 from policies.model import Scope
 from smart.scope_intersection import intersection
 from smart.scope_syntax import format_scopes, split_scope
@@ -76,7 +77,9 @@ class TokenEndpoint:
                 return answer
         except _EndGrant as reuse:
             async with context.engine.begin() as connection:
-                await revoke_grants(connection, now, tables.grant.c.id == reuse.grant_id)
+                ended = await revoke_grants(connection, now, tables.grant.c.id == reuse.grant_id)
+            for grant_id in ended:
+                context.tell(Change("grant", grant_id))
             raise reuse.error from None
 
     async def _by_grant_type(

@@ -126,7 +126,7 @@ class ChangeBus:
             await connection.add_listener(CHANNEL, self._heard)
             await connection.add_listener(_PONG_CHANNEL, self._pong)
             # What changed while nobody listened is unknown: everything is forgotten before caches count as good again.
-            self._tell(EVERYTHING)
+            self.tell(EVERYTHING)
             # INVARIANT: healthy only once a heartbeat sent after this came back.
             await self._ping(connection)
         except BaseException:
@@ -155,9 +155,10 @@ class ChangeBus:
             change = _decode(str(payload))
         except msgspec.DecodeError:
             change = EVERYTHING
-        self._tell(change)
+        self.tell(change)
 
-    def _tell(self, change: Change) -> None:
+    def tell(self, change: Change) -> None:
+        """Tell the subscribers in this process. Who committed a change calls it, so that the next request knows."""
         for callback in self._subscribers:
             try:
                 callback(change)
