@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fhir.definitions import Definitions, SearchParameter
+from fhir.own_types import is_indexed
 from fhir.search_values import (
     DateRange,
     Number,
@@ -62,7 +63,11 @@ class Indexer:
         plan = self._plans.get(resource_type)
         if plan is None:
             parameters = self._definitions.search_parameters(resource_type).values()
-            plan = [(p, _starts(p)) for p in parameters if p.paths and p.code not in OWN_COLUMNS]
+            plan = [
+                (p, _starts(p))
+                for p in parameters
+                if p.paths and p.code not in OWN_COLUMNS and is_indexed(resource_type, p.code)
+            ]
             self._plans[resource_type] = plan
         return plan
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar, cast
 
 from fhir.definitions import Definitions, SearchParameter
+from fhir.own_types import is_indexed
 from fhir.search_literals import SearchError, read_text
 
 CURSOR: Final = "_cursor"
@@ -64,7 +65,7 @@ def supported_parameter(reading: Reading, resource_type: str, code: str) -> Sear
     if code == "_has":
         raise SearchError("not-supported", "_has", "reverse chaining with `_has` is not supported")
     parameter = reading.definitions.search_parameters(resource_type).get(code)
-    if parameter is None:
+    if parameter is None or not is_indexed(resource_type, code):
         raise SearchError(
             "not-supported", code, f"`{quoted(code)}` is not a search parameter of {resource_type}; remove it"
         )

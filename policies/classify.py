@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from policies.catalogue import OTHER_SENSITIVE, Catalogue, Category
@@ -38,23 +39,39 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
         for category, scope in catalogue.scopes_by_type.get(facts.resource_type, ())
         if covers(scope, facts)
     )
-    sensitive = [c for c in catalogue.sensitive if _is_sensitive(c, facts)]
-    codes = {c.code for c in sensitive}
+    codes: set[str] = set()
+    for coding in facts.codes:
+        codes |= _sensitivities_of_code(catalogue, coding)
+    for label in facts.labels:
+        codes |= _sensitivities_of_label(catalogue, label)
     labels = set(facts.labels)
-    for category in sensitive:
-        # A label that several categories share (BH) doesn't follow from one of them: a deny of the other would match.
-        others = {label for c in catalogue.sensitive if c is not category for label in c.labels}
-        labels |= category.labels - others
-    if _unexplained(facts, catalogue, known=bool(sensitive)):
+    for code in codes:
+        labels |= _own_labels(catalogue, catalogue.categories[code])
+    if facts.labels and _unexplained(facts, catalogue, known=bool(codes)):
         codes |= {c.code for c in catalogue.sensitive if OTHER_SENSITIVE in c.labels}
         labels.add(OTHER_SENSITIVE)
     return Classification(everyday, frozenset(codes), frozenset(labels))
 
 
-def _is_sensitive(category: Category, facts: ResourceFacts) -> bool:
-    if not category.labels.isdisjoint(facts.labels) or not category.codes.isdisjoint(facts.codes):
-        return True
-    return any(_has_sensitive_code(category, coding) for coding in facts.codes)
+# The same codes and labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue
+# never changes). The answers hang on the catalogue alone, never on who asks.
+
+
+@lru_cache(maxsize=20_000)
+def _sensitivities_of_code(catalogue: Catalogue, coding: Coding) -> frozenset[str]:
+    return frozenset(c.code for c in catalogue.sensitive if coding in c.codes or _has_sensitive_code(c, coding))
+
+
+@lru_cache(maxsize=2_000)
+def _sensitivities_of_label(catalogue: Catalogue, label: Coding) -> frozenset[str]:
+    return frozenset(c.code for c in catalogue.sensitive if label in c.labels)
+
+
+@lru_cache(maxsize=200)
+def _own_labels(catalogue: Catalogue, category: Category) -> frozenset[Coding]:
+    """Labels that follow from a category. One that several share (BH) doesn't: a deny of the other would match."""
+    others = {label for c in catalogue.sensitive if c is not category for label in c.labels}
+    return category.labels - others
 
 
 def _has_sensitive_code(category: Category, coding: Coding) -> bool:

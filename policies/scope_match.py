@@ -4,7 +4,8 @@ SMART 2.2, scopes for requesting FHIR resources: a scope parameter means what th
 Only token parameters are understood here; a scope with any other parameter covers nothing (unknown means deny).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 
 from policies.model import Coding, ResourceFacts, Scope
 
@@ -24,12 +25,18 @@ def covers(scope: Scope, facts: ResourceFacts) -> bool:
 def has_token(tokens: Mapping[str, frozenset[Coding]], parameter: str, value: str) -> bool:
     """Token search (FHIR R4 §3.1.1.4.10) over extracted codings; commas mean "or"."""
     found = tokens.get(parameter)
-    return bool(found) and any(_is_token(found or frozenset(), part) for part in value.split(","))
+    return bool(found) and any(_is_token(found or frozenset(), *part) for part in _parts(value))
 
 
-def _is_token(found: Iterable[Coding], text: str) -> bool:
-    system, bar, code = text.rpartition("|")
-    if not bar:
+@lru_cache(maxsize=2_000)
+def _parts(value: str) -> tuple[tuple[str, str, bool], ...]:
+    """System, code and whether a system is named, for each of the values; the catalogue's come again and again."""
+    found = (text.rpartition("|") for text in value.split(","))
+    return tuple((system, code, bool(bar)) for system, bar, code in found)
+
+
+def _is_token(found: frozenset[Coding], system: str, code: str, named: bool) -> bool:
+    if not named:
         return any(coding.code == code for coding in found)
     if not code:
         return any(coding.system == system for coding in found)

@@ -176,3 +176,10 @@ def test_parser_raises_nothing_but_search_errors(parameters: list[tuple[str, str
         assert error.text  # noqa: PT017  # either outcome is fine; an error must explain itself
     else:
         assert 1 <= query.count <= 10
+
+
+@pytest.mark.parametrize("code", ["site", "source", "address", "policy", "entity-name", "altid", "agent-name"])
+def test_a_parameter_of_audit_events_that_is_not_indexed_is_refused(code: str) -> None:
+    with pytest.raises(SearchError) as refused:
+        parse_search("AuditEvent", [(code, "x")], load_definitions(), max_count=10)
+    assert refused.value.code == "not-supported"

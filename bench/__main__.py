@@ -1,0 +1,146 @@
+"""`python -m bench`: how much of a bare pass-through proxy's throughput a minimized, audited read keeps.
+
+The method stands in bench/README.md. Loopback only; bounded in count and time; prints a table, and with `--save` keeps
+it in bench/results.json.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.clients.app import REDIRECT_URI, App
+from tests.clients.person import Person
+from tests.sandbox_server import assent_process, environment, free_port
+
+ROUNDS = 5
+CONNECTIONS = 16
+READS = 1_500
+SEARCHES = 60
+PASSWORD = "a bench of oak"  # noqa: S105 - of an account that lives as long as the run
+SCOPE = "launch/patient patient/*.rs"
+
+
+@contextmanager
+def server(kind: str, *arguments: str) -> Iterator[str]:
+    """One of `bench.servers`, in its own process."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.servers", kind, str(port), *arguments])  # noqa: S603 - ours
+    try:
+        time.sleep(1.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def assent(settings: dict[str, str], *arguments: str, typed: str = "") -> dict[str, Any]:
+    """Run an `assent` command; answers what it prints."""
+    command = [sys.executable, "-m", "assent", *arguments, "--json"]
+    done = subprocess.run(command, env=settings, input=typed, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - ours
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def rate(url: str, count: int, headers: dict[str, str]) -> tuple[float, list[float]]:
+    """Requests a second over kept-alive connections, and the time of each in ms."""
+    times: list[float] = []
+    left = iter(range(count))
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def worker() -> None:
+            for _ in left:
+                begun = time.perf_counter()
+                async with session.get(url) as answer:
+                    await answer.read()
+                    if answer.status != 200:
+                        raise RuntimeError(f"status {answer.status}")
+                times.append((time.perf_counter() - begun) * 1000)
+
+        begun = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
+        return count / (time.perf_counter() - begun), times
+
+
+def compare(name: str, path: str, count: int, bases: tuple[str, str], token: str) -> dict[str, Any]:
+    """Alternate between baseline and Assent, so that both meet the same machine."""
+    headers = {"Authorization": f"Bearer {token}"}
+    rates: tuple[list[float], list[float]] = ([], [])
+    times: tuple[list[float], list[float]] = ([], [])
+    for round_number in range(ROUNDS + 1):
+        for which, base in enumerate(bases):
+            found, took = asyncio.run(rate(f"{base}/{path}", count, headers))
+            if round_number:  # the first round warms up
+                rates[which].append(found)
+                times[which].extend(took)
+    ratios = [mine / baseline for baseline, mine in zip(*rates, strict=True)]
+    return {
+        "what": name,
+        "pass-through/s": round(statistics.median(rates[0])),
+        "assent/s": round(statistics.median(rates[1])),
+        "ratio": round(statistics.median(ratios), 2),
+        "pass-through p50 ms": round(statistics.median(times[0]), 1),
+        "assent p50 ms": round(statistics.median(times[1]), 1),
+        "assent p99 ms": round(statistics.quantiles(times[1], n=100)[98], 1),
+    }
+
+
+def resident_mb(port: int) -> float:
+    """VmRSS of the process that listens on a port."""
+    wanted = f"{port:04X}"
+    inode = next(
+        fields[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if (fields := line.split())[1].endswith(f":{wanted}") and fields[3] == "0A"
+    )
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) == f"socket:[{inode}]" for link in (process / "fd").iterdir()):
+                status = (process / "status").read_text()
+                return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
+        except OSError:
+            continue
+    return 0.0
+
+
+def main() -> None:
+    """Run everything and print it."""
+    with tempfile.TemporaryDirectory() as folder, server("upstream") as base, server("passthrough", base) as baseline:
+        port = free_port()
+        settings = environment(Path(folder) / "data", ASSENT_PORT=str(port), ASSENT_UPSTREAM_URL=base)
+        who = ["--fhir-user", "Patient/p1", "--patient", "p1=Bench Mark"]
+        assent(settings, "user", "add", "bench", *who, typed=f"{PASSWORD}\n")
+        client = assent(settings, "client", "add", "Bench", "--redirect-uri", REDIRECT_URI, "--scope", SCOPE)
+        with assent_process(["serve"], settings, port, Path(folder) / "log") as issuer:
+            idle = resident_mb(port)
+            app = App(f"{issuer}/fhir", client["client_id"], SCOPE)
+            with Person("bench", PASSWORD) as person:
+                app.redeem(person.authorize(app.authorize_url(), {"Lab results"}))
+            bases, token = (f"{baseline}/fhir", f"{issuer}/fhir"), str(app.tokens["access_token"])
+            rows = [
+                compare("read of 2 kB", "Observation/o1", READS, bases, token),
+                compare("search, 100 entries", "Observation?_count=100", SEARCHES, bases, token),
+            ]
+            memory = {"idle MB": idle, "after the run MB": resident_mb(port)}
+    for row in rows:
+        print("  ".join(f"{name}: {value}" for name, value in row.items()))  # noqa: T201 - the command's output
+    print("  ".join(f"{name}: {value}" for name, value in memory.items()))  # noqa: T201 - the command's output
+    if "--save" in sys.argv:
+        result = Path(__file__).with_name("results.json")
+        result.write_text(json.dumps({"rows": rows, "memory": memory}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

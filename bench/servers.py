@@ -1,0 +1,80 @@
+"""The processes of the read benchmark: a canned upstream, and a pass-through proxy as the baseline.
+
+Each runs alone: `python -m bench.servers upstream PORT` or `python -m bench.servers passthrough PORT UPSTREAM`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import aiohttp
+import msgspec
+import uvicorn
+
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+_JSON = [(b"content-type", b"application/fhir+json")]
+
+
+def observation(number: int) -> dict[str, object]:
+    """A laboratory result of about 2 kB, as real servers send them."""
+    return {
+        "resourceType": "Observation",
+        "id": f"o{number}",
+        "meta": {"versionId": "1", "lastUpdated": "2026-01-02T03:04:05Z", "source": "urn:lab:7"},
+        "text": {"status": "generated", "div": "<div>" + "Hemoglobin 13.50 g/dL. " * 20 + "</div>"},
+        "status": "final",
+        "category": [{"coding": [{"system": CATEGORY, "code": "laboratory", "display": "Laboratory"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": "718-7", "display": "Hemoglobin"}]},
+        "subject": {"reference": "Patient/p1", "display": "Bench Mark"},
+        "encounter": {"reference": "Encounter/e1"},
+        "performer": [{"reference": "Organization/lab", "display": "Laboratory"}],
+        "effectiveDateTime": "2026-01-02T03:04:05Z",
+        "valueQuantity": {"value": 13.5, "unit": "g/dL", "system": "http://unitsofmeasure.org", "code": "g/dL"},
+        "referenceRange": [{"low": {"value": 12, "unit": "g/dL"}, "high": {"value": 16, "unit": "g/dL"}}],
+        "note": [{"text": "Sample taken in the morning. " * 10}],
+    }
+
+
+def upstream() -> Any:
+    """Answers every read with one Observation and every search with a Bundle of a hundred."""
+    one = msgspec.json.encode(observation(1))
+    entries = [{"resource": observation(n), "search": {"mode": "match"}} for n in range(100)]
+    hundred = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": 100, "entry": entries})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = one if scope["path"].count("/") > 1 else hundred
+        await send({"type": "http.response.start", "status": 200, "headers": _JSON})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def passthrough(base: str) -> Any:
+    """Sends what the upstream says, unread, through the same HTTP client as Assent's."""
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if not sessions:
+            sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100), auto_decompress=False))
+        query = scope["query_string"].decode()
+        url = f"{base}{scope['path'].removeprefix('/fhir')}" + (f"?{query}" if query else "")
+        async with sessions[0].get(url) as answer:
+            body = await answer.read()
+            await send({"type": "http.response.start", "status": answer.status, "headers": _JSON})
+            await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def main() -> None:
+    """Serve until the parent ends this process."""
+    kind, port, *rest = sys.argv[1:]
+    app = upstream() if kind == "upstream" else passthrough(rest[0])
+    uvicorn.run(
+        app, port=int(port), http="httptools", loop="uvloop", lifespan="off", access_log=False, log_level="error"
+    )
+
+
+if __name__ == "__main__":
+    main()
