@@ -1,3 +1,0 @@
-"""The sandbox, for clients that were not written for Assent."""
-
-from tests.sandbox_server import sandbox as sandbox

@@ -1,0 +1,67 @@
+"""What the documents say can be done: links lead somewhere, commands exist, and the request shown works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from assent.cli import app
+from assent.settings import Settings
+from tests.sandbox_server import Sandbox
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)")
+BLOCK = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
+
+
+def _commands(page: Path) -> list[str]:
+    return [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    assert [t for t in targets if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_named_exists(page: Path) -> None:
+    named = set(re.findall(r"\bASSENT_([A-Z_]+)\b", page.read_text())) - {"CONFIG"}
+    assert {n for n in named if n.lower() not in Settings.model_fields} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in _commands(page):
+        words = shlex.split(line)
+        if words[0] == "make":
+            assert words[1] in targets
+        elif words[0].endswith("assent"):
+            named = [word for word in words[1:] if not word.startswith("-")][:2]
+            outcome = CliRunner().invoke(app, [*named, "--help"])
+            assert outcome.exit_code == 0, line
+        else:
+            assert words[0] in ("export", "curl"), line
+
+
+def test_the_registration_shown_to_app_developers_works(sandbox: Sandbox) -> None:
+    line = next(c for c in _commands(ROOT / "docs" / "apps.md") if c.startswith("curl"))
+    words = shlex.split(line.replace("http://127.0.0.1:8000", sandbox.issuer))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own document
+    assert "client_secret" not in json.loads(done.stdout)
+
+
+def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:
+    found = httpx.get(f"{sandbox.issuer}/fhir/.well-known/smart-configuration").json()
+    assert found["token_endpoint"] == f"{sandbox.issuer}/token"
+    assert httpx.get(f"{sandbox.issuer}/docs").status_code == 200
+    assert "/introspect" in httpx.get(f"{sandbox.issuer}/openapi.json").json()["paths"]

@@ -1,0 +1,96 @@
+"""L48, L54, L62, L70, L75 and what must not be there at all: around the data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from structlog.testing import capture_logs
+
+from authz.decisions import Decisions
+from tests.leaks.world import App, World
+
+
+@pytest.mark.parametrize(
+    "path", ["/sandbox/manifest.json", "/sandbox/launcher", "/sandbox/launch", "/sandbox/callback"]
+)
+async def test_the_sandbox_is_not_there_outside_of_sandbox_mode(leaky: World, path: str) -> None:
+    assert (await leaky.http.get(path)).status_code == 404
+
+
+async def test_l70_no_patient_data_and_no_token_gets_into_the_logs(leaky: World) -> None:
+    with capture_logs() as entries:
+        app = await _leave_traces(leaky)
+    logged = json.dumps(entries, default=str)
+    assert '"route"' in logged
+    tokens = (str(app.token["access_token"]), str(app.token["refresh_token"]))
+    for secret in ("CANARY", "1980-05-17", "Patient/ana", *tokens):
+        assert secret not in logged
+
+
+async def _leave_traces(leaky: World) -> App:
+    app = await leaky.app(["demographics", "laboratory"])
+    await app.get("Patient/ana")
+    await app.get("Patient?name=CANARY-NAME&birthdate=1980-05-17")
+    await app.get("Observation?code=CANARY-CODE&_id=lab0")
+    await app.get("Observation/CANARY-ID")
+    await app.get("Observation?CANARY-PARAMETER=x")
+    await app.post_search("Observation", "code=CANARY-FORM")
+    await leaky.http.get("/CANARY-PATH?CANARY-QUERY=1")
+    return app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("POST", "Observation", 405), ("PUT", "Observation/lab0", 405), ("PATCH", "Observation/lab0", 405)),
+        *(
+            ("DELETE", "Observation/lab0", 405),
+            ("GET", "Observation/_history", 501),
+            ("GET", "Patient/ana/$everything", 501),
+        ),
+        *(("GET", "$export", 501), ("POST", "$graphql", 501), ("GET", "Observation/lab0/_history", 501)),
+        *(("POST", "", 405), ("GET", "", 404), ("TRACE", "Observation/lab0", 405), ("GET", "Binary/b1", 403)),
+        *(("GET", "Nonsense/1", 403), ("GET", "observation/1", 404), ("GET", "Observation/a_b", 404)),
+    ],
+)
+async def test_what_is_not_offered_is_refused_by_name(leaky: World, method: str, path: str, status: int) -> None:
+    app = await leaky.app(["laboratory"])
+    headers = {"Authorization": f"Bearer {app.token['access_token']}"}
+    answer = await leaky.http.request(method, f"/fhir/{path}", headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Basic YTpi", "Bearer", "Bearer x", "Bearer a.b.c", "bearer " + "x" * 9_000]
+)
+async def test_l54_without_a_good_token_there_is_nothing(leaky: World, authorization: str) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    answer = await leaky.http.get("/fhir/Observation/lab0", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("accept", ["application/fhir+xml", "text/html", "image/png"])
+async def test_only_json_is_served(leaky: World, accept: str) -> None:
+    app = await leaky.app(["laboratory"])
+    assert (await app.get("Observation/lab0", Accept=accept)).status_code == 406
+    assert (await app.get("Observation?_format=xml")).status_code == 406
+
+
+async def test_l75_oversized_requests_are_refused(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    assert (await app.get("Observation?code=" + "x" * 9_000)).status_code == 414
+    assert (await app.get("Observation?" + "&".join(f"code={n}" for n in range(60)))).status_code == 400
+    assert (await app.post_search("Observation", "code=" + "x" * 70_000)).status_code == 413
+
+
+async def test_l62_reads_during_a_revocation_end_with_it(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    consent = await app.consent_id()
+    reading = [asyncio.create_task(app.get("Observation/lab0")) for _ in range(20)]
+    await Decisions(leaky.assent.authz).revoke(consent, leaky.account, "test")
+    assert {(await task).status_code for task in reading} <= {200, 401, 403}
+    assert (await app.get("Observation/lab0")).status_code == 401
