@@ -156,6 +156,7 @@ async def build(
             register.forget_all()
 
     bus.subscribe(on_change)
+    bus.subscribe(keys.on_change)
     requests = PendingRequests(context)
     sessions = Sessions(
         engine,
@@ -186,6 +187,7 @@ async def build(
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), engine, bus)
     await bus.start()
     await keys.start()
+    await keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
     audit.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=settings.public_url.startswith("https:")),

@@ -114,7 +114,9 @@ class Settings(BaseSettings):
         1800, ge=60, le=86400, description="A sign-in ends after this long without a request."
     )
     session_seconds: int = Field(43200, ge=300, le=604800, description="A sign-in ends after this long in any case.")
-    signing_key_days: int = Field(90, ge=1, le=366, description="A signing key is replaced after this long.")
+    signing_key_days: int = Field(
+        90, ge=1, le=366, description="A signing key older than this is replaced when the server starts."
+    )
     open_registration: bool = Field(False, description="Whether any app may register itself (RFC 7591).")
 
     # What is logged.

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from authz import tables
 from authz.opaque_secret import new_secret
-from fhir.change_bus import announce
+from fhir.change_bus import Change, announce
 
 Algorithm = Literal["ES256", "RS256"]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = ("ES256", "RS256")
@@ -54,6 +54,7 @@ class SigningKeys:
         self._clock = clock
         self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=b"assent signing keys").derive(secret))
         self._keys: tuple[SigningKey, ...] = ()
+        self._reloading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the keys, and make the first ones. Raises ValueError when the secret doesn't open them."""
@@ -72,6 +73,17 @@ class SigningKeys:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(select(tables.signing_key).order_by(k.active_from))).all()
         self._keys = tuple(self._open(row) for row in rows if row.retires_at is None or row.retires_at > now)
+
+    def on_change(self, change: Change) -> None:
+        """Read the keys again when somebody, here or in another process, rotated them."""
+        if change.kind in ("keys", "all"):
+            self._reloading = asyncio.get_running_loop().create_task(self.reload(), name="reload-signing-keys")
+
+    async def rotate_when_older_than(self, age: timedelta) -> None:
+        """Rotate if the newest key has signed for longer than this."""
+        newest = max(key.active_from for key in self._keys)
+        if self._clock() - newest > age:
+            await self.rotate()
 
     async def rotate(self) -> list[str]:
         """Publish new keys that sign from `PUBLISH_AHEAD` on; the old ones retire after it. Returns their kids."""

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from authz import tables
 from authz.clients import NewClient, add_client, disable_client
 from authz.decisions import Choice, Decisions
+from authz.signing_keys import SigningKeys
 from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
@@ -389,6 +390,19 @@ async def test_keys_rotate_without_a_failed_request(server: World) -> None:
     assert (await app.get("Observation/lab0")).status_code == 200
     later = await server.app(["laboratory"])
     assert jose_jwt.get_unverified_header(later.token["access_token"])["kid"] in before
+
+
+async def test_keys_rotated_by_another_process_are_published_within_a_second(server: World) -> None:
+    context = server.assent.authz
+    secret = (server.folder / "secret").read_bytes().strip()
+    elsewhere = SigningKeys(context.engine, secret, context.clock)
+    await elsewhere.start()
+    fresh = set(await elsewhere.rotate())
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        if fresh <= {key["kid"] for key in (await server.http.get("/jwks")).json()["keys"]}:
+            return
+    raise AssertionError("the new keys weren't published")
 
 
 async def test_registration_is_closed_unless_it_is_opened(server: World) -> None:

@@ -72,6 +72,8 @@ class World:
     http: httpx.AsyncClient
     account: Account
     text: Any
+    folder: Path
+    """The data directory."""
 
     async def app(
         self,
@@ -188,7 +190,7 @@ async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str
                 account = await add_account(connection, who, "-", clock())
             transport = httpx.ASGITransport(assent.asgi)
             async with httpx.AsyncClient(transport=transport, base_url=ISSUER, timeout=30) as http:
-                yield World(assent, http, account, load_policy_text(assent.authz.catalogue))
+                yield World(assent, http, account, load_policy_text(assent.authz.catalogue), folder)
         finally:
             await assent.aclose()
             await engine.dispose()
