@@ -35,6 +35,8 @@ from authz.routes import oauth_router
 from authz.sessions import Sessions
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
+from fhir.audit_indexing import AuditIndexing
+from fhir.audit_journal import AuditJournal
 from fhir.audit_trail import AuditTrail
 from fhir.capability_statement import capability_statement
 from fhir.change_bus import Change, ChangeBus
@@ -106,7 +108,8 @@ async def build(
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")
     )
     bus = ChangeBus(database_url)
-    audit = AuditTrail(repository)
+    journal = AuditJournal(engine, schema=SCHEMA)
+    audit = AuditTrail(journal, AuditIndexing(journal, repository))
     keys = SigningKeys(engine, secret, clock)
     tokens = AccessTokens(keys, issuer=settings.public_url, audience=f"{settings.public_url}/fhir", clock=clock)
     context = AuthzContext(
@@ -125,7 +128,7 @@ async def build(
     gate = TokenGate(tokens, engine, bus, clock)
     register = ConsentRegister(StoredConsents(repository), bus)
     client = upstream_client(settings)
-    own, upstream = OwnSource(repository), UpstreamSource(client)
+    own, upstream = OwnSource(repository, audit.settle), UpstreamSource(client)
 
     def source_of(resource_type: str) -> Source:
         return own if resource_type in OWN_TYPES else upstream

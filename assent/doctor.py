@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
-from assent.migrate import current_revision, newest_revision
+from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.secret_file import FILE_NAME, read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz import tables
 from authz.signing_keys import SigningKeys
+from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
 from fhir.upstream_failure import UpstreamFailure
@@ -66,12 +67,17 @@ async def _with_database(settings: Settings, now: Clock) -> list[Check]:
                 keys = _keys(settings, engine, now) if migrated else _skipped("the database must be migrated first")
                 checks.append(await _guarded("keys", keys))
                 checks.append(await _guarded("clock", _clock(engine, now)))
+                checks.append(
+                    await _guarded(
+                        "audit", _audit(engine) if migrated else _skipped("the database must be migrated first")
+                    )
+                )
             finally:
                 await engine.dispose()
     except Exception as error:  # whatever keeps the database away is what the operator needs to read
         if not checks:
             checks.append(_failed("database", error))
-        left = ("keys", "clock")[len(checks) - 1 :]
+        left = ("keys", "clock", "audit")[len(checks) - 1 :]
         checks.extend(Check(name, "skipped", "the database can't be asked") for name in left)
     return checks
 
@@ -125,6 +131,14 @@ async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
     if missing := {"ES256", "RS256"} - usable:
         return "failed", f"no `{min(missing)}` key can sign now; run `assent keys rotate`"
     return "ok", f"{len(keys.listed())} signing keys open with the secret"
+
+
+async def _audit(engine: AsyncEngine) -> Found:
+    """Records become AuditEvents soon after they were written, and none is left behind."""
+    waiting, failed = await AuditJournal(engine, schema=SCHEMA).counts()
+    if failed:
+        return "failed", f"{failed} records can't become AuditEvents; the log says why (`audit_record_not_indexed`)"
+    return "ok", f"{waiting} records wait to become AuditEvents"
 
 
 async def _policies(settings: Settings) -> Found:

@@ -27,12 +27,18 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.open = Gauge("assent_requests_open", "Requests being answered.", registry=self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one finished request."""
-        self.requests.labels(method if method in METHODS else "other", route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
+        known = (method if method in METHODS else "other", route, status)
+        series = self._series.get(known)
+        if series is None:  # looking one up by its labels takes longer than counting
+            requests = self.requests.labels(known[0], route, str(status))
+            series = self._series[known] = (requests, self.seconds.labels(route))
+        series[0].inc()
+        series[1].observe(seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape."""

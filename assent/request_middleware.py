@@ -31,7 +31,7 @@ DEFAULT_HEADERS = (
 """Set unless the endpoint decided otherwise; pages set their own policy."""
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
-log = structlog.stdlib.get_logger("assent.access")
+log = structlog.get_logger("assent.access")
 
 
 class RequestMiddleware:
@@ -62,18 +62,20 @@ class RequestMiddleware:
             await send(message)
 
         begun = self._monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request_id), self._metrics.open.track_inprogress():
-            try:
-                await self._app(scope, receive, finishing)
-            except Exception:
-                log.exception("request failed", route=_route(scope))
-                if status:
-                    raise  # the answer has begun: the server can only break the connection
-                await respond_problem(
-                    finishing, 500, "internal error; quote the x-request-id header when you report it"
-                )
-            finally:
-                self._record(scope, status, self._monotonic() - begun)
+        structlog.contextvars.bind_contextvars(
+            request_id=request_id
+        )  # each request is a task with a context of its own
+        self._metrics.open.inc()
+        try:
+            await self._app(scope, receive, finishing)
+        except Exception:
+            log.exception("request failed", route=_route(scope))
+            if status:
+                raise  # the answer has begun: the server can only break the connection
+            await respond_problem(finishing, 500, "internal error; quote the x-request-id header when you report it")
+        finally:
+            self._metrics.open.dec()
+            self._record(scope, status, self._monotonic() - begun)
 
     def _complete(self, given: object, request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [(bytes(name).lower(), bytes(value)) for name, value in given]  # type: ignore[attr-defined]  # ASGI pairs

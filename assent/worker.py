@@ -22,7 +22,7 @@ from assent.settings import Settings, variable
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20.0
 
-log = structlog.stdlib.get_logger("assent.worker")
+log = structlog.get_logger("assent.worker")
 
 
 async def supervise(settings: Settings, database_url: str, listener: socket.socket, stop: asyncio.Event) -> None:

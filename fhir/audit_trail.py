@@ -1,8 +1,8 @@
-"""The durable record of what happened: an answer leaves only after its AuditEvent is committed (docs/leaks.md).
+"""The durable record of what happened: an answer leaves only after its record is committed (docs/leaks.md).
 
 Concurrent requests share one commit: while a batch is being written, the next one gathers. What can't be recorded
-must not happen, so whoever gets AuditUnavailable refuses. A record is written at least once: when it is unknown
-whether a commit came through, it is tried again.
+must not happen, so whoever gets AuditUnavailable refuses. Records become AuditEvents afterwards
+(`fhir.audit_indexing`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fhir.audit_event import AuditRecord, audit_event
-from fhir.store import Repository
+from fhir.audit_event import AuditRecord
+from fhir.audit_indexing import AuditIndexing
+from fhir.audit_journal import AuditJournal, Entry, entry_of
 
-MAX_BATCH: Final = 100
-"""Indexing a batch holds the event loop up for about a millisecond a record, and larger ones were no faster."""
+MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000
 _WRITE_SECONDS: Final = 10.0
-_LOST_CAUSE: Final = 3
-"""So many failures in a row mean that it is the database, not a record."""
+_ATTEMPTS: Final = 2
+"""When it is unknown whether a commit came through, writing again can't double: an entry keeps its id."""
 
-_Waiting = tuple[dict[str, object], asyncio.Future[None]]
+_Waiting = tuple[Entry, asyncio.Future[None]]
 _log = structlog.get_logger(__name__)
 
 
@@ -32,10 +32,11 @@ class AuditUnavailable(RuntimeError):
 
 
 class AuditTrail:
-    """Writes AuditEvents into `repository`. One task writes; it lives from `start` to `close`."""
+    """Writes records into `journal` and tells `indexing` of them. One task writes, from `start` to `close`."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    def __init__(self, journal: AuditJournal, indexing: AuditIndexing) -> None:
+        self._journal = journal
+        self._indexing = indexing
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING + 1)
         self._task: asyncio.Task[None] | None = None
 
@@ -43,6 +44,7 @@ class AuditTrail:
         """Start writing, in the running event loop."""
         if self._task is None:
             self._task = asyncio.create_task(self._write_batches(), name="audit-trail")
+            self._indexing.start()
 
     async def close(self) -> None:
         """Write what waits, then stop."""
@@ -51,27 +53,33 @@ class AuditTrail:
             # One place is kept free for this: see `record`.
             self._queue.put_nowait(None)
             await task
+        await self._indexing.close()
 
     async def record(self, record: AuditRecord, connection: AsyncConnection | None = None) -> None:
         """Return once the record is committed; with `connection`, once it is part of that transaction.
 
         Raises AuditUnavailable.
         """
-        event = audit_event(record)
+        entry = entry_of(record)
         if connection is not None:
-            await self._join(event, connection)
+            await self._join(entry, connection)
             return
         if self._task is None or self._task.done() or self._queue.qsize() >= MAX_WAITING:
             raise AuditUnavailable("the audit trail takes no records at the moment")
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((event, written))
+        self._queue.put_nowait((entry, written))
         await written
 
-    async def _join(self, event: dict[str, object], connection: AsyncConnection) -> None:
+    async def settle(self, patient: str | None = None) -> None:
+        """As `AuditIndexing.settle`: call it before AuditEvents are searched."""
+        await self._indexing.settle(patient)
+
+    async def _join(self, entry: Entry, connection: AsyncConnection) -> None:
         try:
-            await self._repository.load([event], connection=connection)
+            await self._journal.append_in(entry, connection)
         except Exception as broken:  # whatever went wrong, it isn't recorded
             raise AuditUnavailable("the record could not be written") from broken
+        self._indexing.wake()
 
     async def _write_batches(self) -> None:
         open_for_more = True
@@ -88,33 +96,26 @@ class AuditTrail:
                 await self._write(batch)
 
     async def _write(self, batch: list[_Waiting]) -> None:
-        if await self._written(batch):
-            _release(batch)
-            return
-        # One record that the store refuses must not take the others along.
-        failures = 0
-        for waiting in batch:
-            if failures < _LOST_CAUSE and len(batch) > 1 and await self._written([waiting]):
-                failures = 0
-                _release([waiting])
+        entries = [entry for entry, _ in batch]
+        written = await self._appended(entries)
+        for _, waiting in batch:
+            if waiting.done():  # its request was cancelled
                 continue
-            failures += 1
-            written = waiting[1]
-            if not written.done():
-                written.set_exception(AuditUnavailable("the record could not be written"))
+            if written:
+                waiting.set_result(None)
+            else:
+                waiting.set_exception(AuditUnavailable("the record could not be written"))
+        if written:
+            self._indexing.wake()
 
-    async def _written(self, batch: list[_Waiting]) -> bool:
-        try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await self._repository.load([event for event, _ in batch])
-        except Exception as broken:  # whatever went wrong, nothing counts as recorded
-            # Only the kind of fault: its text may quote what was to be written.
-            _log.error("audit_write_failed", records=len(batch), reason=type(broken).__name__)
-            return False
-        return True
-
-
-def _release(batch: list[_Waiting]) -> None:
-    for _, written in batch:
-        if not written.done():  # its request may have been cancelled
-            written.set_result(None)
+    async def _appended(self, entries: list[Entry]) -> bool:
+        for _ in range(_ATTEMPTS):
+            try:
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._journal.append(entries)
+            except Exception as broken:  # whatever went wrong, nothing counts as recorded
+                # Only the kind of fault: its text may quote what was to be written.
+                _log.error("audit_write_failed", records=len(entries), reason=type(broken).__name__)
+            else:
+                return True
+        return False

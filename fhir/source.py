@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,6 +13,8 @@ from fhir.store import Repository, StoredResource
 from fhir.upstream_client import UpstreamClient
 
 _MAX_PAGE: Final = 500
+
+Settle = Callable[[str | None], Awaitable[None]]
 
 
 class Source(Protocol):
@@ -47,8 +50,10 @@ class UpstreamSource:
 class OwnSource:
     """Assent's own Consent and AuditEvent resources. Raises search_literals.SearchError."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, settle: Settle | None = None) -> None:
+        """`settle` makes searchable what was recorded until now, of one patient or of all; AuditEvents wait for it."""
         self._repository = repository
+        self._settle = settle
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """As `Source.read`."""
@@ -64,6 +69,8 @@ class OwnSource:
         """As `Source.page`."""
         resource_type, _, text = url.partition("?")
         pairs = parse_qsl(text, keep_blank_values=True)
+        if resource_type == "AuditEvent" and self._settle is not None:
+            await self._settle(_patient(pairs))
         query = parse_search(resource_type, pairs, self._repository.definitions, max_count=_MAX_PAGE)
         page = await self._repository.search(query)
         entries = [_entry(found, "match") for found in page.matches] + [_entry(f, "include") for f in page.included]
@@ -74,6 +81,11 @@ class OwnSource:
                 {"relation": "next", "url": f"{resource_type}?{urlencode([*following, (CURSOR, page.next_cursor)])}"}
             ]
         return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
+
+
+def _patient(pairs: Sequence[tuple[str, str]]) -> str | None:
+    """The patient to whom the query is bound; None when it is bound to none."""
+    return next((value.removeprefix("Patient/") for name, value in pairs if name == "patient"), None)
 
 
 def _entry(found: StoredResource, mode: str) -> dict[str, object]:

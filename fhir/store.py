@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -160,6 +160,12 @@ class Repository:
             return [dict(row) for row in (await connection.execute(statement, values)).mappings()]
         async with self._reads.connect() as own:
             return [dict(row) for row in (await own.execute(statement, values)).mappings()]
+
+    async def existing(self, resource_type: str, ids: Sequence[str], connection: AsyncConnection) -> frozenset[str]:
+        """Those of the ids that are taken."""
+        r = self._resource.c
+        taken = select(r.id).where(r.resource_type == resource_type, r.id == func.any(list(ids)))
+        return frozenset((await connection.execute(taken)).scalars())
 
     # Writing --------------------------------------------------------------------------------------------------------
 

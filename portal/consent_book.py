@@ -75,6 +75,7 @@ class PatientsConsentBook:
 
     async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
         """As the port."""
+        await self._context.audit.settle(patient_id)
         return [
             _activity(msgspec.json.decode(s.body)) for s in await self._search("AuditEvent", patient_id, "-date", limit)
         ]

@@ -13,6 +13,8 @@ from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now
 from assent.commands.consent import PatientOption, misused, on_one_line, patient_id, stored_pages
 from assent.load_settings import load_settings
+from fhir.audit_indexing import AuditIndexing
+from fhir.audit_journal import AuditJournal
 from fhir.consent_reading import instant_of
 from fhir.definitions import load_definitions
 from fhir.store import Repository
@@ -42,6 +44,7 @@ def export(
     async def run() -> None:
         async with command_engine(settings) as engine:
             repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=now)
+            await AuditIndexing(AuditJournal(engine, schema=SCHEMA), repository).settle(patient and patient_id(patient))
             async for page in stored_pages(repository, "AuditEvent", criteria):
                 sys.stdout.write("".join(on_one_line(event.body) for event in page))
                 sys.stdout.flush()

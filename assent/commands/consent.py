@@ -21,7 +21,7 @@ from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
 from authz.decisions import Ended, NotCurrent, end_consent
 from fhir.audit_event import AuditRecord
-from fhir.audit_trail import AuditTrail
+from fhir.audit_journal import AuditJournal, entry_of
 from fhir.consent_reading import instant_of
 from fhir.consent_writing import ASKED_EXTENSION
 from fhir.definitions import load_definitions
@@ -98,7 +98,7 @@ def revoke(
         async with engine.begin() as connection:
             ended = await end_consent(connection, repository, wanted, now())
             record = _by_operator(wanted, ended, reason)
-            await AuditTrail(repository).record(record, connection)
+            await AuditJournal(engine, schema=SCHEMA).append_in(entry_of(record), connection)
         return ended
 
     try:

@@ -32,6 +32,8 @@ from authz import tables
 from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
+from fhir.audit_indexing import AuditIndexing
+from fhir.audit_journal import AuditJournal
 from fhir.change_bus import ChangeBus
 from fhir.consent_reading import read_consent
 from fhir.consent_register import ConsentRegister, StoredConsents, TooManyConsents
@@ -208,7 +210,8 @@ async def _granted_scope(engine: AsyncEngine, consent: str) -> str | None:
 async def _source(bench: Bench, kind: str) -> AsyncIterator[Source]:
     """Where resources of a type are. The sandbox's upstream has an address for its own process only: its schema."""
     if kind in OWN_TYPES:
-        yield OwnSource(bench.repository)
+        journal = AuditJournal(bench.engine, schema=SCHEMA)
+        yield OwnSource(bench.repository, AuditIndexing(journal, bench.repository).settle)
     elif bench.settings.upstream_url is not None:
         client = upstream_client(bench.settings)
         try:

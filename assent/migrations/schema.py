@@ -7,14 +7,17 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from authz.tables import metadata as authz_metadata
+from fhir.audit_journal import journal_table
 from fhir.store_tables import store_metadata
 
 SCHEMA = "assent"
 
 
 def expected_metadata() -> list[MetaData]:
-    """The tables of the authorization server and of the FHIR store."""
-    return [authz_metadata, store_metadata(SCHEMA)]
+    """The tables of the authorization server, of the FHIR store and of the audit journal."""
+    audit = MetaData(schema=SCHEMA)
+    journal_table(audit)
+    return [authz_metadata, store_metadata(SCHEMA), audit]
 
 
 def comparison_options() -> dict[str, Any]:

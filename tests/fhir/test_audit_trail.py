@@ -1,4 +1,4 @@
-"""A record counts once it is committed; what can't be recorded is refused."""
+"""A record counts once it is committed, becomes an AuditEvent once, and what can't be recorded is refused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fhir.audit_event import AuditRecord
+from fhir.audit_indexing import BATCH, AuditIndexing
+from fhir.audit_journal import AuditJournal, entry_of
 from fhir.audit_trail import MAX_BATCH, AuditTrail, AuditUnavailable
 from fhir.definitions import load_definitions
 from fhir.resource_body import Resource
+from fhir.search_query import parse_search
 from fhir.store import Repository
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
@@ -22,16 +26,27 @@ RECORD = AuditRecord("read", "R", "0", NOW, "req-1", client_id="app", patient="p
 
 
 class PoisonedRepository(Repository):
-    """Refuses what holds the request id `poison`, and counts the transactions."""
-
-    loads = 0
+    """Refuses what holds the request id `poison`."""
 
     async def load(self, resources: Iterable[Resource], *, connection: AsyncConnection | None = None) -> int:
         resources = list(resources)
-        self.loads += 1
         if "poison" in str(resources):
             raise ValueError("poison")
         return await super().load(resources, connection=connection)
+
+
+class CountingJournal(AuditJournal):
+    """Counts the statements that write, and fails after the commit of the first when told to."""
+
+    appends = 0
+    lose_answer = False
+
+    async def append(self, entries: object) -> None:
+        self.appends += 1
+        await super().append(entries)  # type: ignore[arg-type]  # passed on as it came
+        if self.lose_answer:
+            self.lose_answer = False
+            raise ConnectionResetError("the answer to the commit was lost")
 
 
 @pytest.fixture
@@ -40,37 +55,132 @@ def repository(engine: AsyncEngine) -> PoisonedRepository:
 
 
 @pytest.fixture
-async def trail(repository: PoisonedRepository) -> AsyncIterator[AuditTrail]:
-    trail = AuditTrail(repository)
+def journal(engine: AsyncEngine) -> CountingJournal:
+    return CountingJournal(engine, schema="assent")
+
+
+@pytest.fixture
+def indexing(journal: AuditJournal, repository: Repository) -> AuditIndexing:
+    return AuditIndexing(journal, repository)
+
+
+@pytest.fixture
+async def trail(journal: AuditJournal, indexing: AuditIndexing) -> AsyncIterator[AuditTrail]:
+    trail = AuditTrail(journal, indexing)
     trail.start()
     yield trail
     await trail.close()
 
 
-async def stored(engine: AsyncEngine) -> int:
+async def count(engine: AsyncEngine, table: str) -> int:
     async with engine.connect() as connection:
-        found = await connection.execute(text("SELECT count(*) FROM assent.fhir_resource"))
+        found = await connection.execute(text(f"SELECT count(*) FROM assent.{table}"))  # noqa: S608 - ours
         return int(found.scalar_one())
+
+
+async def recorded(engine: AsyncEngine) -> int:
+    """Records that are on disk, as what they are already or still will be."""
+    async with engine.connect() as connection:
+        both = "SELECT (SELECT count(*) FROM assent.audit_journal) + (SELECT count(*) FROM assent.fhir_resource)"
+        return int((await connection.execute(text(both))).scalar_one())
+
+
+async def until_an_event_is_there(engine: AsyncEngine) -> None:
+    async with asyncio.timeout(20):
+        while await count(engine, "fhir_resource") < 1:  # noqa: ASYNC110 - it happens in the database
+            await asyncio.sleep(0.02)
 
 
 async def test_a_record_is_committed_when_it_returns(trail: AuditTrail, engine: AsyncEngine) -> None:
     await trail.record(RECORD)
-    assert await stored(engine) == 1
+    assert await recorded(engine) == 1
+
+
+async def test_a_settled_record_is_a_searchable_audit_event(trail: AuditTrail, repository: Repository) -> None:
+    await trail.record(RECORD)
+    await trail.settle("p1")
+    query = parse_search("AuditEvent", (("patient", "Patient/p1"),), repository.definitions, max_count=10)
+    (found,) = (await repository.search(query)).matches
+    event = msgspec.json.decode(found.body)
+    assert event["recorded"] == "2024-06-01T12:00:00.000Z"
+    assert event["id"] == found.id
+
+
+async def test_settling_one_patient_leaves_the_others_for_later(
+    journal: AuditJournal, indexing: AuditIndexing, engine: AsyncEngine
+) -> None:
+    await journal.append([entry_of(replace(RECORD, patient=name)) for name in ("p1", "p2", "p1")])
+    await indexing.settle("p1")
+    assert (await count(engine, "audit_journal"), await count(engine, "fhir_resource")) == (1, 2)
+
+
+async def test_records_become_audit_events_by_themselves(trail: AuditTrail, engine: AsyncEngine) -> None:
+    await trail.record(RECORD)
+    await until_an_event_is_there(engine)
+    assert await count(engine, "audit_journal") == 0
 
 
 async def test_concurrent_records_share_commits(
-    trail: AuditTrail, repository: PoisonedRepository, engine: AsyncEngine
+    trail: AuditTrail, journal: CountingJournal, engine: AsyncEngine
 ) -> None:
-    await asyncio.gather(*(trail.record(RECORD) for _ in range(700)))
-    assert await stored(engine) == 700
-    assert repository.loads == 700 // MAX_BATCH
+    await asyncio.gather(*(trail.record(RECORD) for _ in range(2 * MAX_BATCH)))
+    assert journal.appends == 2
+    await trail.settle()
+    assert (await count(engine, "audit_journal"), await count(engine, "fhir_resource")) == (0, 2 * MAX_BATCH)
 
 
-async def test_one_record_that_fails_takes_no_other_along(trail: AuditTrail, engine: AsyncEngine) -> None:
+async def test_two_processes_that_move_at_once_lose_and_double_nothing(
+    journal: AuditJournal, repository: Repository, engine: AsyncEngine
+) -> None:
+    await journal.append([entry_of(RECORD) for _ in range(3 * BATCH + 7)])
+    await asyncio.gather(*(AuditIndexing(journal, repository).settle() for _ in range(3)))
+    assert (await count(engine, "audit_journal"), await count(engine, "fhir_resource")) == (0, 3 * BATCH + 7)
+
+
+async def test_a_commit_whose_answer_was_lost_is_written_once(
+    trail: AuditTrail, journal: CountingJournal, engine: AsyncEngine
+) -> None:
+    journal.lose_answer = True
+    await trail.record(RECORD)
+    assert journal.appends == 2
+    await trail.settle()
+    assert await count(engine, "fhir_resource") == 1
+
+
+async def test_a_record_written_again_after_it_became_an_event_stands_once(
+    journal: AuditJournal, indexing: AuditIndexing, engine: AsyncEngine
+) -> None:
+    entry = entry_of(RECORD)
+    for _ in range(2):
+        await journal.append([entry])
+        await indexing.settle()
+    assert (await count(engine, "audit_journal"), await count(engine, "fhir_resource")) == (0, 1)
+
+
+async def test_what_an_earlier_process_left_is_moved_at_the_start(
+    journal: AuditJournal, repository: Repository, engine: AsyncEngine
+) -> None:
+    await journal.append([entry_of(RECORD)])
+    indexing = AuditIndexing(journal, repository)
+    indexing.start()
+    await until_an_event_is_there(engine)
+    await indexing.close()
+
+
+async def test_one_record_that_cannot_become_an_event_keeps_no_other(
+    trail: AuditTrail, journal: AuditJournal, engine: AsyncEngine
+) -> None:
     poison = replace(RECORD, request_id="poison")
-    results = await asyncio.gather(*(trail.record(r) for r in (RECORD, poison, RECORD)), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), AuditUnavailable, type(None)]
-    assert await stored(engine) == 2
+    await asyncio.gather(*(trail.record(r) for r in (RECORD, poison, RECORD)))
+    await trail.settle()
+    assert await count(engine, "fhir_resource") == 2
+    assert await journal.counts() == (1, 1)
+
+
+async def test_a_query_that_is_no_unicode_is_recorded_all_the_same(trail: AuditTrail, engine: AsyncEngine) -> None:
+    await trail.record(replace(RECORD, kind="search", action="E", query="Patient?name=\ud800"))
+    await trail.settle()
+    assert await count(engine, "fhir_resource") == 1
 
 
 async def test_a_record_in_the_callers_transaction_stands_and_falls_with_it(
@@ -79,34 +189,37 @@ async def test_a_record_in_the_callers_transaction_stands_and_falls_with_it(
     async with engine.connect() as connection:
         await trail.record(RECORD, connection)
         await connection.rollback()
-        assert await stored(engine) == 0
+        assert await recorded(engine) == 0
         await trail.record(RECORD, connection)
         await connection.commit()
-    assert await stored(engine) == 1
-
-
-async def test_a_failed_record_in_the_callers_transaction_is_told(trail: AuditTrail, engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        with pytest.raises(AuditUnavailable):
-            await trail.record(replace(RECORD, request_id="poison"), connection)
+    assert await recorded(engine) == 1
 
 
 async def test_closing_writes_what_waits_and_then_takes_nothing(
-    repository: PoisonedRepository, engine: AsyncEngine
+    journal: AuditJournal, indexing: AuditIndexing, engine: AsyncEngine
 ) -> None:
-    trail = AuditTrail(repository)
+    trail = AuditTrail(journal, indexing)
     trail.start()
     waiting = [asyncio.create_task(trail.record(RECORD)) for _ in range(3)]
     await asyncio.sleep(0)
     await trail.close()
     await asyncio.gather(*waiting)
-    assert await stored(engine) == 3
+    assert await recorded(engine) == 3
     with pytest.raises(AuditUnavailable):
         await trail.record(RECORD)
 
 
 async def test_a_database_that_refuses_is_told_to_everyone_who_waits(trail: AuditTrail, engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE assent.fhir_resource RENAME TO gone"))
+        await connection.execute(text("ALTER TABLE assent.audit_journal RENAME TO gone"))
     results = await asyncio.gather(*(trail.record(RECORD) for _ in range(20)), return_exceptions=True)
     assert {type(result) for result in results} == {AuditUnavailable}
+    async with engine.connect() as connection:
+        with pytest.raises(AuditUnavailable):
+            await trail.record(RECORD, connection)
+
+
+async def test_ids_are_uuids_of_version_7_that_grow_with_time() -> None:
+    entries = [entry_of(replace(RECORD, recorded=NOW.replace(microsecond=1000 * n))) for n in range(50)]
+    assert [e.id.version for e in entries] == [7] * 50
+    assert [e.id for e in entries] == sorted(e.id for e in entries)
