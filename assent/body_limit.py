@@ -20,10 +20,11 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a counting `receive`."""
-        if scope["type"] != "http":
+        announced = _announced(scope) if scope["type"] == "http" else None
+        if announced is None:
             await self._app(scope, receive, send)
             return
-        if self._announced(scope) > self._limit:
+        if announced > self._limit:
             await respond_problem(send, 413, TOO_LARGE)
             return
         read = 0
@@ -49,8 +50,13 @@ class BodyLimit:
                 raise
             await respond_problem(send, 413, TOO_LARGE)
 
-    def _announced(self, scope: Scope) -> int:
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit():
-                return int(value[:19])
-        return 0
+
+def _announced(scope: Scope) -> int | None:
+    """The length of the body; 0 when it isn't told, None when there is no body (RFC 9112 §6.3)."""
+    found = None
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            found = int(value[:19])
+        elif name in (b"content-length", b"transfer-encoding"):
+            found = found or 0
+    return found

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
+
+import msgspec
 
 Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect"]
 Action = Literal["C", "R", "U", "D", "E"]
@@ -40,8 +41,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _CONSENT_ACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "delete", "E": "operation"}
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
+class AuditRecord(msgspec.Struct, frozen=True):
     """One thing that happened. `patient` is an id; `entities` and `consents` are `Type/id`."""
 
     kind: Kind

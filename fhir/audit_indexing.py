@@ -20,8 +20,8 @@ from fhir.audit_journal import AuditJournal, Entry
 from fhir.store import Repository
 
 BATCH: Final = 100
-_REST: Final = 3.0
-"""For each second of moving so many of rest: at most a quarter of the process's time is spent here."""
+_BUSY_REST: Final = 9.0
+"""While records keep coming, for each second of moving so many of rest: requests go first."""
 _LEAST_REST_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 10.0
 """How often to look for entries that another process left behind."""
@@ -68,7 +68,6 @@ class AuditIndexing:
                     await self._written.wait()
             except TimeoutError:
                 pass
-            self._written.clear()
             try:
                 await self._move_all_with_rests()
             except Exception as broken:  # the database is away, most likely: the entries stay where they are
@@ -79,9 +78,11 @@ class AuditIndexing:
     async def _move_all_with_rests(self) -> None:
         moved = BATCH
         while moved:
+            self._written.clear()
             begun = time.monotonic()
             moved = await self._move()
-            await asyncio.sleep(max(_LEAST_REST_SECONDS, (time.monotonic() - begun) * _REST))
+            took = time.monotonic() - begun
+            await asyncio.sleep(max(_LEAST_REST_SECONDS, took * _BUSY_REST) if self._written.is_set() else 0)
 
     async def _move(self, *, patient: str | None = None, wait: bool = False) -> int:
         """Move one batch; how many entries were dealt with."""

@@ -12,8 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -38,8 +37,7 @@ _decode: Final = msgspec.json.Decoder(AuditRecord).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record on its way: the id of the AuditEvent to be, whose record it concerns, and the record as JSON."""
 
     id: uuid.UUID
@@ -69,7 +67,7 @@ def _json(record: AuditRecord) -> bytes:
     except UnicodeEncodeError:
         # A query that is no Unicode text is still worth recording; failing here would leave no trace of it.
         query = None if record.query is None else record.query.encode(errors="backslashreplace").decode()
-        return _encode(replace(record, query=query))
+        return _encode(msgspec.structs.replace(record, query=query))
 
 
 def journal_table(metadata: MetaData) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from fhir.consent_reading import instant_of
@@ -58,7 +59,7 @@ class FactsReader:
         resource_type = _text(resource.get("resourceType"))
         plan = self._plan(resource_type)
         walk = _Walk(self._base)
-        walk.visit({name: value for name, value in resource.items() if name != "meta"}, 0)
+        walk.visit(resource)
         owners, foreign = self._owners(resource_type, resource, plan)
         meta = resource.get("meta")
         meta = meta if isinstance(meta, dict) else {}
@@ -143,28 +144,36 @@ class _Walk:
         self.too_deep = False
         self._base = base
 
-    def visit(self, value: object, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            self.too_deep = True
-        elif isinstance(value, dict):
-            self._object(value, depth)
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict | list):
-                    self.visit(item, depth + 1)
+    def visit(self, resource: Mapping[str, object]) -> None:
+        self._object(resource)
+        level: list[object] = [value for name, value in resource.items() if name != "meta"]
+        for _ in range(_MAX_DEPTH):
+            deeper: list[object] = []
+            for value in level:
+                if type(value) is dict:  # decoded JSON has no subclasses
+                    self._object(value)
+                    deeper += value.values() if "meta" not in value else self._without_meta(value)
+                elif type(value) is list:
+                    deeper += value
+            if not deeper:
+                return
+            level = deeper
+        self.too_deep = True
 
-    def _object(self, value: Mapping[str, object], depth: int) -> None:
+    def _object(self, value: Mapping[str, object]) -> None:
         code = value.get("code")
-        if isinstance(code, str):
+        if type(code) is str:
             self.codes.add(coding_of(value.get("system"), code))
         reference = value.get("reference")
-        if isinstance(reference, str):
+        if type(reference) is str:
             self.references.add(reference.removeprefix(self._base) if self._base else reference)
-        for name, item in value.items():
-            if name == "meta" and isinstance(item, dict):
-                self.labels.update(_labels(item.get("security")))  # a contained resource's own labels
-            elif isinstance(item, dict | list):
-                self.visit(item, depth + 1)
+
+    def _without_meta(self, value: Mapping[str, object]) -> list[object]:
+        """A contained resource's own labels count; the rest of its `meta` doesn't."""
+        meta = value["meta"]
+        if isinstance(meta, dict):
+            self.labels.update(_labels(meta.get("security")))
+        return [item for name, item in value.items() if name != "meta" or not isinstance(item, dict)]
 
 
 def _says_other_type(value: object) -> bool:
@@ -177,8 +186,17 @@ def _says_other_type(value: object) -> bool:
 
 def coding_of(system: object, code: str) -> Coding:
     """A coding with its system under its usual name, so that spelling decides nothing."""
+    return _named(system, code) if type(system) is str and len(code) < _SHORT else _unified(system, code)
+
+
+def _unified(system: object, code: str) -> Coding:
     name = system.strip() if isinstance(system, str) else ""
     return Coding(SYSTEM_ALIASES.get(name, name), code.strip())
+
+
+_SHORT: Final = 64
+_named = lru_cache(maxsize=20_000)(_unified)
+"""The same codings come in nearly every resource."""
 
 
 def _labels(value: object) -> Iterable[Coding]:

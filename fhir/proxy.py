@@ -40,6 +40,12 @@ _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 _PAGE = "_page"
 """Parameter of a page link, the only one on it."""
+_ROUTES = {
+    "capabilities": "/fhir/metadata",
+    "read": "/fhir/{type}/{id}",
+    "vread": "/fhir/{type}/{id}/_history/{version}",
+    "search-type": "/fhir/{type}",
+}
 
 
 class TokenRefusal(Protocol):
@@ -164,6 +170,8 @@ class FhirProxy:
 
     def _read_elements(self, request: ProxyRequest, kind: str, plan: ReadPlan) -> frozenset[str] | None:
         """`_elements`, `_summary` and `_format` are all that a read may carry."""
+        if not request.parameters:
+            return None
         if any(name not in ("_elements", "_summary", "_format") for name, _ in request.parameters):
             raise ProxyRefusal(400, "not-supported", "a read takes `_elements`, `_summary` and `_format` only")
         return self._search_request(kind, request, plan).elements
@@ -301,13 +309,7 @@ def _route(interaction: Interaction | Unsupported) -> str:
     """What logs and metrics know of the request: never a path, which names patients."""
     if isinstance(interaction, Unsupported):
         return "/fhir (unsupported)"
-    templates = {
-        "capabilities": "/fhir/metadata",
-        "read": "/fhir/{type}/{id}",
-        "vread": "/fhir/{type}/{id}/_history/{version}",
-        "search-type": "/fhir/{type}",
-    }
-    return templates[interaction.code]
+    return _ROUTES[interaction.code]
 
 
 def refusal_of(error: Exception) -> ProxyRefusal | None:

@@ -64,6 +64,7 @@ class UpstreamClient:
     ) -> None:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
+        self._below = f"{self._base}/"
         self._credentials: Credentials = credentials or NoCredentials()
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
@@ -76,7 +77,7 @@ class UpstreamClient:
         if _PATH.fullmatch(path) is None or "." in parts or ".." in parts:
             raise ValueError("the path is no FHIR read or search")
         query = f"?{urlencode(params)}" if params else ""
-        return await self._answer(URL(f"{self._base}/{path}{query}", encoded=True))
+        return await self._answer(URL(f"{self._below}{path}{query}", encoded=True))
 
     async def get_link(self, url: str) -> UpstreamAnswer:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""

@@ -134,12 +134,13 @@ def _decide(
 def _matches(provision: Provision, around: Circumstances, facts: ResourceFacts, kind: Classification) -> bool:
     """All attributes must match (AND); each matches by any of its values (OR); an absent one matches."""
     permit = bool(provision.permit)
+    # The categories come first: they tell most provisions apart.
     return (
-        provision.period.holds(around.now)
+        (not provision.classes or any(_class_matches(c, facts, kind) for c in provision.classes))
+        and (not provision.labels or _labels_match(provision.labels, kind, permit=permit))
+        and provision.period.holds(around.now)
         and _concerns(provision, around)
         and (not provision.actions or not _READING.isdisjoint(provision.actions))
-        and (not provision.labels or _labels_match(provision.labels, kind, permit=permit))
-        and (not provision.classes or any(_class_matches(c, facts, kind) for c in provision.classes))
         and (not provision.codes or not facts.codes.isdisjoint(provision.codes))
         and (provision.data_period is None or _dates_match(provision.data_period, facts, permit=permit))
         and (not provision.data or any(_data_matches(m, r, facts, permit=permit) for m, r in provision.data))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ScopeContext = Literal["patient", "user", "system"]
 
@@ -17,9 +17,11 @@ READ_INTERACTIONS = ("read", "vread", "search-type")
 """FHIR R4 restful-interaction codes that the proxy lets through; every other one is refused by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """A FHIR Coding reduced to what decides: its system (empty when none is given) and its code."""
+class Coding(NamedTuple):
+    """A FHIR Coding reduced to what decides: its system (empty when none is given) and its code.
+
+    A tuple, because sets of them are made and asked for every resource that passes.
+    """
 
     system: str
     code: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import warnings
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from fhir.audit_event import MAX_ENTITIES, MAX_QUERY, Action, AuditRecord, Kind, audit_event
 from fhir.definitions import load_definitions
