@@ -20,7 +20,7 @@ from fhir.audit_journal import AuditJournal, Entry
 from fhir.store import Repository
 
 BATCH: Final = 100
-_BUSY_REST: Final = 9.0
+_BUSY_REST: Final = 25.0
 """While records keep coming, for each second of moving so many of rest: requests go first."""
 _LEAST_REST_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 10.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -66,14 +67,15 @@ class _Pass:
         kept = {} if "contained" not in members else self._contained_resources(members["contained"])
         meta = members.pop("meta", None)
         parts: list[bytes] = []
+        treatments = node.members
         for name, value in members.items():
-            if name == "contained":
+            if treatments.get(name) == "keep":
+                parts.append(_named(name) + bytes(value))
+            elif name == "contained":
                 if kept:
                     parts.append(b'"contained":[' + b",".join(kept.values()) + b"]")
-                continue
-            part = self._member(name, value, node)
-            if part is not None:
-                parts.append(_encode(name) + b":" + part)
+            elif (part := self._member(name, value, node)) is not None:
+                parts.append(_named(name) + part)
         parts.extend(self._replaced(node))
         header = self._meta(meta)
         if header != b"{}":  # FHIR R4 JSON: no empty objects
@@ -132,7 +134,7 @@ class _Pass:
         named = target.partition("/")[0] in self._rules.named_references
         for name, value in members.items():
             if name == "type" or (named and name == "display"):
-                parts.append(_encode(name) + b":" + bytes(value))
+                parts.append(_named(name) + bytes(value))
             elif name != "reference":
                 self._changed = True
         return b"{" + b",".join(parts) + b"}"
@@ -173,7 +175,7 @@ class _Pass:
         security = _items(members.pop("security")) if "security" in members else []
         for name, value in members.items():
             if name in _META:
-                parts.append(_encode(name) + b":" + bytes(value))
+                parts.append(_named(name) + bytes(value))
             else:
                 self._changed = True
         labels = [bytes(item) for item in security]
@@ -183,6 +185,12 @@ class _Pass:
         if labels:
             parts.append(b'"security":[' + b",".join(labels) + b"]")
         return b"{" + b",".join(parts) + b"}"
+
+
+@lru_cache(maxsize=2_000)
+def _named(name: str) -> bytes:
+    """The beginning of a member whose name a mask knows: these come again and again."""
+    return _encode(name) + b":"
 
 
 def _url(raw: msgspec.Raw) -> str:

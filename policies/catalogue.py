@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
@@ -61,7 +62,7 @@ class Duration:
     hours: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """The checked catalogue. `masks[profile][type]` is the allow-list of element paths below the type."""
 
@@ -80,17 +81,17 @@ class Catalogue:
     """Security labels that say nothing about sensitivity (handling, integrity, test data)."""
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def everyday(self) -> tuple[Category, ...]:
         """Categories with a toggle that aren't sensitive."""
         return tuple(c for c in self.categories.values() if not c.sensitive and not c.always)
 
-    @property
+    @cached_property
     def sensitive(self) -> tuple[Category, ...]:
         """Sensitive categories, each with a toggle of its own."""
         return tuple(c for c in self.categories.values() if c.sensitive)
 
-    @property
+    @cached_property
     def always(self) -> frozenset[str]:
         """Codes of the categories that nobody is asked about."""
         return frozenset(c.code for c in self.categories.values() if c.always)

@@ -136,7 +136,7 @@ def _matches(provision: Provision, around: Circumstances, facts: ResourceFacts, 
     permit = bool(provision.permit)
     # The categories come first: they tell most provisions apart.
     return (
-        (not provision.classes or any(_class_matches(c, facts, kind) for c in provision.classes))
+        (not provision.classes or _classes_match(provision.classes, facts, kind))
         and (not provision.labels or _labels_match(provision.labels, kind, permit=permit))
         and provision.period.holds(around.now)
         and _concerns(provision, around)
@@ -163,12 +163,14 @@ def _labels_match(wanted: Iterable[Coding], kind: Classification, *, permit: boo
     return False
 
 
-def _class_matches(wanted: Coding, facts: ResourceFacts, kind: Classification) -> bool:
-    if wanted.system == DATA_CATEGORY_SYSTEM:
-        return wanted.code in kind.everyday or wanted.code in kind.sensitive
-    if wanted.system == RESOURCE_TYPES_SYSTEM:
-        return wanted.code == facts.resource_type
-    return wanted.code in facts.profiles
+def _classes_match(wanted: Iterable[Coding], facts: ResourceFacts, kind: Classification) -> bool:
+    for system, code in wanted:
+        if system == DATA_CATEGORY_SYSTEM:
+            if code in kind.everyday or code in kind.sensitive:
+                return True
+        elif code == facts.resource_type if system == RESOURCE_TYPES_SYSTEM else code in facts.profiles:
+            return True
+    return False
 
 
 def _dates_match(wanted: Period, facts: ResourceFacts, *, permit: bool) -> bool:
