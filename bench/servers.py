@@ -37,13 +37,14 @@ def observation(number: int) -> dict[str, object]:
 
 
 def upstream() -> Any:
-    """Answers every read with one Observation and every search with a Bundle of a hundred."""
-    one = msgspec.json.encode(observation(1))
+    """Answers a read with the Observation of that id, and every search with a Bundle of a hundred."""
+    before, after = msgspec.json.encode(observation(1)).split(b'"id":"o1"')
     entries = [{"resource": observation(n), "search": {"mode": "match"}} for n in range(100)]
     hundred = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": 100, "entry": entries})
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        body = one if scope["path"].count("/") > 1 else hundred
+        wanted = scope["path"].rpartition("/")[2].encode()
+        body = before + b'"id":"' + wanted + b'"' + after if wanted.startswith(b"o") else hundred
         await send({"type": "http.response.start", "status": 200, "headers": _JSON})
         await send({"type": "http.response.body", "body": body})
 

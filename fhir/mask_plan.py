@@ -22,7 +22,7 @@ Treatment = Literal["keep", "reference", "extensions", "contained", "meta"]
 """What to do with a kept member whose inside matters: see `fhir.minimize`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MaskNode:
     """The members of one object, each with a treatment or the node of its inside; others go, or stay if open."""
 

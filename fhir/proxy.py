@@ -17,6 +17,7 @@ import msgspec
 from fhir.audit_event import AuditRecord, Outcome
 from fhir.audit_trail import AuditTrail, AuditUnavailable
 from fhir.consent_register import ConsentRegister, TooManyConsents
+from fhir.content_memo import Content, ContentMemo
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
 from fhir.interaction import Interaction, Unsupported, interaction_of
@@ -31,6 +32,7 @@ from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
 from fhir.source import Source
 from fhir.upstream_failure import UpstreamFailure
 from policies.catalogue import Catalogue
+from policies.classify import classify
 from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
 from policies.model import Access, Deny, Permit
 from policies.scope_match import names_type
@@ -96,6 +98,7 @@ class FhirProxy:
 
     def __init__(self, parts: ProxyParts) -> None:
         self._parts = parts
+        self._memo = ContentMemo()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
@@ -159,7 +162,7 @@ class FhirProxy:
         shown = None
         if body is not None:
             try:
-                shown = self._show(plan, {kind: elements})(msgspec.Raw(body))
+                shown = self._show(plan, {kind: elements})(body)
             except NotMinimizable:
                 shown = None
         if shown is None or shown.name != f"{kind}/{wanted}":
@@ -235,9 +238,7 @@ class FhirProxy:
             bound.extend(values[0].split(","))
         return bound
 
-    def _show(
-        self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None]
-    ) -> Callable[[msgspec.Raw], Shown | None]:
+    def _show(self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None]) -> Callable[[bytes], Shown | None]:
         """Step 6 for one resource: decided on its own content, then masked."""
         parts = self._parts
         rules = MinimizeRules(
@@ -248,18 +249,34 @@ class FhirProxy:
             parts.facts.relative,
         )
 
-        def show(raw: msgspec.Raw) -> Shown | None:
-            try:
-                facts = parts.facts.read(_decode(raw))
-            except (msgspec.DecodeError, RecursionError) as broken:
-                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+        def show(raw: bytes) -> Shown | None:
+            content = self._content(raw)
+            facts = content.facts
             node = parts.masks.node(plan.purpose, facts.resource_type)
-            if node is None or not isinstance(decide_resource(plan, facts, parts.catalogue), Permit):
+            if node is None or not isinstance(decide_resource(plan, facts, parts.catalogue, content.kind), Permit):
                 return None
-            kept = restricted(node, elements.get(facts.resource_type), parts.definitions, facts.resource_type)
-            return Shown(facts, minimize(raw, kept, rules))
+            wanted = elements.get(facts.resource_type)
+            if wanted is not None:
+                kept = restricted(node, wanted, parts.definitions, facts.resource_type)
+                return Shown(facts, minimize(raw, kept, rules))
+            form = content.forms.get(node)
+            if form is None:
+                form = minimize(raw, node, rules)
+                self._memo.keep_form(raw, content, node, form)
+            return Shown(facts, form)
 
         return show
+
+    def _content(self, raw: bytes) -> Content:
+        content = self._memo.find(raw)
+        if content is None:
+            try:
+                facts = self._parts.facts.read(_decode(raw))
+            except (msgspec.DecodeError, RecursionError) as broken:
+                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+            content = Content(facts, classify(facts, self._parts.catalogue))
+            self._memo.keep(raw, content)
+        return content
 
     def _render(
         self, kind: str, search: SearchRequest, page: Page, binding: str, token: str | None, now: datetime

@@ -64,7 +64,7 @@ class Shown:
         return f"{self.facts.resource_type}/{self.facts.id}"
 
 
-Show = Callable[[msgspec.Raw], Shown | None]
+Show = Callable[[bytes], Shown | None]
 """Decides and minimizes one resource; None when it may not be seen."""
 
 
@@ -160,10 +160,11 @@ def _mode(entry: _Entry) -> str:
 
 def _shown(entry: _Entry, show: Show) -> Shown | None:
     """A resource that can't be read or minimized is withheld like any other (unknown means deny)."""
-    if not bytes(entry.resource) or _mode(entry) not in ("match", "include"):
+    resource = bytes(entry.resource)
+    if not resource or _mode(entry) not in ("match", "include"):
         return None
     try:
-        return show(entry.resource)
+        return show(resource)
     except NotMinimizable:
         return None
 

@@ -74,9 +74,12 @@ def open_scopes_of(access: Access) -> tuple[Scope, ...]:
     return tuple(s for s in access.scopes if s.context in ("patient", "user"))
 
 
-def decide_resource(plan: ReadPlan, facts: ResourceFacts, catalogue: Catalogue) -> Decision:
-    """Decide one resource on its own content."""
-    kind = classify(facts, catalogue)
+def decide_resource(
+    plan: ReadPlan, facts: ResourceFacts, catalogue: Catalogue, kind: Classification | None = None
+) -> Decision:
+    """Decide one resource on its own content. `kind`: what `classify` says of the facts, where it is known already."""
+    if kind is None:
+        kind = classify(facts, catalogue)
     if not kind.everyday:
         return _deny("category", "the resource belongs to no category that can be shared")
     if kind.everyday <= catalogue.always:

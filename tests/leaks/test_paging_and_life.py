@@ -98,3 +98,15 @@ async def test_own_consents_are_readable_and_another_patients_are_not(leaky: Wor
     assert app.client_id in str(found)
     wanted = found[0]["resource"]["id"]
     assert (await app.get(f"Consent/{wanted}")).status_code == 200
+
+
+async def test_what_one_app_has_seen_opens_nothing_for_another(leaky: World) -> None:
+    """Contents are remembered by their bytes; who may see them is not."""
+    first, second = await leaky.app(["laboratory"]), await leaky.app(["vital-signs"])
+    other_purpose = await leaky.app(["laboratory", "vital-signs"], purpose="HRESCH")
+    assert (await first.get("Observation/lab0")).status_code == 200
+    assert (await second.get("Observation/lab0")).status_code == 404
+    masked, whole = (await other_purpose.get("Observation/lab0")).json(), (await first.get("Observation/lab0")).json()
+    assert masked.keys() < whole.keys()
+    await Decisions(leaky.assent.authz).revoke(await first.consent_id(), leaky.account, "test")
+    assert (await first.get("Observation/lab0")).status_code == 401
