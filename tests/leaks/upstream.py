@@ -1,4 +1,4 @@
-"""The upstream of the leak tests: the built-in one over a socket, which notes what it is asked and may be made to lie."""
+"""The upstream of the leak tests: the built-in one over a socket. It notes what it is asked, and can be made to lie."""
 
 from __future__ import annotations
 
