@@ -19,6 +19,7 @@ from fhir.audit_trail import AuditTrail, AuditUnavailable
 from fhir.consent_register import ConsentRegister, TooManyConsents
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
+from fhir.include_links import NO_LINKS, IncludeLinks
 from fhir.interaction import Interaction, Unsupported, interaction_of
 from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
@@ -206,9 +207,10 @@ class FhirProxy:
             # The guard decides again, by the consent and the masks of this moment (docs/leaks.md L21).
             search = self._search_request(kind, request.with_parameters(payload.query), plan)
             first, position = payload.upstream_url, payload.position
-        show = self._show(plan, {kind: search.elements})
+        links = IncludeLinks(search.includes, parts.definitions, parts.facts.relative)
+        show = self._show(plan, {kind: search.elements}, links)
         source = parts.source_of(kind)
-        page = await fill_page(kind, search.count, first, position, source.page, show)
+        page = await fill_page(kind, search.count, first, position, source.page, show, including=bool(links))
         body = self._render(kind, search, page, binding, token, now)
         seen = tuple(shown.name for shown in (*page.matches, *page.includes))
         return body, seen
@@ -236,7 +238,7 @@ class FhirProxy:
         return bound
 
     def _show(
-        self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None]
+        self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None], links: IncludeLinks | None = None
     ) -> Callable[[msgspec.Raw], Shown | None]:
         """Step 6 for one resource: decided on its own content, then masked."""
         parts = self._parts
@@ -250,14 +252,15 @@ class FhirProxy:
 
         def show(raw: msgspec.Raw) -> Shown | None:
             try:
-                facts = parts.facts.read(_decode(raw))
+                content = _decode(raw)
+                facts = parts.facts.read(content)
             except (msgspec.DecodeError, RecursionError) as broken:
                 raise NotMinimizable("content is not shaped as FHIR JSON") from broken
             node = parts.masks.node(plan.purpose, facts.resource_type)
             if node is None or not isinstance(decide_resource(plan, facts, parts.catalogue), Permit):
                 return None
             kept = restricted(node, elements.get(facts.resource_type), parts.definitions, facts.resource_type)
-            return Shown(facts, minimize(raw, kept, rules))
+            return Shown(facts, minimize(raw, kept, rules), links.of(content) if links else NO_LINKS)
 
         return show
 
