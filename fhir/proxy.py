@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir.audit_event import AuditRecord, Outcome
-from fhir.audit_trail import AuditTrail, AuditUnavailable
-from fhir.consent_register import ConsentRegister, TooManyConsents
+from fhir.audit_trail import AuditTrail
+from fhir.consent_register import ConsentRegister
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
 from fhir.include_links import NO_LINKS, IncludeLinks
@@ -25,12 +25,11 @@ from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.page_token import PagePayload, PageSealer
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
+from fhir.refusals import refusal_of
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
-from fhir.search_literals import SearchError
-from fhir.search_request import SearchRefused, SearchRequest, narrowed, read_search
-from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.search_request import SearchRequest, narrowed, read_search
+from fhir.searchset import Page, Shown, fill_page, searchset
 from fhir.source import Source
-from fhir.upstream_failure import UpstreamFailure
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
 from policies.model import Access, Deny, Permit
@@ -156,18 +155,26 @@ class FhirProxy:
     ) -> tuple[bytes, tuple[str, ...]]:
         kind, wanted = interaction.resource_type, interaction.id
         elements = self._read_elements(request, kind, plan)
-        body = await self._parts.source_of(kind).read(kind, wanted, interaction.version)
-        shown = None
-        if body is not None:
-            try:
-                shown = self._show(plan, {kind: elements})(msgspec.Raw(body))
-            except NotMinimizable:
-                shown = None
-        if shown is None or shown.name != f"{kind}/{wanted}":
+        show = self._show(plan, {kind: elements})
+        shown = await self._shown(show, kind, wanted, interaction.version)
+        if shown is not None and interaction.version and await self._shown(show, kind, wanted, "") is None:
+            shown = None  # withheld or deleted by now: no older version tells of it (docs/leaks.md L40)
+        if shown is None:
             # One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06).
             await self._record(request, access, interaction, (), outcome="4")
             raise ProxyRefusal(404, "not-found", "there is no such resource that this token opens")
         return shown.body, (shown.name,)
+
+    async def _shown(
+        self, show: Callable[[msgspec.Raw], Shown | None], kind: str, wanted: str, version: str
+    ) -> Shown | None:
+        """What may be seen of one resource; None when that is nothing, or when the source gave another one."""
+        body = await self._parts.source_of(kind).read(kind, wanted, version)
+        try:
+            shown = None if body is None else show(msgspec.Raw(body))
+        except NotMinimizable:
+            return None
+        return shown if shown is not None and shown.name == f"{kind}/{wanted}" else None
 
     def _read_elements(self, request: ProxyRequest, kind: str, plan: ReadPlan) -> frozenset[str] | None:
         """`_elements`, `_summary` and `_format` are all that a read may carry."""
@@ -313,26 +320,3 @@ def _route(interaction: Interaction | Unsupported) -> str:
     if isinstance(interaction, Unsupported):
         return "/fhir (unsupported)"
     return _ROUTES[interaction.code]
-
-
-def refusal_of(error: Exception) -> ProxyRefusal | None:
-    """The one place where what went wrong becomes an OperationOutcome; None for what nobody foresaw.
-
-    No text of an upstream, a database or a stack goes along.
-    """
-    if isinstance(error, ProxyRefusal):
-        return error
-    if isinstance(error, SearchRefused):
-        return ProxyRefusal(error.status, error.code, error.text)
-    if isinstance(error, SearchError):
-        return ProxyRefusal(400, error.code, error.text)
-    if isinstance(error, UpstreamFailure):
-        status = 504 if error.kind == "timeout" else 502
-        return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
-    if isinstance(error, BrokenBundle):
-        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not a searchset")
-    if isinstance(error, AuditUnavailable):
-        return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
-    if isinstance(error, TooManyConsents):
-        return ProxyRefusal(403, "too-costly", "the patient has more consents than can be judged")
-    return None
