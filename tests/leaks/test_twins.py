@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from tests.leaks.twin_content import SHOWN, mixed
-from tests.leaks.twins import Twins, twins
-from tests.leaks.world import World, world
-
-TICKED = ("demographics", "laboratory", "conditions", "encounters")
-MakeDatabase = Callable[[], Awaitable[str]]
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def pair(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Twins]:
-    """An app in the world without and in the world with what is withheld."""
-    places: list[Path] = [tmp_path_factory.mktemp(name) for name in ("bare", "full")]
-    async with (
-        world(await make_database(), places[0], SHOWN) as bare,
-        world(await make_database(), places[1], mixed()) as full,
-    ):
-        yield await twins(bare, full, TICKED)
+from tests.leaks.twins import Twins
+from tests.leaks.world import World
 
 
 async def test_the_worlds_differ_in_what_the_upstream_holds(pair: Twins) -> None:
@@ -35,14 +17,14 @@ async def test_the_worlds_differ_in_what_the_upstream_holds(pair: Twins) -> None
 
 
 @pytest.mark.leak("L04")
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 13, 14, 15])
-@pytest.mark.parametrize("sort", ["", "&_sort=date", "&_sort=-date", "&_sort=code,-_id", "&_sort=value-quantity"])
+@pytest.mark.parametrize("count", [1, 3, 13, 14])
+@pytest.mark.parametrize("sort", ["", "&_sort=-date", "&_sort=code,-_id", "&_sort=value-quantity"])
 async def test_l04_pages_tell_nothing(pair: Twins, count: int, sort: str) -> None:
     await pair.same_seen([f"Observation?_count={count}{sort}"], pages=16)
 
 
 @pytest.mark.leak("L10", "L11", "L13")
-@pytest.mark.parametrize("count", ["", "&_count=1", "&_count=2", "&_count=5"])
+@pytest.mark.parametrize("count", ["", "&_count=2"])
 @pytest.mark.parametrize(
     "query",
     [
@@ -91,4 +73,4 @@ async def test_l06_l39_reads_of_everything_withheld_tell_nothing(pair: Twins) ->
     names = {f"{r['resourceType']}/{r['id']}" for r in mixed()} - shown
     assert len(names) > 100
     for name in sorted(names):
-        await pair.same_seen([name, f"{name}/_history/1", f"{name}?_elements=id", f"{name}/_history/2"])
+        await pair.same_seen([name, f"{name}/_history/1"])

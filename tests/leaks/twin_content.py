@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
+from typing import Any
 
 from tests.leaks.world import ACT_CODE, observation, patient
 
@@ -67,6 +68,7 @@ def _shown() -> Iterator[Resource]:
         yield {"resourceType": "Practitioner", "id": f"doc{n}", "name": name, "active": n % 2 == 0}
     yield {"resourceType": "Organization", "id": "org", "name": "Clinic"}
     for n in range(14):
+        members: dict[str, Any] = {"hasMember": _refers(f"Observation/lab{n - 1:02}")} if n % 4 == 1 else {}
         yield observation(
             f"lab{n:02}",
             code=CODES[n % 3],
@@ -74,7 +76,7 @@ def _shown() -> Iterator[Resource]:
             performer=_refers(f"Practitioner/doc{n % 3}"),
             valueQuantity={"value": n * 1.5, "unit": "g", "system": "http://unitsofmeasure.org", "code": "g"},
             note=[{"text": f"note {n}", "authorReference": {"reference": "Practitioner/doc3"}}],
-            **({"hasMember": _refers(f"Observation/lab{n - 1:02}")} if n % 4 == 1 else {}),
+            **members,
         )
     for n, code in enumerate(("J10.1", "E11.9", "I10", "M54.5")):
         yield _condition(f"cond{n}", code, recordedDate=_day(n * 9), recorder={"reference": f"Practitioner/doc{n}"})

@@ -77,7 +77,7 @@ def next_link(answer: httpx.Response) -> str | None:
     return next((str(link["url"]) for link in links if link["relation"] == "next"), None)
 
 
-async def twins(one: World, other: World, categories: Iterable[str], **how: str) -> Twins:
+async def twins(one: World, other: World, categories: Iterable[str], purpose: str = "PATRQT") -> Twins:
     """Launch the same app in both worlds."""
     ticked = list(categories)
-    return Twins(await one.app(ticked, **how), await other.app(ticked, **how))
+    return Twins(await one.app(ticked, purpose=purpose), await other.app(ticked, purpose=purpose))
