@@ -47,6 +47,7 @@ from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
 from fhir.proxy import FhirProxy, ProxyParts
+from fhir.resource_view import ResourceViews
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
@@ -133,6 +134,7 @@ async def build(
     def source_of(resource_type: str) -> Source:
         return own if resource_type in OWN_TYPES else upstream
 
+    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
     proxy = FhirProxy(
         ProxyParts(
             base=context.fhir_base,
@@ -141,7 +143,7 @@ async def build(
             catalogue=catalogue,
             definitions=definitions,
             masks=masks,
-            facts=FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or ""),
+            views=ResourceViews(catalogue, definitions, masks, facts),
             source_of=source_of,
             audit=audit,
             sealer=PageSealer(secret),

@@ -19,7 +19,7 @@ class Dispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope["path"]
-        if path.startswith("/fhir/") and not path.startswith("/fhir/.well-known/"):
+        if path == "/fhir" or (path.startswith("/fhir/") and not path.startswith("/fhir/.well-known/")):
             await self._fhir(scope, receive, send)
             return
         endpoint = self._exact.get(path)

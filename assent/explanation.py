@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -20,13 +19,14 @@ from fhir.interaction import Interaction
 from fhir.mask_plan import MaskNode
 from fhir.masks import Masks
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.narrowing import category_bound, upstream_search
 from fhir.search_literals import SearchError
-from fhir.search_request import SearchRefused, SearchRequest, narrowed, read_search
+from fhir.search_request import SearchRefused, read_search
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import ReadPlan, decide_resource, grantee_of, open_categories, plan_read
+from policies.decide import ReadPlan, decide_resource, grantee_of, plan_read
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -188,38 +188,15 @@ def explain_search(
         return _denied(so_far, Reason("guard", str(refused)))
     scopes = [s for s in plan.scopes if plan.permission in s.permissions and names_type(s, kind)]
     reasons = [Reason("scope", "the scope names the type", format_scope(scope)) for scope in scopes]
-    bound = category_bound(rules.catalogue, plan, kind)
+    bound = category_bound(kind, plan, rules.catalogue)
     if bound:
         reasons.append(Reason("category", f"only `category` values of what is open are asked for: {', '.join(bound)}"))
     reasons.append(Reason("guard", "every parameter looks only at what this purpose may see"))
     reasons.append(Reason("default", "each resource found is decided again, on its own content"))
-    return replace(so_far, reasons=(*so_far.reasons, *reasons), upstream=upstream_search(rules, plan, search))
+    asked = upstream_search(search, plan, rules.catalogue, rules.definitions)
+    return replace(so_far, reasons=(*so_far.reasons, *reasons), upstream=asked)
 
 
 def _openable(rules: Rules, plan: ReadPlan, resource_type: str) -> bool:
     named = any(names_type(scope, resource_type) for scope in plan.scopes)
     return named and rules.masks.node(plan.purpose, resource_type) is not None
-
-
-def upstream_search(rules: Rules, plan: ReadPlan, search: SearchRequest) -> str:
-    """`Type?query` as the proxy asks it (a test holds the two together)."""
-    kind, catalogue = search.resource_type, rules.catalogue
-    known = rules.definitions.search_parameters(kind)
-    owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
-    if kind in {s.resource_type for c in catalogue.categories.values() if c.always for s in c.scopes}:
-        owner = None
-    return f"{kind}?{urlencode(narrowed(search, plan.patient, owner, category_bound(catalogue, plan, kind)))}"
-
-
-def category_bound(catalogue: Catalogue, plan: ReadPlan, kind: str) -> list[str]:
-    """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
-    opened = {c.code for c in open_categories(plan.consents, plan.circumstances, catalogue)}
-    bound: list[str] = []
-    for category, scope in catalogue.scopes_by_type.get(kind, ()):
-        if category.code not in opened:
-            continue
-        values = [value for name, value in scope.parameters if name == "category"]
-        if not values:
-            return []
-        bound.extend(values[0].split(","))
-    return bound

@@ -2,6 +2,7 @@
 
 The upstream's own link may hold patient data and internal host names, so the app gets it encrypted. A token opens for
 the same binding (app, grant, patient, type) only, and for half an hour. FHIR R4 §3.1.1.4 (paging) leaves links opaque.
+Its length says nothing either: the upstream's place may be that of a withheld resource, and is padded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -20,9 +22,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 LIFETIME: Final = timedelta(minutes=30)
-MAX_TOKEN: Final = 6_000
+MAX_TOKEN: Final = 8_000
 """Characters; a longer token is refused unread."""
 _NONCE: Final = 12
+_ROOM: Final = 1_024
+"""Bytes for what an upstream's link holds besides the query."""
 _CONTEXT: Final = b"assent page token 1"
 
 
@@ -51,7 +55,7 @@ class PageSealer:
     def seal(self, payload: PagePayload, *, binding: str) -> str:
         """A token that only the same `binding` opens. It may be longer than MAX_TOKEN: then it opens no more."""
         nonce = secrets.token_bytes(_NONCE)
-        sealed = self._cipher.encrypt(nonce, msgspec.json.encode(payload), binding.encode())
+        sealed = self._cipher.encrypt(nonce, _padded(payload), binding.encode())
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
 
     def open(self, token: str, *, binding: str, now: datetime) -> PagePayload | None:
@@ -65,3 +69,11 @@ class PageSealer:
             return None
         age = now - payload.issued_at
         return payload if timedelta(0) <= age < LIFETIME else None
+
+
+def _padded(payload: PagePayload) -> bytes:
+    """JSON with spaces after it, of a length that hangs on the query alone: an app can't tune it to a boundary."""
+    plain = msgspec.json.encode(payload)
+    usual = len(msgspec.json.encode(payload.query)) + len(urlencode(payload.query)) + _ROOM
+    beyond = max(0, len(plain) - usual)
+    return plain.ljust(usual + -(-beyond // _ROOM) * _ROOM)

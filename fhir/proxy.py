@@ -6,39 +6,32 @@ the default at each; no body leaves before its audit record is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlencode
 
-import msgspec
-
 from fhir.audit_event import AuditRecord, Outcome
-from fhir.audit_trail import AuditTrail, AuditUnavailable
-from fhir.consent_register import ConsentRegister, TooManyConsents
-from fhir.content_memo import Content, ContentMemo
+from fhir.audit_trail import AuditTrail
+from fhir.consent_register import ConsentRegister
 from fhir.definitions import Definitions
-from fhir.facts import FactsReader
 from fhir.interaction import Interaction, Unsupported, interaction_of
-from fhir.masks import Masks, restricted
-from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.masks import Masks
+from fhir.minimize import NotMinimizable
+from fhir.narrowing import upstream_search
 from fhir.page_token import PagePayload, PageSealer
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
+from fhir.refusals import refusal_of
+from fhir.resource_view import ResourceViews, Show
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
-from fhir.search_literals import SearchError
-from fhir.search_request import SearchRefused, SearchRequest, narrowed, read_search
-from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.search_request import SearchRequest, read_search
+from fhir.searchset import Page, Shown, fill_page, searchset
 from fhir.source import Source
-from fhir.upstream_failure import UpstreamFailure
 from policies.catalogue import Catalogue
-from policies.classify import classify
-from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
-from policies.model import Access, Deny, Permit
+from policies.decide import ReadPlan, plan_read
+from policies.model import Access, Deny
 from policies.scope_match import names_type
-
-_decode = msgspec.json.Decoder(dict[str, object]).decode
-
 
 _PAGE = "_page"
 """Parameter of a page link, the only one on it."""
@@ -84,7 +77,7 @@ class ProxyParts:
     catalogue: Catalogue
     definitions: Definitions
     masks: Masks
-    facts: FactsReader
+    views: ResourceViews
     source_of: Callable[[str], Source]
     """The source of a resource type."""
     audit: AuditTrail
@@ -98,7 +91,6 @@ class FhirProxy:
 
     def __init__(self, parts: ProxyParts) -> None:
         self._parts = parts
-        self._memo = ContentMemo()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
@@ -156,20 +148,26 @@ class FhirProxy:
     async def _read(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
     ) -> tuple[bytes, tuple[str, ...]]:
-        kind, wanted = interaction.resource_type, interaction.id
+        parts, kind, wanted = self._parts, interaction.resource_type, interaction.id
         elements = self._read_elements(request, kind, plan)
-        body = await self._parts.source_of(kind).read(kind, wanted, interaction.version)
-        shown = None
-        if body is not None:
-            try:
-                shown = self._show(plan, {kind: elements})(body)
-            except NotMinimizable:
-                shown = None
-        if shown is None or shown.name != f"{kind}/{wanted}":
+        show = parts.views.under(plan, {kind: elements})
+        shown = await self._shown(show, kind, wanted, interaction.version)
+        if shown is not None and interaction.version and await self._shown(show, kind, wanted, "") is None:
+            shown = None  # withheld or deleted by now: no older version tells of it (docs/leaks.md L40)
+        if shown is None:
             # One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06).
             await self._record(request, access, interaction, (), outcome="4")
             raise ProxyRefusal(404, "not-found", "there is no such resource that this token opens")
         return shown.body, (shown.name,)
+
+    async def _shown(self, show: Show, kind: str, wanted: str, version: str) -> Shown | None:
+        """What may be seen of one resource; None when that is nothing, or when the source gave another one."""
+        body = await self._parts.source_of(kind).read(kind, wanted, version)
+        try:
+            shown = None if body is None else show(body)
+        except NotMinimizable:
+            return None
+        return shown if shown is not None and shown.name == f"{kind}/{wanted}" else None
 
     def _read_elements(self, request: ProxyRequest, kind: str, plan: ReadPlan) -> frozenset[str] | None:
         """`_elements`, `_summary` and `_format` are all that a read may carry."""
@@ -201,7 +199,7 @@ class FhirProxy:
         token = next((value for name, value in request.parameters if name == _PAGE), None)
         if token is None:
             search = self._search_request(kind, request, plan)
-            first, position = self._first_url(kind, search, plan), 0
+            first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
         else:
             payload = parts.sealer.open(token, binding=binding, now=now)
             if payload is None or payload.resource_type != kind or len(request.parameters) != 1:
@@ -209,74 +207,12 @@ class FhirProxy:
             # The guard decides again, by the consent and the masks of this moment (docs/leaks.md L21).
             search = self._search_request(kind, request.with_parameters(payload.query), plan)
             first, position = payload.upstream_url, payload.position
-        show = self._show(plan, {kind: search.elements})
+        show = parts.views.under(plan, {kind: search.elements}, search.includes)
         source = parts.source_of(kind)
-        page = await fill_page(kind, search.count, first, position, source.page, show)
+        page = await fill_page(kind, search.count, first, position, source.page, show, including=bool(search.includes))
         body = self._render(kind, search, page, binding, token, now)
         seen = tuple(shown.name for shown in (*page.matches, *page.includes))
         return body, seen
-
-    def _first_url(self, kind: str, search: SearchRequest, plan: ReadPlan) -> str:
-        parts = self._parts
-        known = parts.definitions.search_parameters(kind)
-        owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
-        if kind in {s.resource_type for c in parts.catalogue.categories.values() if c.always for s in c.scopes}:
-            owner = None
-        params = narrowed(search, plan.patient, owner, self._category_bound(kind, plan))
-        return f"{kind}?{urlencode(params)}"
-
-    def _category_bound(self, kind: str, plan: ReadPlan) -> list[str]:
-        """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
-        opened = {c.code for c in open_categories(plan.consents, plan.circumstances, self._parts.catalogue)}
-        bound: list[str] = []
-        for category, scope in self._parts.catalogue.scopes_by_type.get(kind, ()):
-            if category.code not in opened:
-                continue
-            values = [value for name, value in scope.parameters if name == "category"]
-            if not values:
-                return []
-            bound.extend(values[0].split(","))
-        return bound
-
-    def _show(self, plan: ReadPlan, elements: Mapping[str, frozenset[str] | None]) -> Callable[[bytes], Shown | None]:
-        """Step 6 for one resource: decided on its own content, then masked."""
-        parts = self._parts
-        rules = MinimizeRules(
-            lambda kind: parts.masks.node(plan.purpose, kind),
-            parts.catalogue.extensions,
-            parts.catalogue.contained,
-            parts.catalogue.named_references,
-            parts.facts.relative,
-        )
-
-        def show(raw: bytes) -> Shown | None:
-            content = self._content(raw)
-            facts = content.facts
-            node = parts.masks.node(plan.purpose, facts.resource_type)
-            if node is None or not isinstance(decide_resource(plan, facts, parts.catalogue, content.kind), Permit):
-                return None
-            wanted = elements.get(facts.resource_type)
-            if wanted is not None:
-                kept = restricted(node, wanted, parts.definitions, facts.resource_type)
-                return Shown(facts, minimize(raw, kept, rules))
-            form = content.forms.get(node)
-            if form is None:
-                form = minimize(raw, node, rules)
-                self._memo.keep_form(raw, content, node, form)
-            return Shown(facts, form)
-
-        return show
-
-    def _content(self, raw: bytes) -> Content:
-        content = self._memo.find(raw)
-        if content is None:
-            try:
-                facts = self._parts.facts.read(_decode(raw))
-            except (msgspec.DecodeError, RecursionError) as broken:
-                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
-            content = Content(facts, classify(facts, self._parts.catalogue))
-            self._memo.keep(raw, content)
-        return content
 
     def _render(
         self, kind: str, search: SearchRequest, page: Page, binding: str, token: str | None, now: datetime
@@ -327,26 +263,3 @@ def _route(interaction: Interaction | Unsupported) -> str:
     if isinstance(interaction, Unsupported):
         return "/fhir (unsupported)"
     return _ROUTES[interaction.code]
-
-
-def refusal_of(error: Exception) -> ProxyRefusal | None:
-    """The one place where what went wrong becomes an OperationOutcome; None for what nobody foresaw.
-
-    No text of an upstream, a database or a stack goes along.
-    """
-    if isinstance(error, ProxyRefusal):
-        return error
-    if isinstance(error, SearchRefused):
-        return ProxyRefusal(error.status, error.code, error.text)
-    if isinstance(error, SearchError):
-        return ProxyRefusal(400, error.code, error.text)
-    if isinstance(error, UpstreamFailure):
-        status = 504 if error.kind == "timeout" else 502
-        return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
-    if isinstance(error, BrokenBundle):
-        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not a searchset")
-    if isinstance(error, AuditUnavailable):
-        return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
-    if isinstance(error, TooManyConsents):
-        return ProxyRefusal(403, "too-costly", "the patient has more consents than can be judged")
-    return None

@@ -233,5 +233,6 @@ def narrowed(
     bound = ",".join(sorted(set(categories)))
     if bound and len(bound) <= MAX_VALUE:
         asked.append(("category", bound))
-    asked.append(("_count", str(request.count + 1)))
+    # Small pages are cut from larger ones, so that a row of withheld resources doesn't end an app's page early (L04).
+    asked.append(("_count", str(max(request.count, DEFAULT_COUNT) + 1)))
     return asked

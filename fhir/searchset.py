@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from fhir.include_links import NO_LINKS, Links
 from fhir.minimize import NotMinimizable
 from policies.model import ResourceFacts
 
@@ -57,6 +58,7 @@ class Shown:
 
     facts: ResourceFacts
     body: bytes
+    links: Links = NO_LINKS
 
     @property
     def name(self) -> str:
@@ -87,11 +89,15 @@ async def fill_page(
     position: int,
     fetch: Callable[[str], Awaitable[bytes]],
     show: Show,
+    *,
+    including: bool = False,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
-    It looks one match further than needed: only a next page that will hold something is announced.
-    Raises BrokenBundle, and what `fetch` raises.
+    It looks one match further than needed: only a next page that will hold something is announced. With `including`,
+    every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
+    it already has on the page, and where its pages end hangs on what is withheld. Raises BrokenBundle, and what
+    `fetch` raises.
     """
     page, url = Page(), first
     candidates: list[Shown] = []
@@ -99,20 +105,22 @@ async def fill_page(
         bundle = _read(await fetch(url))
         seen = 0
         for entry in bundle.entry:
-            if _mode(entry) == "match":
-                seen += 1
-                if seen <= position:
-                    continue
-            shown = _shown(entry, show)
+            match = _mode(entry) == "match"
+            seen += match
+            passed = match and (seen <= position or page.next_url is not None)
+            shown = None if passed and not including else _shown(entry, show)
             if shown is None:
                 continue
-            if _mode(entry) == "include":
+            if including:
                 candidates.append(shown)
-            elif shown.facts.resource_type == resource_type:
-                if len(page.matches) == count:
-                    page.next_url, page.next_position = url, seen - 1
-                    return _with_includes(page, candidates)
+            if passed or not match or shown.facts.resource_type != resource_type:
+                continue
+            if len(page.matches) < count:
                 page.matches.append(shown)
+            else:
+                page.next_url, page.next_position = url, seen - 1
+        if page.next_url is not None:
+            return _with_includes(page, candidates)
         following = _following(bundle, url, seen)
         if following is None:
             return _with_includes(page, candidates)
@@ -170,15 +178,18 @@ def _shown(entry: _Entry, show: Show) -> Shown | None:
 
 
 def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
-    """Only what a shown match refers to, or what refers to one: else an include would tell of a withheld match."""
+    """Only what a shown match leads to, or what leads to one: else an include would tell of a withheld match.
+
+    In an order of their own: the upstream's may hang on the withheld ones.
+    """
     matched = {match.name for match in page.matches}
-    wanted = {reference for match in page.matches for reference in match.facts.references}
-    seen: set[str] = set()
-    for shown in candidates:
-        linked = shown.name in wanted or not matched.isdisjoint(shown.facts.references)
-        if linked and shown.name not in seen and shown.name not in matched:
-            seen.add(shown.name)
-            page.includes.append(shown)
+    wanted = {name for match in page.matches for name in match.links.included}
+    linked = {
+        shown.name: shown
+        for shown in candidates
+        if shown.name not in matched and (shown.name in wanted or not matched.isdisjoint(shown.links.including))
+    }
+    page.includes = [linked[name] for name in sorted(linked)]
     return page
 
 

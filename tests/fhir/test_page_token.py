@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_token_says_nothing_and_never_repeats() -> None:
 def test_token_is_refused(binding: str, sealer: PageSealer, after: timedelta) -> None:
     token = SEALER.seal(PAYLOAD, binding=BINDING)
     assert sealer.open(token, binding=binding, now=NOW + after) is None
+
+
+@pytest.mark.parametrize("query", [(), (("code", "x" * 700),), (("_id", ",".join(str(n) for n in range(300))),)])
+def test_the_length_of_a_token_says_nothing_of_the_place(query: tuple[tuple[str, str], ...]) -> None:
+    places = [("Observation?_count=51", 0), ("http://inside.example/fhir?_cursor=" + "x" * 300, 123_456)]
+    lengths = {
+        len(SEALER.seal(PagePayload(f"{url}&{urlencode(query)}", "Observation", query, at, NOW), binding=BINDING))
+        for url, at in places
+    }
+    assert len(lengths) == 1
 
 
 def test_every_altered_byte_is_noticed() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from fhir.include_links import Links
 from fhir.minimize import NotMinimizable
 from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
 from policies.model import ResourceFacts
@@ -31,15 +32,17 @@ def _show(raw: bytes) -> Shown | None:
         raise NotMinimizable("broken")
     if "hidden" in content["id"]:
         return None
-    facts = ResourceFacts(content["resourceType"], content["id"], references=frozenset(content["refs"]))
-    return Shown(facts, b"{}")
+    facts = ResourceFacts(content["resourceType"], content["id"])
+    return Shown(facts, b"{}", Links(included=frozenset(content["refs"])))
 
 
-async def _fill(pages: dict[str, bytes], count: int = 2, first: str = "1", position: int = 0) -> Page:
+async def _fill(
+    pages: dict[str, bytes], count: int = 2, first: str = "1", position: int = 0, *, including: bool = False
+) -> Page:
     async def fetch(url: str) -> bytes:
         return pages[url]
 
-    return await fill_page("Observation", count, first, position, fetch, _show)
+    return await fill_page("Observation", count, first, position, fetch, _show, including=including)
 
 
 async def test_withheld_and_broken_entries_leave_no_gap() -> None:
@@ -77,8 +80,29 @@ async def test_an_include_of_a_withheld_match_only_is_withheld() -> None:
         _entry("Practitioner/p", "include"),
         _entry("Practitioner/q", "include"),
     ]
-    page = await _fill({"1": _bundle(entries)})
+    page = await _fill({"1": _bundle(entries)}, including=True)
     assert [i.name for i in page.includes] == ["Practitioner/p"]
+
+
+async def test_includes_behind_the_last_match_of_a_full_page_come_along() -> None:
+    entries = [
+        *(_entry(f"Observation/{n}", refers_to=[f"Practitioner/{n}"]) for n in "abc"),
+        *(_entry(f"Practitioner/{n}", "include") for n in "cba"),
+    ]
+    page = await _fill({"1": _bundle(entries)}, including=True)
+    assert [m.name for m in page.matches] == ["Observation/a", "Observation/b"]
+    assert [i.name for i in page.includes] == ["Practitioner/a", "Practitioner/b"]
+    assert (page.next_url, page.next_position) == ("1", 2)
+
+
+@pytest.mark.parametrize(("position", "included"), [(0, ["Observation/c"]), (2, ["Observation/a"])])
+async def test_what_the_upstream_has_as_a_match_elsewhere_on_its_page_is_included(
+    position: int, included: list[str]
+) -> None:
+    refers = {"a": "c", "b": "a", "c": "a", "d": "c"}
+    entries = [_entry(f"Observation/{n}", refers_to=[f"Observation/{to}"]) for n, to in refers.items()]
+    page = await _fill({"1": _bundle(entries)}, position=position, including=True)
+    assert [i.name for i in page.includes] == included
 
 
 async def test_entries_of_another_type_or_mode_are_not_matches() -> None:

@@ -1,19 +1,41 @@
-"""One world for all leak tests: what they need is put into it once."""
+"""Worlds that the leak tests share: what they need is put into them once."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
+from tests.leaks.twin_content import SHOWN, mixed
+from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
+
+TICKED = ("demographics", "laboratory", "conditions", "encounters")
+MakeDatabase = Callable[[], Awaitable[str]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def leaky(make_database: Callable[[], Awaitable[str]], tmp_path_factory: object) -> AsyncIterator[World]:
+async def leaky(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """The world that the catalogue's tests share; each launches its own app."""
-    folder: Path = tmp_path_factory.mktemp("leaks")  # type: ignore[attr-defined]  # pytest's factory
-    async with world(await make_database(), folder, RESOURCES) as running:
+    async with world(await make_database(), tmp_path_factory.mktemp("leaks"), RESOURCES) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def worlds(
+    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[World, World]]:
+    """A world without and a world with what is withheld."""
+    async with (
+        world(await make_database(), tmp_path_factory.mktemp("bare"), SHOWN) as bare,
+        world(await make_database(), tmp_path_factory.mktemp("full"), mixed()) as full,
+    ):
+        yield bare, full
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pair(worlds: tuple[World, World]) -> Twins:
+    """An app with some everyday categories in both."""
+    return await twins(*worlds, TICKED)

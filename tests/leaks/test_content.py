@@ -7,6 +7,7 @@ import pytest
 from tests.leaks.world import World
 
 
+@pytest.mark.leak("L10")
 async def test_l10_an_include_never_brings_another_patient(leaky: World) -> None:
     app = await leaky.app(["laboratory", "demographics"])
     found = await app.ids("Observation?_id=two-patients&_include=Observation:focus&_include=Observation:subject")
@@ -14,12 +15,14 @@ async def test_l10_an_include_never_brings_another_patient(leaky: World) -> None
     assert set(found) == {"Observation/two-patients", "Patient/ana"}
 
 
+@pytest.mark.leak("L11")
 async def test_l11_a_reverse_include_brings_only_what_is_shared(leaky: World) -> None:
     app = await leaky.app(["demographics", "vital-signs"])
     found = await app.ids("Patient?_revinclude=Observation:subject")
     assert set(found) == {"Patient/ana", *(f"Observation/vital{n}" for n in range(4))}
 
 
+@pytest.mark.leak("L12")
 @pytest.mark.parametrize(
     "query",
     [
@@ -35,6 +38,7 @@ async def test_l12_wildcard_and_iterated_includes_are_refused(leaky: World, quer
     assert (await app.get(f"Observation?{query}")).status_code == 400
 
 
+@pytest.mark.leak("L13")
 async def test_l13_the_provider_of_a_withheld_result_is_not_included(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     found = await app.ids("Observation?_include=Observation:performer&_count=100")
@@ -50,6 +54,7 @@ async def test_sensitive_results_come_only_with_their_own_category(leaky: World)
     assert other - without == {"Observation/odd-label"}
 
 
+@pytest.mark.leak("L30")
 @pytest.mark.parametrize("wanted", ["Patient/ana", "Observation/narrated"])
 async def test_l30_no_narrative_comes_along(leaky: World, wanted: str) -> None:
     app = await leaky.app(["laboratory", "demographics"])
@@ -59,11 +64,13 @@ async def test_l30_no_narrative_comes_along(leaky: World, wanted: str) -> None:
     assert "SUBSETTED" in answer.text
 
 
+@pytest.mark.leak("L31")
 async def test_l31_no_contained_patient_comes_along(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     assert "CONTAINED" not in (await app.get("Observation/contained-patient")).text
 
 
+@pytest.mark.leak("L32")
 async def test_l32_no_display_names_a_person_or_a_withheld_condition(leaky: World) -> None:
     app = await leaky.app(["laboratory", "encounters"])
     assert "display" not in (await app.get("Observation/two-patients")).text
@@ -72,6 +79,7 @@ async def test_l32_no_display_names_a_person_or_a_withheld_condition(leaky: Worl
     assert "DISPLAY-SECRET" not in encounter.text
 
 
+@pytest.mark.leak("L33")
 async def test_l33_a_modifier_extension_that_nobody_understands_withholds_the_resource(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     assert (await app.get("Observation/modified")).status_code == 404
@@ -84,6 +92,7 @@ async def test_a_condition_is_withheld_by_its_code_alone(leaky: World) -> None:
     assert await both.ids("Condition?_sort=_id") == ["Condition/flu", "Condition/opioid"]
 
 
+@pytest.mark.leak("L50")
 async def test_l50_without_a_patient_in_context_nothing_is_open(leaky: World) -> None:
     app = await leaky.app(["laboratory"], scope="launch/patient patient/Condition.rs")
     assert (await app.get("Observation")).status_code == 403

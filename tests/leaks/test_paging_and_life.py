@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from authz.decisions import Choice, Decisions
 from tests.leaks.world import App, World
@@ -25,6 +26,7 @@ async def _all_pages(app: App, first: str) -> list[str]:
     raise AssertionError("the pages don't end")
 
 
+@pytest.mark.leak("L04")
 async def test_paging_gives_everything_once_and_nothing_else(leaky: World) -> None:
     app = await leaky.app(["laboratory", "vital-signs"])
     whole = [name.removeprefix("Observation/") for name in await app.ids("Observation?_count=200&_sort=_id")]
@@ -32,6 +34,7 @@ async def test_paging_gives_everything_once_and_nothing_else(leaky: World) -> No
         assert await _all_pages(app, f"Observation?_count={count}&_sort=_id") == whole
 
 
+@pytest.mark.leak("L20")
 async def test_l20_another_apps_page_link_is_refused(leaky: World) -> None:
     app, other = await leaky.app(["laboratory"]), await leaky.app(["laboratory"])
     link = _next(await app.get("Observation?_count=2"))
@@ -41,6 +44,7 @@ async def test_l20_another_apps_page_link_is_refused(leaky: World) -> None:
     assert (await app.get(link.replace("/Observation?", "/Condition?"))).status_code in (403, 410)
 
 
+@pytest.mark.leak("L21")
 async def test_l21_a_page_after_narrowing_shows_less(leaky: World) -> None:
     app = await leaky.app(["laboratory", "vital-signs"])
     link = _next(await app.get("Observation?_count=2&_sort=_id"))
@@ -52,6 +56,7 @@ async def test_l21_a_page_after_narrowing_shows_less(leaky: World) -> None:
     assert await app.ids("Observation?_id=lab0") == []
 
 
+@pytest.mark.leak("L21")
 async def test_l21_after_revocation_no_page_no_read_and_no_refresh(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     link = _next(await app.get("Observation?_count=2"))
@@ -63,6 +68,7 @@ async def test_l21_after_revocation_no_page_no_read_and_no_refresh(leaky: World)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.leak("L22")
 async def test_l22_page_links_hide_the_upstream(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     answer = await app.get("Observation?_count=2")
@@ -71,6 +77,7 @@ async def test_l22_page_links_hide_the_upstream(leaky: World) -> None:
     assert all(entry["fullUrl"].startswith("http://127.0.0.1:8000/fhir/") for entry in answer.json()["entry"])
 
 
+@pytest.mark.leak("L23", "L24")
 async def test_l23_l24_answers_carry_no_validators_and_are_not_cached(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     answer = await app.get("Observation/lab0")
@@ -90,6 +97,7 @@ async def test_every_disclosure_has_its_audit_event_before_the_answer(leaky: Wor
     assert "Observation/lab0" in events.text
 
 
+@pytest.mark.leak("L60")
 async def test_own_consents_are_readable_and_another_patients_are_not(leaky: World) -> None:
     app = await leaky.app(["sharing-record"])
     found = (await app.get("Consent?_count=200")).json()["entry"]

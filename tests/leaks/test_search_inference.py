@@ -11,6 +11,7 @@ def _everything_but_id(body: dict[str, object], wanted: str) -> str:
     return str(body).replace(wanted, "ID")
 
 
+@pytest.mark.leak("L01")
 @pytest.mark.parametrize(
     "query",
     [
@@ -25,18 +26,21 @@ async def test_l01_searching_on_a_masked_element_is_refused(leaky: World, query:
     assert answer.json()["issue"][0]["code"] == "suppressed"
 
 
+@pytest.mark.leak("L01")
 async def test_l01_the_same_search_is_open_where_the_element_is_shown(leaky: World) -> None:
     app = await leaky.app(["demographics"])
     assert await app.ids("Patient?birthdate=1980-05-17") == ["Patient/ana"]
     assert await app.ids("Patient?birthdate=1980-05-18") == []
 
 
+@pytest.mark.leak("L02")
 @pytest.mark.parametrize("sort", ["name", "-birthdate", "_lastUpdated,family"])
 async def test_l02_sorting_by_a_masked_element_is_refused(leaky: World, sort: str) -> None:
     app = await leaky.app(["demographics"], purpose="HRESCH")
     assert (await app.get(f"Patient?_sort={sort}")).status_code == 403
 
 
+@pytest.mark.leak("L03")
 @pytest.mark.parametrize(
     "query",
     [
@@ -53,12 +57,14 @@ async def test_l03_whatever_searches_beyond_the_resource_is_refused(leaky: World
     assert answer.json()["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.leak("L04")
 async def test_l04_totals_count_only_what_is_shown(leaky: World) -> None:
     app = await leaky.app(["vital-signs"])
     bundle = (await app.get("Observation?_total=accurate")).json()
     assert bundle["total"] == len(bundle["entry"]) == 4
 
 
+@pytest.mark.leak("L04")
 async def test_l04_the_last_page_is_not_followed_by_an_empty_one(leaky: World) -> None:
     app = await leaky.app(["vital-signs"])
     bundle = (await app.get("Observation?_count=4")).json()
@@ -66,6 +72,7 @@ async def test_l04_the_last_page_is_not_followed_by_an_empty_one(leaky: World) -
     assert [link["relation"] for link in bundle["link"]] == ["self"]
 
 
+@pytest.mark.leak("L05")
 @pytest.mark.parametrize("query", ["_elements=name,telecom", "_elements=Patient.birthDate", "_summary=true"])
 async def test_l05_elements_and_summary_never_widen_a_mask(leaky: World, query: str) -> None:
     app = await leaky.app(["demographics"], purpose="HRESCH")
@@ -76,6 +83,7 @@ async def test_l05_elements_and_summary_never_widen_a_mask(leaky: World, query: 
         assert "555" not in answer.text
 
 
+@pytest.mark.leak("L06")
 @pytest.mark.parametrize("wanted", ["bob1", "hiv-by-code", "hiv-by-label", "odd-label", "vital0", "uncategorized"])
 async def test_l06_withheld_and_not_there_answer_alike(leaky: World, wanted: str) -> None:
     app = await leaky.app(["laboratory"])
@@ -86,6 +94,7 @@ async def test_l06_withheld_and_not_there_answer_alike(leaky: World, wanted: str
     assert {n for n in withheld.headers if n != "x-request-id"} == {n for n in nothing.headers if n != "x-request-id"}
 
 
+@pytest.mark.leak("L06")
 async def test_l06_version_reads_answer_alike_too(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     for path in ("Observation/bob1/_history/1", "Observation/lab0/_history/99", "Observation/lab0/_history/x"):
@@ -93,6 +102,7 @@ async def test_l06_version_reads_answer_alike_too(leaky: World) -> None:
     assert (await app.get("Observation/lab0/_history/1")).status_code == 200
 
 
+@pytest.mark.leak("L07")
 async def test_l07_url_and_body_parameters_both_count(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     answer = await app.post_search("Observation", "patient=ana", "?patient=bob")
@@ -100,6 +110,7 @@ async def test_l07_url_and_body_parameters_both_count(leaky: World) -> None:
     assert "entry" not in answer.json()
 
 
+@pytest.mark.leak("L07")
 @pytest.mark.parametrize(
     "path",
     ["Observation%2flab0", "Observation/%6cab0", "Observation//lab0", "Observation/..%2f", "Observation/lab0/"],
@@ -110,6 +121,7 @@ async def test_l07_paths_are_taken_as_they_are(leaky: World, path: str) -> None:
     assert answer.status_code in (400, 401, 404, 405)
 
 
+@pytest.mark.leak("L08")
 @pytest.mark.parametrize(
     "query", ["patient=bob", "subject=Patient/bob", "patient=ana,bob&patient=bob", "_id=bob1,lab0&patient=bob"]
 )
@@ -118,6 +130,7 @@ async def test_l08_naming_another_patient_finds_nothing(leaky: World, query: str
     assert await app.ids(f"Observation?{query}") == []
 
 
+@pytest.mark.leak("L08")
 async def test_l08_ids_of_others_in_a_list_are_not_there(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
     assert await app.ids("Observation?_id=bob1,lab0,hiv-by-code,nothing") == ["Observation/lab0"]

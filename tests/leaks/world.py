@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from assent.app import Assent, build
 from assent.policy_files import load_policy_text
-from assent.progress import Progress
-from assent.sandbox_upstream import Dataset, built_in_upstream
+from assent.sandbox_upstream import Dataset
 from assent.settings import Settings
 from authz.accounts import Account, ActsFor, add_account
 from authz.authorization_requests import choose_patient, find_request
@@ -32,6 +31,7 @@ from authz.clients import NewClient, add_client
 from authz.decisions import Choice, Decisions
 from fhir.definitions import load_definitions
 from portal.pending_requests import asked_categories
+from tests.leaks.upstream import TOKEN, Upstream, overheard_upstream
 
 ISSUER = "http://127.0.0.1:8000"
 REDIRECT = "http://localhost:9090/callback"
@@ -74,6 +74,8 @@ class World:
     text: Any
     folder: Path
     """The data directory."""
+    upstream: Upstream
+    database_url: str = field(repr=False)
 
     async def app(
         self,
@@ -171,30 +173,32 @@ async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str
     """Start everything on a fresh database, with these resources upstream."""
     engine = create_async_engine(database_url)
     dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)
-    clock = _clock
-    async with built_in_upstream(
-        engine, load_definitions(), dataset, clock=clock, progress=Progress(lambda _: None)
-    ) as upstream:
-        settings = Settings.model_validate(
-            {
-                "data_dir": folder,
-                "upstream_url": upstream.url,
-                "upstream_auth": "bearer",
-                "upstream_bearer_token": SecretStr(upstream.bearer_token),
-            }
-        )
-        assent = await build(settings, database_url)
+    async with overheard_upstream(engine, dataset) as upstream:
+        assent = await build(settings_for(folder, upstream), database_url)
         try:
             async with assent.engine.begin() as connection:
                 who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
-                account = await add_account(connection, who, "-", clock())
-            transport = httpx.ASGITransport(assent.asgi)
-            async with httpx.AsyncClient(transport=transport, base_url=ISSUER, timeout=30) as http:
-                yield World(assent, http, account, load_policy_text(assent.authz.catalogue), folder)
+                account = await add_account(connection, who, "-", datetime.now(UTC))
+            text = load_policy_text(assent.authz.catalogue)
+            async with client_of(assent) as http:
+                yield World(assent, http, account, text, folder, upstream, database_url)
         finally:
             await assent.aclose()
             await engine.dispose()
 
 
-def _clock() -> datetime:
-    return datetime.now(UTC)
+def settings_for(folder: Path, upstream: Upstream) -> Settings:
+    """Settings of a server before this upstream."""
+    return Settings.model_validate(
+        {
+            "data_dir": folder,
+            "upstream_url": upstream.url,
+            "upstream_auth": "bearer",
+            "upstream_bearer_token": SecretStr(TOKEN),
+        }
+    )
+
+
+def client_of(assent: Assent) -> httpx.AsyncClient:
+    """A client that reaches the server without a socket."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(assent.asgi), base_url=ISSUER, timeout=30)

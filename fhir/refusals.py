@@ -1,0 +1,34 @@
+"""What went wrong, as an answer to the app."""
+
+from __future__ import annotations
+
+from fhir.audit_trail import AuditUnavailable
+from fhir.consent_register import TooManyConsents
+from fhir.proxy_request import ProxyRefusal
+from fhir.search_literals import SearchError
+from fhir.search_request import SearchRefused
+from fhir.searchset import BrokenBundle
+from fhir.upstream_failure import UpstreamFailure
+
+
+def refusal_of(error: Exception) -> ProxyRefusal | None:
+    """The one place where what went wrong becomes an OperationOutcome; None for what nobody foresaw.
+
+    No text of an upstream, a database or a stack goes along.
+    """
+    if isinstance(error, ProxyRefusal):
+        return error
+    if isinstance(error, SearchRefused):
+        return ProxyRefusal(error.status, error.code, error.text)
+    if isinstance(error, SearchError):
+        return ProxyRefusal(400, error.code, error.text)
+    if isinstance(error, UpstreamFailure):
+        status = 504 if error.kind == "timeout" else 502
+        return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
+    if isinstance(error, BrokenBundle):
+        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not a searchset")
+    if isinstance(error, AuditUnavailable):
+        return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
+    if isinstance(error, TooManyConsents):
+        return ProxyRefusal(403, "too-costly", "the patient has more consents than can be judged")
+    return None

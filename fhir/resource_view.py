@@ -1,0 +1,82 @@
+"""Step 6 of a request, for one resource: decided on its own content, then masked (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from fhir.content_memo import Content, ContentMemo
+from fhir.definitions import Definitions
+from fhir.facts import FactsReader
+from fhir.include_links import NO_LINKS, IncludeLinks
+from fhir.masks import Masks, restricted
+from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.searchset import Shown
+from policies.catalogue import Catalogue
+from policies.classify import classify
+from policies.decide import ReadPlan, decide_resource
+from policies.model import Permit
+
+_decode: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+Show = Callable[[bytes], Shown | None]
+"""What may be seen of a resource, None when nothing. Raises NotMinimizable for what isn't shaped as FHIR."""
+
+
+class ResourceViews:
+    """Views of resources under the catalogue's masks."""
+
+    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: Masks, facts: FactsReader) -> None:
+        self._catalogue = catalogue
+        self._definitions = definitions
+        self._masks = masks
+        self._facts = facts
+        self._memo = ContentMemo()
+
+    def under(
+        self,
+        plan: ReadPlan,
+        elements: Mapping[str, frozenset[str] | None],
+        includes: Sequence[tuple[str, str]] = (),
+    ) -> Show:
+        """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
+        links = IncludeLinks(includes, self._definitions, self._facts.relative)
+        rules = MinimizeRules(
+            lambda kind: self._masks.node(plan.purpose, kind),
+            self._catalogue.extensions,
+            self._catalogue.contained,
+            self._catalogue.named_references,
+            self._facts.relative,
+        )
+
+        def show(raw: bytes) -> Shown | None:
+            content = self._content(raw)
+            facts = content.facts
+            node = self._masks.node(plan.purpose, facts.resource_type)
+            if node is None or not isinstance(decide_resource(plan, facts, self._catalogue, content.kind), Permit):
+                return None
+            found = links.of(_decode(raw)) if links else NO_LINKS
+            wanted = elements.get(facts.resource_type)
+            if wanted is not None:
+                kept = restricted(node, wanted, self._definitions, facts.resource_type)
+                return Shown(facts, minimize(raw, kept, rules), found)
+            form = content.forms.get(node)
+            if form is None:
+                form = minimize(raw, node, rules)
+                self._memo.keep_form(raw, content, node, form)
+            return Shown(facts, form, found)
+
+        return show
+
+    def _content(self, raw: bytes) -> Content:
+        content = self._memo.find(raw)
+        if content is None:
+            try:
+                facts = self._facts.read(_decode(raw))
+            except (msgspec.DecodeError, RecursionError) as broken:
+                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+            content = Content(facts, classify(facts, self._catalogue))
+            self._memo.keep(raw, content)
+        return content

@@ -1,0 +1,172 @@
+"""What two worlds hold: SHOWN is in both, WITHHELD only in one, and an app must not be able to tell them apart.
+
+The withheld resources are of every kind that is withheld, stand between the shown ones in every order that a search
+can have, refer to them and share their codes, dates and providers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from tests.leaks.world import ACT_CODE, observation, patient
+
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+CODES = ("718-7", "2345-7", "2160-0")
+HIV_CODE = "75622-1"
+
+Resource = dict[str, object]
+
+
+def _refers(*names: str) -> list[dict[str, str]]:
+    return [{"reference": name} for name in names]
+
+
+def _day(number: int) -> str:
+    return f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}"
+
+
+def _condition(wanted: str, code: str, patient: str = "ana", **more: object) -> Resource:
+    coded = {"coding": [{"system": ICD, "code": code}]}
+    subject = {"reference": f"Patient/{patient}"}
+    return {"resourceType": "Condition", "id": wanted, "subject": subject, "code": coded, **more}
+
+
+def _report(wanted: str, *results: str, patient: str = "ana", **more: object) -> Resource:
+    lab = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": wanted,
+        "status": "final",
+        "category": [lab],
+        "code": {"text": wanted},
+        "subject": {"reference": f"Patient/{patient}"},
+        "result": _refers(*results),
+        "performer": _refers("Practitioner/doc0"),
+        **more,
+    }
+
+
+def _encounter(wanted: str, patient: str = "ana", **more: object) -> Resource:
+    subject = {"reference": f"Patient/{patient}"}
+    return {
+        "resourceType": "Encounter",
+        "id": wanted,
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": subject,
+        **more,
+    }
+
+
+def _shown() -> Iterator[Resource]:
+    yield patient("ana", generalPractitioner=_refers("Practitioner/doc0"))
+    for n in range(4):
+        name = [{"family": f"Doc{n}", "given": ["D"]}]
+        yield {"resourceType": "Practitioner", "id": f"doc{n}", "name": name, "active": n % 2 == 0}
+    yield {"resourceType": "Organization", "id": "org", "name": "Clinic"}
+    for n in range(14):
+        members: dict[str, Any] = {"hasMember": _refers(f"Observation/lab{n - 1:02}")} if n % 4 == 1 else {}
+        yield observation(
+            f"lab{n:02}",
+            code=CODES[n % 3],
+            effectiveDateTime=_day(n * 5),
+            performer=_refers(f"Practitioner/doc{n % 3}"),
+            valueQuantity={"value": n * 1.5, "unit": "g", "system": "http://unitsofmeasure.org", "code": "g"},
+            note=[{"text": f"note {n}", "authorReference": {"reference": "Practitioner/doc3"}}],
+            **members,
+        )
+    for n, code in enumerate(("J10.1", "E11.9", "I10", "M54.5")):
+        yield _condition(f"cond{n}", code, recordedDate=_day(n * 9), recorder={"reference": f"Practitioner/doc{n}"})
+    for n in range(3):
+        yield _encounter(f"enc{n}", period={"start": _day(n * 7)}, reasonReference=_refers(f"Condition/cond{n}"))
+        yield _report(
+            f"report{n}", f"Observation/lab{n:02}", f"Observation/lab{n + 3:02}", issued=_day(n) + "T00:00:00Z"
+        )
+
+
+def _sensitive(number: int) -> Resource:
+    return observation(
+        f"hiv{number:02}",
+        code=HIV_CODE,
+        effectiveDateTime=_day(number * 3),
+        performer=_refers(f"Practitioner/doc{number % 4}"),
+        hasMember=_refers(f"Observation/lab{number % 14:02}"),
+        valueQuantity={"value": number, "unit": "g", "system": "http://unitsofmeasure.org", "code": "g"},
+    )
+
+
+def _labelled(number: int) -> Resource:
+    labels = (
+        {"system": ACT_CODE, "code": "HIV"},
+        {"system": "urn:local", "code": "VIP"},
+        {"system": CONFIDENTIALITY, "code": "R"},
+        {"code": ""},
+    )
+    meta = {"security": [labels[number % 4]], "profile": ["http://example.org/withheld"]}
+    code = CODES[number % 3]
+    return observation(f"labelled{number:02}", code=code, meta=meta, effectiveDateTime=_day(number * 11))
+
+
+def _others(number: int) -> Resource:
+    return observation(
+        f"another{number:02}",
+        "bob",
+        code=CODES[number % 3],
+        effectiveDateTime=_day(number * 4),
+        focus=_refers("Patient/ana"),
+        hasMember=_refers("Observation/lab01"),
+        performer=_refers("Practitioner/doc1"),
+    )
+
+
+def _odd() -> Iterator[Resource]:
+    yield patient("bob", link=[{"other": {"reference": "Patient/ana"}, "type": "seealso"}])
+    yield patient("zoe", meta={"security": [{"system": ACT_CODE, "code": "HIV"}]})
+    yield observation("vital1", category="vital-signs", hasMember=_refers("Observation/lab02"))
+    yield observation("uncategorized", category=None, derivedFrom=_refers("Observation/lab03"))
+    yield observation("modified", modifierExtension=[{"url": "http://x/not", "valueBoolean": True}])
+    yield observation("ruled", implicitRules="http://x/rules")
+    yield observation("group", subject={"reference": "Group/g"})
+    yield observation("elsewhere", subject={"reference": "http://elsewhere.example/fhir/Patient/ana"})
+    yield observation("named", subject={"display": "ana display"})
+    yield observation("inside", subject={"reference": "#p"}, contained=[{"resourceType": "Patient", "id": "p"}])
+    yield observation("both", code=CODES[0], component=[{"code": {"coding": [{"code": HIV_CODE}]}}])
+    yield _condition("opioid", "F11.20", encounter={"reference": "Encounter/enc0"})
+    yield _condition("bobs", "J10.1", "bob", recorder={"reference": "Practitioner/doc0"})
+    yield _report("bobreport", "Observation/lab00", "Observation/lab01", patient="bob")
+    yield _report("hivreport", "Observation/lab02", conclusionCode=[{"coding": [{"code": HIV_CODE}]}])
+    yield _encounter("bobenc", "bob", reasonReference=_refers("Condition/cond0"))
+    yield _encounter("secretenc", meta={"security": [{"system": ACT_CODE, "code": "PSY"}]})
+    yield {
+        "resourceType": "Provenance",
+        "id": "prov",
+        "target": _refers("Observation/lab00", "Patient/ana"),
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Practitioner/doc1"}}],
+    }
+    yield {"resourceType": "Group", "id": "g", "type": "person", "actual": True}
+    yield {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "eA=="}
+
+
+def _withheld() -> Iterator[Resource]:
+    yield from _odd()
+    for n in range(40):
+        yield _sensitive(n)
+        yield _others(n)
+    for n in range(12):
+        yield _labelled(n)
+
+
+SHOWN = list(_shown())
+WITHHELD = list(_withheld())
+
+
+def mixed() -> list[Resource]:
+    """Both, so that in the order of storage the shown ones stand between withheld ones, singly and in long rows."""
+    rows = zip_longest(SHOWN, WITHHELD[: len(SHOWN)])
+    together = [found for row in rows for found in row if found is not None]
+    half = len(together) // 2
+    return [*together[:half], *WITHHELD[len(SHOWN) :], *together[half:]]

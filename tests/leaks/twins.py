@@ -1,0 +1,83 @@
+"""Two worlds that differ only in what is withheld, and the question whether an app sees any difference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+
+from tests.leaks.world import App, World
+
+_PAGE = re.compile(r"(?<=_page=)[\w-]+")
+_VOLATILE = frozenset({"x-request-id", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that an app can observe of an answer, but for its timing."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    """Page tokens are random; what is left of them is their length."""
+
+
+def seen(answer: httpx.Response) -> Seen:
+    """What an app sees."""
+    headers = tuple(sorted((n, v) for n, v in answer.headers.items() if n not in _VOLATILE))
+    return Seen(answer.status_code, headers, _PAGE.sub(lambda found: f"<{len(found[0])}>", answer.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A read or search: by GET, or by POST when there is a form."""
+
+    path: str
+    form: str | None = None
+
+    async def by(self, app: App) -> httpx.Response:
+        """Ask it."""
+        if self.form is None:
+            return await app.get(self.path)
+        kind, _, query = self.path.partition("?")
+        return await app.post_search(kind, self.form, f"?{query}" if query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """The same app in two worlds."""
+
+    one: App
+    other: App
+
+    async def same_seen(self, requests: Iterable[Request | str], pages: int = 0) -> None:
+        """Ask both the same, follow up to `pages` next links, and compare every answer."""
+        for given in requests:
+            request = Request(given) if isinstance(given, str) else given
+            await self._same(request, pages)
+
+    async def _same(self, request: Request, pages: int) -> None:
+        answers = await request.by(self.one), await request.by(self.other)
+        for page in range(pages + 1):
+            one, other = map(seen, answers)
+            assert one == other, f"{request} tells the worlds apart on page {page}"
+            links = [next_link(answer) for answer in answers]
+            if links[0] is None or links[1] is None:
+                return
+            answers = await self.one.get(links[0]), await self.other.get(links[1])
+
+
+def next_link(answer: httpx.Response) -> str | None:
+    """Where a searchset goes on."""
+    if answer.status_code != 200:
+        return None
+    links = answer.json().get("link", ())
+    return next((str(link["url"]) for link in links if link["relation"] == "next"), None)
+
+
+async def twins(one: World, other: World, categories: Iterable[str], purpose: str = "PATRQT") -> Twins:
+    """Launch the same app in both worlds."""
+    ticked = list(categories)
+    return Twins(await one.app(ticked, purpose=purpose), await other.app(ticked, purpose=purpose))

@@ -1,0 +1,103 @@
+"""The upstream of the leak tests: the built-in one over a socket. It notes what it is asked, and can be made to lie."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from assent.progress import Progress
+from assent.sandbox_upstream import SCHEMA, Dataset, load_dataset
+from assent.server import listen, serving
+from fhir.definitions import load_definitions
+from fhir.store import Repository
+from sandbox.upstream import ASGIApp, Receive, Scope, Send, upstream_app
+
+TOKEN: Final = "the-upstream's-own-token-of-the-leak-tests"  # noqa: S105  # of a server that lives for one test run
+LOADED: Final = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+"""When everything upstream was last updated, so that two worlds can be compared byte by byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it reached the upstream."""
+
+    method: str
+    target: str
+    """Path and query, undecoded."""
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """What the upstream says instead of the truth."""
+
+    body: bytes
+    status: int = 200
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/fhir+json"),)
+
+
+@dataclass(slots=True)
+class Upstream:
+    """The running upstream."""
+
+    url: str
+    repository: Repository
+    asked: list[Asked] = field(default_factory=list)
+    lies: dict[str, Lie] = field(default_factory=dict)
+    """By path, without the query."""
+
+    @contextmanager
+    def saying(self, path: str, body: bytes, status: int = 200, **headers: str) -> Iterator[None]:
+        """While the block runs, answer this path so."""
+        given = {"content-type": "application/fhir+json", **headers}
+        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
+        self.lies[path] = Lie(body, status, pairs)
+        try:
+            yield
+        finally:
+            del self.lies[path]
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Asked]]:
+        """What is asked while the block runs."""
+        begun = len(self.asked)
+        heard: list[Asked] = []
+        yield heard
+        heard.extend(self.asked[begun:])
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The application, overheard."""
+
+        async def overheard(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            query = scope["query_string"].decode()
+            headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+            path = scope["raw_path"].decode()
+            self.asked.append(Asked(scope["method"], f"{path}?{query}" if query else path, headers))
+            lie = self.lies.get(path)
+            if lie is None:
+                await app(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": lie.status, "headers": list(lie.headers)})
+            await send({"type": "http.response.body", "body": lie.body})
+
+        return overheard
+
+
+@asynccontextmanager
+async def overheard_upstream(engine: AsyncEngine, dataset: Dataset) -> AsyncIterator[Upstream]:
+    """Load the dataset and serve it while the block runs."""
+    repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=lambda: LOADED)
+    await load_dataset(engine, repository, dataset, Progress(lambda _: None))
+    listener = listen("127.0.0.1", 0)
+    upstream = Upstream(f"http://127.0.0.1:{listener.getsockname()[1]}", repository)
+    app = upstream_app(repository, base_url=upstream.url, bearer_token=TOKEN)
+    async with serving(upstream.around(app), listener):
+        yield upstream
