@@ -1,4 +1,4 @@
-"""Which tests prove which requirement: the marks `@pytest.mark.smart(14, 15)` of all tests, read without running them."""
+"""Which tests prove which requirement: the marks `@pytest.mark.smart(14, 15)` of all tests, read without running."""
 
 from __future__ import annotations
 

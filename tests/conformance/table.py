@@ -14,11 +14,12 @@ DOCUMENT: Final = ROOT / "docs" / "conformance" / "smart-2.2.md"
 STATUSES: Final = ("tested", "decided", "not yet")
 _INTRODUCTION: Final = f"""# SMART App Launch 2.2
 
-What [SMART App Launch 2.2]({SPECIFICATION}) asks of a server, and how Assent stands to it. The texts are short for what the
-specification says; the id is the requirement's number in HL7's list of requirements.
+What [SMART App Launch 2.2]({SPECIFICATION}) asks of a server,
+and how Assent stands to it. The texts are short for what the specification says; the id is the requirement's number in
+HL7's list of requirements.
 
-`tested`: the tests named prove it, against the running server. `decided`: it is optional or binds under a condition
-only, and Assent doesn't offer it; the reason stands below the text. `not yet`: no test proves it, whether it works or not.
+`tested`: the tests named prove it. `decided`: it is optional or binds under a condition only, and Assent doesn't offer
+it; the reason stands below the text. `not yet`: no test proves it, whether it works or not.
 
 This page is written by `python -m tests.conformance.table` from `tests/conformance/requirements/` and the tests' marks
 `@pytest.mark.smart(…)`; a test keeps it true.
