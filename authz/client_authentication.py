@@ -132,7 +132,7 @@ def _unverified_issuer(assertion: str) -> str:
         raise _failed() from broken
 
 
-def _registered_key(client: Client, header: Mapping[str, Any]) -> Mapping[str, Any]:
+def _registered_key(client: Client, header: Mapping[str, Any]) -> dict[str, Any]:
     """The one registered key that fits `kid` and algorithm (SMART 2.2, signature verification). Raises ValueError."""
     if "jku" in header:
         raise ValueError("no address of keys is registered")
@@ -147,7 +147,7 @@ def _registered_key(client: Client, header: Mapping[str, Any]) -> Mapping[str, A
     ]
     if len(found) != 1:
         raise ValueError("no key, or several")
-    only: Mapping[str, Any] = found[0]
+    only: dict[str, Any] = found[0]
     return only
 
 
