@@ -166,6 +166,8 @@ class TokenEndpoint:
         if opened is None or account is None:
             raise OAuthError("invalid_grant", "the consent behind this grant has ended")
         scope = _narrowed(opened, form.get("scope"))
+        if account.fhir_user is None:  # SMART 2.2, identity data: who is no FHIR resource can't have the scope
+            scope = " ".join(part for part in scope.split(" ") if part != "fhirUser")
         session, _, _ = split_scope(scope)
         fhir_user = account.fhir_user if "fhirUser" in session or "profile" in session else None
         token, jti = context.tokens.mint(
