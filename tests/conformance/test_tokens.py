@@ -25,7 +25,7 @@ def _check_token(answer: httpx.Response) -> Mapping[str, Any]:
     assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
     token: dict[str, Any] = answer.json()
     assert re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token["access_token"])  # RFC 6750 §2.1
-    assert token["token_type"] == "Bearer"
+    assert token["token_type"] == "Bearer"  # noqa: S105 - a type, no secret
     assert type(token["expires_in"]) is int
     assert 0 < token["expires_in"] <= 3600
     assert isinstance(token["scope"], str)
@@ -167,9 +167,9 @@ async def test_a_token_opens_what_its_scope_covers_and_no_more(server: World) ->
 
 
 @pytest.mark.smart(134)
-async def test_a_token_with_every_category_granted_fits_into_a_header(server: World) -> None:
+async def test_a_token_for_many_categories_fits_into_a_header(server: World) -> None:
     everyday = [c.code for c in server.assent.authz.catalogue.everyday]
-    for categories in (everyday[:-1], everyday[:-1]):
+    for categories in (everyday, everyday[:-1]):  # one missing: the scope names the others one by one
         app = await (await launch(server, OFFLINE)).app(categories)
-        assert len(app.token["access_token"]) < 10, len(app.token["access_token"])
+        assert len(app.token["access_token"]) < 4_096
         assert (await app.get("Observation/lab0")).status_code == 200
