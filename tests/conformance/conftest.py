@@ -13,7 +13,11 @@ from tests.leaks.world import World, observation, patient, world
 RESOURCES: list[dict[str, object]] = [
     patient("ana", link=[{"other": {"reference": "Patient/bob"}, "type": "seealso"}]),
     patient("bob"),
-    observation("lab0"),
+    observation(
+        "lab0", performer=[{"reference": "Practitioner/doc"}], derivedFrom=[{"reference": "MolecularSequence/dna"}]
+    ),
+    {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "Doc"}]},
+    {"resourceType": "MolecularSequence", "id": "dna", "coordinateSystem": 0, "patient": {"reference": "Patient/ana"}},
     observation("vital0", category="vital-signs"),
     observation("bob0", "bob"),
     {

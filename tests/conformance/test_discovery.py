@@ -84,12 +84,12 @@ async def test_every_scope_in_the_document_is_granted_when_it_is_asked_for(serve
     assert set(scopes) <= set(app.token["scope"].split(" "))
 
 
-@pytest.mark.smart(126, 285, 346, 348)
-async def test_the_capabilities_of_patient_access_for_standalone_apps_are_announced(server: World) -> None:
+@pytest.mark.smart(126, 285, 346, 348, 350)
+async def test_the_capabilities_of_access_for_standalone_apps_are_announced(server: World) -> None:
     found = set((await _document(server))["capabilities"])
     assert {"launch-standalone", "context-standalone-patient", "permission-patient"} <= found
     assert {"client-public", "client-confidential-symmetric", "client-confidential-asymmetric"} <= found
-    assert {"permission-v1", "permission-v2"} <= found
+    assert {"permission-user", "permission-v1", "permission-v2"} <= found
 
 
 @pytest.mark.smart(387, 388, 371, 439)

@@ -39,6 +39,13 @@ async def test_an_active_token_is_described_as_it_was_given(server: World) -> No
     assert (found["patient"], found["need_patient_banner"]) == ("ana", app.token["need_patient_banner"])
 
 
+@pytest.mark.smart(273)
+async def test_a_scope_given_in_v1_is_described_in_v1(server: World) -> None:
+    everything = [c.code for c in server.assent.authz.catalogue.everyday]
+    app = await (await launch(server, "launch/patient patient/*.read")).app(everything)
+    assert (await _ask(server, app.token["access_token"]))["scope"] == "launch/patient patient/*.read"
+
+
 @pytest.mark.smart(278, 279, 280)
 async def test_an_active_token_says_who_signed_in_as_the_id_token_does(server: World) -> None:
     app = await (await launch(server, SCOPE)).app(["laboratory"])

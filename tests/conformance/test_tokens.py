@@ -166,6 +166,16 @@ async def test_a_token_opens_what_its_scope_covers_and_no_more(server: World) ->
     assert (await app.get("Patient/ana")).status_code == 403
 
 
+@pytest.mark.smart(247, 94)
+async def test_everything_but_discovery_needs_a_token(server: World) -> None:
+    for path in ("Patient/ana", "Patient", "Observation/lab0/_history/1", "Consent", "AuditEvent", "Practitioner/doc"):
+        answer = await server.http.get(f"/fhir/{path}")
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    for path in ("metadata", ".well-known/smart-configuration"):
+        assert (await server.http.get(f"/fhir/{path}")).status_code == 200
+
+
 @pytest.mark.smart(134)
 async def test_a_token_for_many_categories_fits_into_a_header(server: World) -> None:
     everyday = [c.code for c in server.assent.authz.catalogue.everyday]

@@ -66,6 +66,7 @@ async def test_what_is_not_offered_is_refused_by_name(leaky: World, method: str,
 @pytest.mark.parametrize(
     "authorization", ["", "Basic YTpi", "Bearer", "Bearer x", "Bearer a.b.c", "bearer " + "x" * 9_000]
 )
+@pytest.mark.smart(94, 247)
 async def test_l54_without_a_good_token_there_is_nothing(leaky: World, authorization: str) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     answer = await leaky.http.get("/fhir/Observation/lab0", headers=headers)
