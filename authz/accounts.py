@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz import tables
 
 ROLES = ("patient", "representative", "clinician", "operator", "developer")
+_FHIR_USER: Final = re.compile(
+    r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}", re.ASCII
+)
+"""SMART 2.2, identity data: the types that `fhirUser` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,14 @@ class AccountExists(ValueError):
 
 
 async def add_account(connection: AsyncConnection, account: Account, password_hash: str, now: datetime) -> Account:
-    """Add somebody; the id is made here. Raises AccountExists."""
+    """Add somebody; the id is made here. Raises AccountExists, ValueError."""
     username = normalized_username(account.username)
     if account.role not in ROLES or not username:
         raise ValueError(f"a username and one of the roles {', '.join(ROLES)} are needed")
+    if account.fhir_user is not None and not _FHIR_USER.fullmatch(account.fhir_user):
+        raise ValueError(
+            "`fhirUser` is like `Patient/p1`: a patient, practitioner, practitioner role or related person"
+        )
     taken = await connection.execute(select(tables.user_account.c.id).where(tables.user_account.c.username == username))
     if taken.first() is not None:
         raise AccountExists(f"the username `{username}` is taken")

@@ -24,6 +24,7 @@ from authz.opaque_secret import hash_of, is_secret
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ALGORITHMS: Final = ["RS384", "ES384", "RS256", "ES256"]
+_KEY_TYPES: Final = {"RS": "RSA", "ES": "EC"}
 _MAX_LIFETIME: Final = 300
 _LEEWAY: Final = 30
 _NO_CLIENT: Final = hash_of("no client has this secret")
@@ -131,15 +132,28 @@ def _unverified_issuer(assertion: str) -> str:
         raise _failed() from broken
 
 
-def _verified(assertion: str, client: Client, audiences: frozenset[str], now: float) -> Mapping[str, Any]:
-    keys = {key["kid"]: key for key in (client.jwks or {})["keys"]}
+def _registered_key(client: Client, header: Mapping[str, Any]) -> dict[str, Any]:
+    """The one registered key that fits `kid` and algorithm (SMART 2.2, signature verification). Raises ValueError."""
+    if "jku" in header:
+        raise ValueError("no address of keys is registered")
+    kid, alg = header.get("kid"), str(header.get("alg"))
+    found = [
+        key
+        for key in (client.jwks or {})["keys"]
+        if key["kid"] == kid
+        and key["kty"] == _KEY_TYPES.get(alg[:2])
+        and key.get("alg", alg) == alg
+        and key.get("use", "sig") == "sig"
+    ]
+    if len(found) != 1:
+        raise ValueError("no key, or several")
+    only: dict[str, Any] = found[0]
+    return only
 
+
+def _verified(assertion: str, client: Client, audiences: frozenset[str], now: float) -> Mapping[str, Any]:
     def key_of(unverified: Any) -> Any:
-        header = unverified.headers()
-        key = keys.get(header.get("kid"))
-        if key is None or key.get("alg", header.get("alg")) != header.get("alg") or key.get("use", "sig") != "sig":
-            raise ValueError("unknown key")
-        return KeySet.import_key_set({"keys": [key]}).keys[0]
+        return KeySet.import_key_set({"keys": [_registered_key(client, unverified.headers())]}).keys[0]
 
     try:
         claims = jwt.decode(assertion, key_of, algorithms=_ALGORITHMS).claims

@@ -120,8 +120,8 @@ def check_registration(new: NewClient) -> None:
         raise ClientError("at most 20 redirect URIs and 4000 characters of scope")
     for uri in new.redirect_uris:
         check_redirect_uri(uri)
-    if new.kind == "confidential-asymmetric" and new.jwks is None:
-        raise ClientError("a `confidential-asymmetric` client needs `jwks`")
+    if new.kind in ("confidential-asymmetric", "backend") and new.jwks is None:  # SMART 2.2: services have no secret
+        raise ClientError(f"a `{new.kind}` client needs `jwks`")
     if new.jwks is not None:
         _check_jwks(new.jwks)
 

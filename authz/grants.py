@@ -25,7 +25,7 @@ from policies.consent_evaluation import Circumstances
 from policies.decide import grantee_of, open_categories
 from policies.model import Scope
 from smart.scope_intersection import granted_scopes
-from smart.scope_syntax import format_scopes, split_scope
+from smart.scope_syntax import format_as_asked, split_scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ async def open_now(
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
     left = granted_scopes(clinical, opened, everyday)
-    scope = " ".join(part for part in (*session, format_scopes(left)) if part)
+    scope = " ".join(part for part in (*session, format_as_asked(left, grant.scope_asked)) if part)
     return OpenNow(scope, left, (rule.reference,))
 
 

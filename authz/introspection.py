@@ -20,7 +20,7 @@ from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.token_gate import TokenGate
 from policies.model import Access
 from smart.scope_intersection import intersection
-from smart.scope_syntax import format_scopes, split_scope
+from smart.scope_syntax import format_as_asked, split_scope
 
 INTROSPECT_SCOPE: Final = "assent/introspect"
 _INACTIVE: Final = {"active": False}
@@ -127,4 +127,4 @@ def _still_open(claimed: str, opened: OpenNow) -> str:
     parts = [part for scope in clinical for own in opened.clinical if (part := intersection(scope, own)) is not None]
     whole = [scope for scope in clinical if scope in opened.clinical]
     kept = dict.fromkeys([*whole, *(p for p in parts if not any(intersection(w, p) == p for w in whole))])
-    return " ".join(part for part in (*session, format_scopes(kept)) if part)
+    return " ".join(part for part in (*session, format_as_asked(kept, claimed)) if part)

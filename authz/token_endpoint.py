@@ -31,7 +31,7 @@ from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change
 from policies.model import Scope
 from smart.scope_intersection import intersection
-from smart.scope_syntax import format_scopes, split_scope
+from smart.scope_syntax import format_as_asked, split_scope
 
 _SERVICE_TOKEN: Final = timedelta(minutes=5)
 """SMART 2.2, backend services: at most five minutes."""
@@ -166,6 +166,8 @@ class TokenEndpoint:
         if opened is None or account is None:
             raise OAuthError("invalid_grant", "the consent behind this grant has ended")
         scope = _narrowed(opened, form.get("scope"))
+        if account.fhir_user is None:  # SMART 2.2, identity data: who is no FHIR resource can't have the scope
+            scope = " ".join(part for part in scope.split(" ") if part != "fhirUser")
         session, _, _ = split_scope(scope)
         fhir_user = account.fhir_user if "fhirUser" in session or "profile" in session else None
         token, jti = context.tokens.mint(
@@ -271,7 +273,7 @@ def _narrowed(opened: OpenNow, asked: str | None) -> str:
     for scope in clinical:
         parts += [part for own in opened.clinical if (part := intersection(scope, own)) is not None]
     kept = [s for s in session if s in mine]
-    text = " ".join(part for part in (*kept, format_scopes(dict.fromkeys(parts))) if part)
+    text = " ".join(part for part in (*kept, format_as_asked(dict.fromkeys(parts), asked)) if part)
     if unknown or not text:
         raise OAuthError("invalid_scope", "`scope` must lie within what was granted")
     return text

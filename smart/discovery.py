@@ -9,6 +9,7 @@ from typing import Any, Final
 
 CAPABILITIES: Final = (
     "launch-standalone",
+    "authorize-post",
     "client-public",
     "client-confidential-symmetric",
     "client-confidential-asymmetric",

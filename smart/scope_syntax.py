@@ -66,6 +66,12 @@ def format_scopes(scopes: Iterable[Scope]) -> str:
     return " ".join(format_scope(scope) for scope in scopes)
 
 
+def format_as_asked(scopes: Iterable[Scope], asked: str) -> str:
+    """As `format_scopes`, but what `asked` has in v1 syntax stays in v1 syntax (SMART 2.2: who asks in v1 gets v1)."""
+    v1 = {scope: text for text in asked.split(" ") if "?" not in text and (scope := parse_scope(text)) is not None}
+    return " ".join(v1.get(scope) or format_scope(scope) for scope in scopes)
+
+
 def split_scope(text: str) -> tuple[tuple[str, ...], tuple[Scope, ...], tuple[str, ...]]:
     """Split a `scope` parameter into session scopes, clinical scopes and what is unknown; duplicates go."""
     session: list[str] = []

@@ -94,6 +94,7 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_CONFIG", "/nowhere/assent.toml", "which can't be read"),
     ],
 )
+@pytest.mark.smart(231)
 def test_wrong_setting_stops_the_start_by_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:

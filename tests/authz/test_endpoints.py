@@ -83,6 +83,7 @@ async def _stored_requests(server: World) -> int:
         {"redirect_uri": "javascript:alert(1)"},
     ],
 )
+@pytest.mark.smart(18)
 async def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(
     server: World, change: dict[str, str | None]
 ) -> None:
@@ -116,6 +117,7 @@ async def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(
         ({"prompt": "none"}, "interaction_required"),
     ],
 )
+@pytest.mark.smart(15, 59, 213)
 async def test_other_mistakes_go_back_to_the_app_with_state_and_issuer(
     server: World, change: dict[str, str | None], error: str
 ) -> None:
@@ -138,6 +140,7 @@ async def test_a_parameter_that_stands_twice_is_refused_without_redirect(server:
     assert "location" not in answer.headers
 
 
+@pytest.mark.smart(80, 200, 207, 209, 210)
 async def test_tokens_verify_with_a_second_implementation(server: World) -> None:
     app = await server.app(["laboratory"], scope="openid fhirUser launch/patient offline_access patient/*.rs")
     keys = (await server.http.get("/jwks")).json()
@@ -201,6 +204,7 @@ async def _code(server: World, client_id: str) -> dict[str, str]:
         ({"client_secret": "guess"}, 401, "invalid_client"),
     ],
 )
+@pytest.mark.smart(31, 86, 251)
 async def test_a_wrong_token_request_is_refused_and_leaves_the_code_good(
     server: World, change: Mapping[str, str | None], status: int, error: str
 ) -> None:
@@ -238,6 +242,7 @@ async def test_of_two_exchanges_at_once_one_wins(server: World) -> None:
     assert sorted(a.status_code for a in answers) == [200, 400, 400, 400]
 
 
+@pytest.mark.smart(116)
 async def test_a_refresh_token_used_twice_ends_the_family(server: World) -> None:
     app = await server.app(["laboratory"])
     form = {"grant_type": "refresh_token", "refresh_token": app.token["refresh_token"], "client_id": app.client_id}
@@ -257,6 +262,7 @@ async def test_a_public_client_may_refresh_without_naming_itself(server: World) 
     assert (await server.http.post("/token", data=form)).status_code == 200
 
 
+@pytest.mark.smart(104)
 async def test_a_refresh_may_ask_for_less_and_not_for_more(server: World) -> None:
     app = await server.app(["laboratory", "conditions"])
     form = {"grant_type": "refresh_token", "refresh_token": app.token["refresh_token"], "client_id": app.client_id}
@@ -276,6 +282,7 @@ async def test_a_consent_revoked_before_the_token_gives_no_token(server: World) 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.smart(269, 271, 272, 277)
 async def test_introspection_says_what_is_open_now_and_nothing_of_what_is_not(server: World) -> None:
     gateway, secret = await _client(server, kind="gateway", redirect_uris=(), scope="assent/introspect")
     app = await server.app(["laboratory", "conditions"])
@@ -299,6 +306,7 @@ async def test_introspection_says_what_is_open_now_and_nothing_of_what_is_not(se
         assert await ask(nonsense) == {"active": False}
 
 
+@pytest.mark.smart(281)
 async def test_an_app_may_not_introspect(server: World) -> None:
     client_id, secret = await _client(server, kind="confidential-symmetric")
     answer = await server.http.post("/introspect", data={"token": "x"}, auth=(client_id, secret or ""))
@@ -328,6 +336,7 @@ async def test_forged_access_tokens_open_nothing(server: World) -> None:
 
 
 @pytest.mark.parametrize("alg", ["ES384", "RS384"])
+@pytest.mark.smart(310, 335, 336, 337, 340)
 async def test_a_signed_assertion_authenticates_once(server: World, alg: str) -> None:
     pair = ECKey.generate_key("P-384", private=True) if alg == "ES384" else RSAKey.generate_key(2048, private=True)
     public = {**pair.as_dict(private=False), "kid": "k1", "use": "sig", "alg": alg}
@@ -410,6 +419,7 @@ async def test_registration_is_closed_unless_it_is_opened(server: World) -> None
     assert (answer.status_code, answer.json()["error"]) == (403, "access_denied")
 
 
+@pytest.mark.smart(16)
 async def test_discovery_is_open_to_any_origin_and_the_rest_to_registered_ones(server: World) -> None:
     await _client(server)
     origin = {"Origin": "https://anywhere.example"}

@@ -88,6 +88,7 @@ def allow_a_part(page: Page, sandbox: Sandbox, callback: str) -> App:
     return app
 
 
+@pytest.mark.smart(27, 53, 95, 119)
 def test_shared_in_part_read_in_part_and_taken_back(page: Page, sandbox: Sandbox, callback: str) -> None:
     app = allow_a_part(page, sandbox, callback)
     patient = app.tokens["patient"]
@@ -120,6 +121,7 @@ def test_shared_in_part_read_in_part_and_taken_back(page: Page, sandbox: Sandbox
     assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.smart(27, 54)
 def test_denying_sends_the_app_an_error_and_nothing_else(page: Page, sandbox: Sandbox, callback: str) -> None:
     client = register(sandbox.issuer, "Nosy App", SCOPE, redirect_uri=callback)
     app = App(sandbox.fhir_base, client["client_id"], SCOPE, callback)

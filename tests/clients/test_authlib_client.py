@@ -37,6 +37,7 @@ async def signed_in(sandbox: Sandbox, client: AsyncOAuth2Client, endpoints: dict
 
 
 @pytest.mark.parametrize("kind", ["public", "confidential-symmetric"])
+@pytest.mark.smart(14, 95, 353, 355, 356, 365, 392)
 async def test_authlib_client_goes_from_launch_to_revocation(sandbox: Sandbox, kind: str) -> None:
     endpoints = await discovered(sandbox)
     method = "none" if kind == "public" else "client_secret_basic"

@@ -74,6 +74,7 @@ def shown(page: Page) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.smart(16, 17, 353, 355)
 def test_app_reads_what_was_allowed_and_is_denied_the_rest(page: Page, sandbox: Sandbox, app_site: str) -> None:
     launch(page, sandbox, app_site, "Unmodified App")
     page.get_by_role("checkbox", name="Conditions", exact=True).uncheck()
@@ -88,6 +89,7 @@ def test_app_reads_what_was_allowed_and_is_denied_the_rest(page: Page, sandbox: 
     assert "body" not in denied
 
 
+@pytest.mark.smart(101, 365)
 def test_app_refreshes_its_token(page: Page, sandbox: Sandbox, app_site: str) -> None:
     launch(page, sandbox, app_site, "Refreshing App")
     page.get_by_role("button", name="Allow").click()
@@ -96,6 +98,7 @@ def test_app_refreshes_its_token(page: Page, sandbox: Sandbox, app_site: str) ->
     assert page.evaluate("id => read('Patient/' + id)", patient)["body"]["id"] == patient
 
 
+@pytest.mark.smart(54)
 def test_app_is_told_that_the_person_said_no(page: Page, sandbox: Sandbox, app_site: str) -> None:
     launch(page, sandbox, app_site, "Refused App")
     page.get_by_role("button", name="Deny").click()

@@ -53,6 +53,7 @@ def test_every_command_named_exists(page: Path) -> None:
             assert words[0] in ("export", "curl"), line
 
 
+@pytest.mark.smart(19)
 def test_the_registration_shown_to_app_developers_works(sandbox: Sandbox) -> None:
     line = next(c for c in _commands(ROOT / "docs" / "apps.md") if c.startswith("curl"))
     words = shlex.split(line.replace("http://127.0.0.1:8000", sandbox.issuer))

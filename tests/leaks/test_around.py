@@ -46,6 +46,7 @@ async def _leave_traces(leaky: World) -> App:
 @pytest.mark.parametrize(
     "authorization", ["", "Basic YTpi", "Bearer", "Bearer x", "Bearer a.b.c", "bearer " + "x" * 9_000]
 )
+@pytest.mark.smart(94, 247)
 async def test_l54_without_a_good_token_there_is_nothing(leaky: World, authorization: str) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     answer = await leaky.http.get("/fhir/Observation/lab0", headers=headers)

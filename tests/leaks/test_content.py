@@ -46,6 +46,7 @@ async def test_l13_the_provider_of_a_withheld_result_is_not_included(leaky: Worl
     assert "Practitioner/hivdoc" not in found
 
 
+@pytest.mark.smart(119, 245)
 async def test_sensitive_results_come_only_with_their_own_category(leaky: World) -> None:
     without = set(await (await leaky.app(["laboratory"])).ids("Observation?_count=100"))
     granted = set(await (await leaky.app(["laboratory", "hiv"])).ids("Observation?_count=100"))

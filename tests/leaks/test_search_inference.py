@@ -125,6 +125,7 @@ async def test_l07_paths_are_taken_as_they_are(leaky: World, path: str) -> None:
 @pytest.mark.parametrize(
     "query", ["patient=bob", "subject=Patient/bob", "patient=ana,bob&patient=bob", "_id=bob1,lab0&patient=bob"]
 )
+@pytest.mark.smart(136)
 async def test_l08_naming_another_patient_finds_nothing(leaky: World, query: str) -> None:
     app = await leaky.app(["laboratory"])
     assert await app.ids(f"Observation?{query}") == []

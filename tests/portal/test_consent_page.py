@@ -74,6 +74,7 @@ async def test_allow_grants_what_is_ticked_for_the_time_chosen(here: Place) -> N
     assert choice.policy == POLICY
 
 
+@pytest.mark.smart(54)
 async def test_deny_shares_nothing_whatever_is_ticked(here: Place) -> None:
     sent = await allow(here, "laboratory", decision="deny")
     response = await here.client.post("/authorize/decision", data=sent)
@@ -163,6 +164,7 @@ async def test_continue_without_a_patient_asks_again() -> None:
     assert "Choose a person." in response.text
 
 
+@pytest.mark.smart(119)
 async def test_a_patient_whom_one_may_not_act_for_cannot_be_chosen() -> None:
     here = place()
     here.sign_in(ADA, BEN)

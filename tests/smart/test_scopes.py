@@ -28,6 +28,7 @@ LABS = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
         ("patient/Observation.rs?category=a%7Cb", Scope("patient", "Observation", "rs", (("category", "a|b"),))),
     ],
 )
+@pytest.mark.smart(128, 369, 370)
 def test_a_scope_is_read_as_the_specification_says(text: str, expected: Scope) -> None:
     assert parse_scope(text) == expected
 
@@ -42,6 +43,7 @@ def test_a_scope_is_read_as_the_specification_says(text: str, expected: Scope) -
         *("patient/Observation.rs?_has:x=1", "patient/Öbservation.rs", "patient/Observation.rs#x"),
     ],
 )
+@pytest.mark.smart(129)
 def test_what_the_grammar_does_not_allow_is_no_scope(text: str) -> None:
     assert parse_scope(text) is None
 
@@ -96,6 +98,7 @@ def test_everything_granted_gives_the_asked_scope_whole() -> None:
     assert granted_scopes(asked, KNOWN, KNOWN) == tuple(asked)
 
 
+@pytest.mark.smart(79)
 def test_a_part_granted_gives_granular_scopes() -> None:
     labs = [c for c in KNOWN if c.code == "laboratory"]
     left = [format_scope(s) for s in granted_scopes([Scope("patient", "Observation", "rs")], labs, KNOWN)]

@@ -1,0 +1,136 @@
+"""A SMART app step by step against the server in process: each answer can be looked at, each parameter changed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from jose import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from authz.accounts import Account
+from authz.authorization_requests import PendingRequest, choose_patient, find_request
+from authz.clients import NewClient, add_client
+from authz.decisions import Choice, Decisions
+from portal.pending_requests import asked_categories
+from tests.leaks.world import ISSUER, REDIRECT, App, World
+
+FHIR_BASE = f"{ISSUER}/fhir"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+VERIFIER = "v" * 50
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+@dataclass(slots=True)
+class Launch:
+    """One registered app on its way to a token."""
+
+    world: World
+    client_id: str
+    secret: str | None
+    scope: str = "launch/patient patient/*.rs"
+    account: Account | None = None
+    """Who decides; None: `ana`."""
+    authentication: Mapping[str, str] = field(default_factory=dict)
+    """Form fields that authenticate the client; None of them: its secret by Basic, or its name alone."""
+
+    async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
+        """Send the authorization request."""
+        query = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": REDIRECT,
+            "scope": self.scope,
+            "state": "st&te=ä",
+            "aud": FHIR_BASE,
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            **change,
+        }
+        if method == "POST":
+            return await self.world.http.post("/authorize", data=query)
+        return await self.world.http.get("/authorize", params=query)
+
+    async def allow(self, answer: httpx.Response, categories: Sequence[str]) -> str:
+        """The person shares these categories; answers where the browser is sent."""
+        context, now = self.world.assent.authz, self.world.assent.authz.clock()
+        asked = asked_categories(self.scope, context.catalogue)
+        choice = Choice(tuple(categories), asked, now + timedelta(days=1), self.world.text)
+        return await Decisions(context).allow(await self._pending(answer), self._who, now, choice, "test")
+
+    async def refuse(self, answer: httpx.Response) -> str:
+        """The person says no; answers where the browser is sent."""
+        pending = await self._pending(answer)
+        return await Decisions(self.world.assent.authz).refuse(pending, self._who, (), self.world.text, "test")
+
+    async def exchange(self, returned_to: str, **change: str) -> httpx.Response:
+        """Exchange the code."""
+        code = parse_qs(urlsplit(returned_to).query)["code"][0]
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT, "code_verifier": VERIFIER}
+        return await self.token(**{**form, **change})
+
+    async def token(self, **form: str) -> httpx.Response:
+        """Ask the token endpoint, authenticated as the app is."""
+        if self.authentication:
+            return await self.world.http.post("/token", data={**self.authentication, **form})
+        if self.secret is not None:
+            return await self.world.http.post("/token", data=form, auth=(self.client_id, self.secret))
+        return await self.world.http.post("/token", data={"client_id": self.client_id, **form})
+
+    async def app(self, categories: Sequence[str]) -> App:
+        """All of it."""
+        answer = await self.exchange(await self.allow(await self.authorize(), categories))
+        assert answer.status_code == 200, answer.text
+        return App(self.world, self.client_id, answer.json())
+
+    @property
+    def _who(self) -> Account:
+        return self.account or self.world.account
+
+    async def _pending(self, answer: httpx.Response) -> PendingRequest:
+        handle = parse_qs(urlsplit(answer.headers["location"]).query)["request"][0]
+        context = self.world.assent.authz
+        async with self.world.assent.engine.begin() as connection:
+            pending = await find_request(connection, handle, self._who.id, context.clock())
+            assert pending is not None
+            if any("patient" in part for part in pending.scope.split(" ")):
+                await choose_patient(connection, pending, "ana")
+                pending = await find_request(connection, handle, self._who.id, context.clock())
+                assert pending is not None
+        return pending
+
+
+async def launch(world: World, scope: str = "launch/patient patient/*.rs", **client: Any) -> Launch:
+    """Register an app (public unless told otherwise) that will ask for this scope."""
+    client_id, secret = await register(world, **client)
+    return Launch(world, client_id, secret, scope)
+
+
+async def register(world: World, **more: Any) -> tuple[str, str | None]:
+    """Register a client as the operator does; answers its id and its secret."""
+    new = NewClient(**{"name": "App", "kind": "public", "redirect_uris": (REDIRECT,), **more})
+    async with world.assent.engine.begin() as connection:
+        client, secret = await add_client(connection, new, world.assent.authz.clock())
+    return client.client_id, secret
+
+
+def key_pair(algorithm: str, kid: str = "k1") -> tuple[dict[str, Any], bytes]:
+    """A public JWK and the private key as PEM."""
+    curves = {"ES384": "P-384", "ES256": "P-256"}
+    pair = ECKey.generate_key(curves[algorithm]) if algorithm in curves else RSAKey.generate_key(2048)
+    public = {**pair.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}
+    return public, pair.as_pem(private=True)
+
+
+def assertion(client_id: str, key: bytes, algorithm: str, *, jti: str, headers: Mapping[str, str] | None = None) -> str:
+    """A client assertion that is right, but for what `headers` change."""
+    expires = int(time.time()) + 200
+    claims = {"iss": client_id, "sub": client_id, "aud": f"{ISSUER}/token", "exp": expires, "jti": jti}
+    return jwt.encode(claims, key.decode(), algorithm=algorithm, headers={"kid": "k1", **(headers or {})})
