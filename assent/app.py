@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fastapi import APIRouter, FastAPI
-from limits.aio.storage import MemoryStorage
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.api_description import describe
@@ -33,6 +32,7 @@ from authz.cross_origin import CrossOrigin
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
+from authz.sign_in_attempts import SignInAttempts
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
 from fhir.audit_indexing import AuditIndexing
@@ -79,12 +79,14 @@ class Assent:
     bus: ChangeBus
     audit: AuditTrail
     upstream: UpstreamClient
+    attempts: SignInAttempts
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
         await self.audit.close()
         await self.bus.close()
         await self.upstream.close()
+        await self.attempts.close()
         await self.engine.dispose()
 
 
@@ -150,6 +152,7 @@ async def build(
             capability_statement=capability_statement(
                 settings.public_url, catalogue, definitions, clock().date().isoformat()
             ),
+            max_search_count=settings.max_search_count,
             clock=clock,
         )
     )
@@ -163,12 +166,13 @@ async def build(
     bus.subscribe(on_change)
     bus.subscribe(keys.on_change)
     requests = PendingRequests(context)
+    attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     sessions = Sessions(
         engine,
         clock,
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),
-        counters=MemoryStorage(),
+        attempts=attempts,
     )
     pages = portal_pages(
         Ports(sessions, requests, PatientsConsentBook(context, requests, policy_text), catalogue, policy_text),
@@ -201,6 +205,7 @@ async def build(
         bus,
         audit,
         client,
+        attempts,
     )
 
 

@@ -30,6 +30,12 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def _valkey(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("valkey://", "valkeys://", "redis://", "rediss://")):
+        raise ValueError("must begin with `valkey://`, `valkeys://`, `redis://` or `rediss://`")
+    return value
+
+
 def _postgres(value: SecretStr) -> SecretStr:
     return SecretStr(check_database_url(value.get_secret_value()))
 
@@ -74,7 +80,11 @@ class Settings(BaseSettings):
     policy_dir: Path | None = Field(
         None, description="Directory of the policy catalogue. Default: the one that comes with Assent."
     )
-    valkey_url: SecretStr | None = Field(None, description="Valkey or Redis for counters that several machines share.")
+    valkey_url: Annotated[SecretStr, AfterValidator(_valkey)] | None = Field(
+        None,
+        description="`valkey://host:port` or `redis://…` (`valkeys`, `rediss`: TLS): counts wrong passwords for all "
+        "processes and machines together. Default: each process counts for itself.",
+    )
     secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         None,
         description="Encrypts signing keys at rest; 32 characters or more. Default: generated in the data directory.",

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from limits import RateLimitItemPerMinute, parse
-from limits.aio.storage import MemoryStorage, Storage
-from limits.aio.strategies import MovingWindowRateLimiter
 from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,12 +14,7 @@ from authz import tables
 from authz.accounts import Account, find_by_username, load_account, normalized_username
 from authz.opaque_secret import hash_of, new_secret
 from authz.passwords import Passwords
-
-_PER_NAME_AND_ADDRESS: Final = parse("5/15minutes")
-"""Wrong passwords for one name from one address. Counted together, so that nobody can lock another out from afar."""
-_PER_ADDRESS: Final = RateLimitItemPerMinute(60, 5)
-"""Wrong passwords from one address, whatever the names."""
-_LOCKED: Final = timedelta(minutes=15)
+from authz.sign_in_attempts import LOCKED, SignInAttempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +52,28 @@ class Sessions:
         *,
         idle: timedelta,
         absolute: timedelta,
-        counters: Storage | None = None,
+        attempts: SignInAttempts | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._idle = idle
         self.absolute: Final = absolute
         self._passwords = Passwords()
-        self._limiter = MovingWindowRateLimiter(counters or MemoryStorage())
+        self._attempts = attempts or SignInAttempts()
 
     async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
         """Begin a session; None when name or password is wrong."""
         now = self._clock()
         name = normalized_username(username)
-        free = await self._limiter.test(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
-        if not free or not await self._limiter.test(_PER_ADDRESS, "sign-in", address):
-            return TooManyAttempts(now + _LOCKED)
+        if not await self._attempts.allowed(name, address):
+            return TooManyAttempts(now + LOCKED)
         async with self._engine.connect() as connection:
             found = await find_by_username(connection, username)
         right = await self._passwords.check(password, None if found is None else found[1])
         if found is None or not right:
-            await self._limiter.hit(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
-            await self._limiter.hit(_PER_ADDRESS, "sign-in", address)
+            await self._attempts.failed(name, address)
             return None
-        await self._limiter.clear(_PER_NAME_AND_ADDRESS, "sign-in", name, address)
+        await self._attempts.succeeded(name, address)
         return await self._begin(found[0], now)
 
     async def _begin(self, account_id: str, now: datetime) -> NewSession | None:

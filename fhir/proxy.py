@@ -83,6 +83,7 @@ class ProxyParts:
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
+    max_search_count: int
     clock: Callable[[], datetime]
 
 
@@ -188,6 +189,7 @@ class FhirProxy:
                 any(names_type(s, resource_type) for s in plan.scopes)
                 and parts.masks.node(plan.purpose, resource_type) is not None
             ),
+            max_count=parts.max_search_count,
         )
 
     async def _search(

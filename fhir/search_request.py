@@ -67,11 +67,16 @@ def read_search(
     definitions: Definitions,
     visible: Callable[[str, str], bool],
     openable: Callable[[str], bool],
+    *,
+    max_count: int = MAX_COUNT,
 ) -> SearchRequest:
-    """Parse and guard. `visible(type, path)` asks the mask; `openable(type)` asks the scopes. Raises SearchRefused."""
+    """Parse and guard. `visible(type, path)` asks the mask; `openable(type)` asks the scopes. Raises SearchRefused.
+
+    A `_count` beyond `max_count` is taken for that (FHIR R4 §3.1.1.5.2).
+    """
     if len(pairs) > MAX_PARAMETERS:
         raise SearchRefused(400, "too-costly", f"a search may have at most {MAX_PARAMETERS} parameters")
-    reader = _Reader(resource_type, definitions, visible, openable)
+    reader = _Reader(resource_type, definitions, visible, openable, max_count)
     for name, value in pairs:
         if len(value) > MAX_VALUE or len(name) > 200:
             raise SearchRefused(400, "too-long", f"a search value may have at most {MAX_VALUE} characters")
@@ -86,6 +91,7 @@ class _Reader:
         definitions: Definitions,
         visible: Callable[[str, str], bool],
         openable: Callable[[str], bool],
+        max_count: int,
     ) -> None:
         self._type = resource_type
         self._definitions = definitions
@@ -94,7 +100,8 @@ class _Reader:
         self._openable = openable
         self._criteria: list[tuple[str, str]] = []
         self._includes: list[tuple[str, str]] = []
-        self._count = DEFAULT_COUNT
+        self._max_count = max_count
+        self._count = min(DEFAULT_COUNT, max_count)
         self._elements: frozenset[str] | None = None
         self._single: set[str] = set()
 
@@ -169,7 +176,7 @@ class _Reader:
     def _take_count(self, value: str) -> None:
         if not value.isascii() or not value.isdigit() or len(value) > 9 or int(value) < 1:
             raise SearchRefused(400, "invalid", "`_count` must be a whole number from 1")
-        self._count = min(int(value), MAX_COUNT)
+        self._count = min(int(value), self._max_count)
 
     def _take_elements(self, value: str) -> None:
         names = [part.removeprefix(self._type + ".") for part in value.split(",")]
