@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute, parse
@@ -40,7 +40,8 @@ class SignInAttempts:
     async def close(self) -> None:
         """Let go of connections."""
         if self._shared is not None:
-            await cast(RedispyBridge, self._shared.bridge).get_connection().aclose()
+            client: Any = cast(RedispyBridge, self._shared.bridge).get_connection()
+            await client.aclose()
 
     async def allowed(self, name: str, address: str) -> bool:
         """Whether a password may be tried."""
