@@ -13,12 +13,12 @@ from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent
 from authz.sessions import SignedInSession
 from fhir.consent_reading import instant_of
-from fhir.consent_writing import ASKED_EXTENSION, PolicyText
+from fhir.consent_summary import summary_of
+from fhir.consent_writing import PolicyText
 from fhir.search_query import parse_search
 from fhir.store import StoredResource, VersionConflict
-from policies.codes import DATA_CATEGORY_SYSTEM
 from portal.pending_requests import PendingRequests
-from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith, SharingState
+from portal.ports import CURRENT_STATES, Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
 
 _MOST_CONSENTS: Final = 500
 _OUTCOMES: Final = {"0": "done", "4": "refused"}
@@ -88,51 +88,24 @@ class PatientsConsentBook:
 
     def _shared(self, stored: StoredResource) -> SharedWith | None:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
-        provision: Mapping[str, Any] = consent.get("provision", {})
-        actors = provision.get("actor", [])
-        client = actors[0]["reference"] if actors else {}
-        if "identifier" not in client or consent["status"] == "entered-in-error":
+        now = self._context.clock()
+        found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], now)
+        if not found.is_app or consent["status"] == "entered-in-error":
             return None  # not a decision about an app
-        period: Mapping[str, str] = provision.get("period", {})
-        until = instant_of(period.get("end"), end=True)
-        categories = self._granted(provision)
-        asked = tuple(e["valueCoding"]["code"] for e in consent.get("extension", ()) if e["url"] == ASKED_EXTENSION)
-        state = _state(consent["status"], until, self._context.clock(), limited=bool(set(asked) - set(categories)))
+        ended = found.until if found.state == "expired" else stored.last_updated
         return SharedWith(
             consent_id=stored.id,
-            patient_id=consent["patient"]["reference"].removeprefix("Patient/"),
-            client_id=client["identifier"]["value"],
-            app_name=client.get("display", client["identifier"]["value"]),
-            categories=categories,
-            asked=asked,
-            purpose=provision.get("purpose", [{"code": ""}])[0]["code"],
+            patient_id=found.patient,
+            client_id=found.grantee,
+            app_name=found.grantee_name,
+            categories=found.categories,
+            asked=found.asked,
+            purpose=found.purpose,
             since=instant_of(consent.get("dateTime"), end=False) or stored.last_updated,
-            until=until,
-            state=state,
-            ended=until if state == "expired" else None if state in ("granted", "limited") else stored.last_updated,
+            until=found.until,
+            state=found.state,
+            ended=None if found.state in CURRENT_STATES else ended,
         )
-
-    def _granted(self, provision: Mapping[str, Any]) -> tuple[str, ...]:
-        """What is permitted, and of the sensitive categories those that no exception denies."""
-        if provision.get("type") != "permit":
-            return ()
-        kept = {code for nested in provision.get("provision", ()) for code in _categories(nested)}
-        sensitive = [c.code for c in self._context.catalogue.sensitive if c.code not in kept]
-        return (*_categories(provision), *sensitive)
-
-
-def _categories(provision: Mapping[str, Any]) -> list[str]:
-    return [c["code"] for c in provision.get("class", ()) if c.get("system") == DATA_CATEGORY_SYSTEM]
-
-
-def _state(status: str, until: datetime | None, now: datetime, *, limited: bool) -> SharingState:
-    """Consent semantics, "The life of a consent"."""
-    if status == "active":
-        if until is not None and until < now:
-            return "expired"
-        return "limited" if limited else "granted"
-    names = {"proposed": "requested", "draft": "requested", "rejected": "denied"}
-    return cast(SharingState, names.get(status, "revoked"))
 
 
 def _activity(event: Mapping[str, Any]) -> Activity:

@@ -12,13 +12,11 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from policies.catalogue import Catalogue
 
-SharingState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
-"""State of a consent as people see it (consent semantics, "Life of a consent")."""
-
-CURRENT_STATES: frozenset[SharingState] = frozenset({"granted", "limited"})
+CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
 """States in which an app can see something now."""
 
 
@@ -108,7 +106,7 @@ class SharedWith:
     purpose: str
     since: datetime
     until: datetime | None
-    state: SharingState
+    state: ConsentState
     ended: datetime | None = None
     """When it was revoked, denied or ran out."""
     last_used: datetime | None = None

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -22,12 +22,10 @@ from assent.policy_files import load_catalogue
 from authz.decisions import Ended, NotCurrent, end_consent
 from fhir.audit_event import AuditRecord
 from fhir.audit_journal import AuditJournal, entry_of
-from fhir.consent_reading import instant_of
-from fhir.consent_writing import ASKED_EXTENSION
+from fhir.consent_summary import summary_of
 from fhir.definitions import load_definitions
 from fhir.search_query import CURSOR, parse_search
 from fhir.store import Repository, StoredResource
-from policies.codes import DATA_CATEGORY_SYSTEM
 
 app = typer.Typer(help="What patients decided.", no_args_is_help=True)
 
@@ -111,49 +109,17 @@ def revoke(
 def summary(stored: StoredResource, sensitive: Sequence[str], at: datetime) -> dict[str, object]:
     """One line about one version of a consent. `sensitive`: the categories that are open unless one denies them."""
     consent = _content(stored)
-    provision: Mapping[str, Any] = consent.get("provision", {})
-    until = instant_of(provision.get("period", {}).get("end"), end=True)
-    categories = _granted(provision, sensitive)
-    asked = {e["valueCoding"]["code"] for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION}
-    status = "deleted" if stored.deleted else consent.get("status", "")
+    found = summary_of(consent, sensitive, at)
     return {
         "id": stored.id,
-        "patient": consent.get("patient", {}).get("reference", "").removeprefix("Patient/"),
-        "client": _grantee(provision),
-        "status": status,
-        "state": _state(status, until, at, limited=bool(asked - set(categories))),
-        "categories": categories,
-        "until": None if until is None else provision["period"]["end"],
+        "patient": found.patient,
+        "client": found.grantee,
+        "status": "deleted" if stored.deleted else consent.get("status", ""),
+        "state": found.state,
+        "categories": list(found.categories),
+        "until": None if found.until is None else consent["provision"]["period"]["end"],
         "version": stored.version,
     }
-
-
-def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> list[str]:
-    """What is permitted, and of the sensitive categories those that no exception denies."""
-    if provision.get("type") != "permit":
-        return []
-    kept = {code for nested in provision.get("provision", ()) for code in _categories(nested)}
-    return [*_categories(provision), *(code for code in sensitive if code not in kept)]
-
-
-def _state(status: str, until: datetime | None, at: datetime, *, limited: bool) -> str:
-    """docs/consent-semantics.md, "The life of a consent"."""
-    if status == "active":
-        if until is not None and until < at:
-            return "expired"
-        return "limited" if limited else "granted"
-    return {"proposed": "requested", "draft": "requested", "rejected": "denied"}.get(status, "revoked")
-
-
-def _grantee(provision: Mapping[str, Any]) -> str:
-    """The app's client_id; for a consent about anyone else, however that one is named."""
-    references = [actor.get("reference", {}) for actor in provision.get("actor", ())]
-    names = [r.get("identifier", {}).get("value") or r.get("reference") or r.get("display") or "?" for r in references]
-    return ", ".join(names)
-
-
-def _categories(provision: Mapping[str, Any]) -> list[str]:
-    return [c["code"] for c in provision.get("class", ()) if c.get("system") == DATA_CATEGORY_SYSTEM]
 
 
 def _content(stored: StoredResource) -> dict[str, Any]:
