@@ -30,13 +30,11 @@ from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
 from fhir.search_request import SearchRequest, narrowed, read_search
 from fhir.searchset import Page, Shown, fill_page, searchset
 from fhir.source import Source
+from fhir.strict_json import decode_once
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, decide_resource, open_categories, plan_read
 from policies.model import Access, Deny, Permit
 from policies.scope_match import names_type
-
-_decode = msgspec.json.Decoder(dict[str, object]).decode
-
 
 _PAGE = "_page"
 """Parameter of a page link, the only one on it."""
@@ -259,7 +257,7 @@ class FhirProxy:
 
         def show(raw: msgspec.Raw) -> Shown | None:
             try:
-                content = _decode(raw)
+                content = decode_once(raw)
                 facts = parts.facts.read(content)
             except (msgspec.DecodeError, RecursionError) as broken:
                 raise NotMinimizable("content is not shaped as FHIR JSON") from broken
