@@ -100,7 +100,8 @@ async def test_l32_l34_references_say_no_more_than_where_they_lead(
 ) -> None:
     app = await leaky.app(["laboratory"])
     value = {"text": "a note", "authorReference": reference} if place == "note" else reference
-    await _shown(leaky, app, observation("lab0", **{place: [value]}))
+    more: dict[str, Any] = {place: [value]}
+    await _shown(leaky, app, observation("lab0", **more))
 
 
 @pytest.mark.leak("L34")
