@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from policies.codes import CONSENT_ACTION_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM, RESOURCE_TYPES_SYSTEM
+from policies.codes import (
+    ACT_CODE_SYSTEM,
+    CONSENT_ACTION_SYSTEM,
+    DATA_CATEGORY_SYSTEM,
+    PARTICIPATION_SYSTEM,
+    RESOURCE_TYPES_SYSTEM,
+    SYSTEM_ALIASES,
+)
 from policies.consent_rule import ConsentRule, Period, Provision
 from policies.model import Coding
 
@@ -27,6 +34,7 @@ _ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
 _MEANINGS: Final = frozenset({"instance", "related", "dependents", "authoredby"})
 _GRANTEE_ROLES: Final = frozenset({"IRCP"})
 _POLICY_RULES: Final = {"OPTIN": True, "OPTINR": True, "OPTOUT": False, "OPTOUTE": False}
+_RULE_SYSTEMS: Final = frozenset({"", ACT_CODE_SYSTEM})
 _ROOT: Final = "provision"
 
 
@@ -52,11 +60,13 @@ def read_consent(resource: Mapping[str, object]) -> ConsentRule:
 
 
 def _base_rule(resource: Mapping[str, object]) -> bool | None:
-    """R4 without a root `provision.type`: OPTIN permits, OPTOUT denies, any other rule isn't understood."""
-    for coding in _codings(resource.get("policyRule")):
-        if coding.code in _POLICY_RULES:
-            return _POLICY_RULES[coding.code]
-    return None
+    """R4 without a root `provision.type`: OPTIN permits, OPTOUT denies, any other rule isn't understood.
+
+    A code of another system is another rule; of two that contradict each other the one that denies counts.
+    """
+    ours = [c for c in _codings(resource.get("policyRule")) if SYSTEM_ALIASES.get(c.system, c.system) in _RULE_SYSTEMS]
+    found = {_POLICY_RULES[coding.code] for coding in ours if coding.code in _POLICY_RULES}
+    return found == {True} if found else None
 
 
 class _Reader:

@@ -42,9 +42,9 @@ def interaction_of(method: str, path: str) -> Interaction | Unsupported:
     if path == "/metadata" and method in ("GET", "HEAD"):
         return Interaction("capabilities")
     if method in ("GET", "HEAD"):
+        if not {".", ".."}.isdisjoint(path.split("/")):
+            return Unsupported(404, "not-found", "there is nothing at this path")
         if found := _READ.fullmatch(path):
-            if found[2] in (".", ".."):
-                return Unsupported(404, "not-found", "there is nothing at this path")
             return Interaction("read", found[1], found[2])
         if found := _VREAD.fullmatch(path):
             return Interaction("vread", found[1], found[2], found[3])

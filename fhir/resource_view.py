@@ -14,6 +14,7 @@ from fhir.include_links import NO_LINKS, IncludeLinks
 from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.searchset import Shown
+from fhir.strict_json import decode_once
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.decide import ReadPlan, decide_resource
@@ -74,7 +75,7 @@ class ResourceViews:
         content = self._memo.find(raw)
         if content is None:
             try:
-                facts = self._facts.read(_decode(raw))
+                facts = self._facts.read(decode_once(raw))
             except (msgspec.DecodeError, RecursionError) as broken:
                 raise NotMinimizable("content is not shaped as FHIR JSON") from broken
             content = Content(facts, classify(facts, self._catalogue))

@@ -11,6 +11,7 @@ import msgspec
 from fhir.search_query import CURSOR, parse_search
 from fhir.store import Repository, StoredResource
 from fhir.upstream_client import UpstreamClient
+from fhir.upstream_failure import UpstreamFailure
 
 _MAX_PAGE: Final = 500
 
@@ -44,7 +45,10 @@ class UpstreamSource:
         if "://" in url:
             return (await self._client.get_link(url)).body
         resource_type, _, query = url.partition("?")
-        return (await self._client.get(resource_type, parse_qsl(query, keep_blank_values=True))).body
+        try:
+            return (await self._client.get(resource_type, parse_qsl(query, keep_blank_values=True))).body
+        except ValueError as broken:  # a relative link that is no search
+            raise UpstreamFailure("foreign-link") from broken
 
 
 class OwnSource:

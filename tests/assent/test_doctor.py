@@ -64,6 +64,7 @@ async def test_a_fresh_installation_is_in_order_and_stays_untouched(assent: Comm
         "database": "ok",
         "keys": "ok",
         "clock": "ok",
+        "audit": "ok",
         "policies": "ok",
         "upstream": "skipped",
     }
@@ -130,6 +131,7 @@ async def test_a_database_that_is_not_there_leaves_its_checks_out(tmp_path: Path
         "database": "failed",
         "keys": "skipped",
         "clock": "skipped",
+        "audit": "skipped",
         "policies": "ok",
         "upstream": "skipped",
     }

@@ -100,7 +100,7 @@ async def test_every_disclosure_has_its_audit_event_before_the_answer(leaky: Wor
 @pytest.mark.leak("L60")
 async def test_own_consents_are_readable_and_another_patients_are_not(leaky: World) -> None:
     app = await leaky.app(["sharing-record"])
-    found = (await app.get("Consent?_count=200")).json()["entry"]
+    found = (await app.get("Consent?_count=200&_sort=-_lastUpdated")).json()["entry"]
     assert found
     assert all(e["resource"]["patient"]["reference"] == "Patient/ana" for e in found)
     assert app.client_id in str(found)

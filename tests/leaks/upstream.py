@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -52,10 +53,12 @@ class Upstream:
     """By path, without the query."""
 
     @contextmanager
-    def saying(self, path: str, body: bytes, status: int = 200, **headers: str) -> Iterator[None]:
+    def saying(
+        self, path: str, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[None]:
         """While the block runs, answer this path so."""
         given = {"content-type": "application/fhir+json", **headers}
-        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
+        pairs = [(name.encode(), value.encode()) for name, value in given.items()]
         self.lies[path] = Lie(body, status, pairs)
         try:
             yield

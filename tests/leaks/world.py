@@ -86,6 +86,14 @@ class World:
         until: datetime | None = None,
     ) -> App:
         """An app that went through authorize, decision and token. `categories` are what the patient ticked."""
+        client_id, token = await self.launch(categories, scope, purpose, until)
+        assert token.status_code == 200, token.text
+        return App(self, client_id, token.json())
+
+    async def launch(
+        self, categories: Sequence[str], scope: str, purpose: str = "PATRQT", until: datetime | None = None
+    ) -> tuple[str, httpx.Response]:
+        """The id of a new app, and what the token endpoint said to it."""
         context = self.assent.authz
         now = context.clock()
         async with self.assent.engine.begin() as connection:
@@ -120,9 +128,7 @@ class World:
             "client_id": client.client_id,
             "code_verifier": _VERIFIER,
         }
-        token = await self.http.post("/token", data=form)
-        assert token.status_code == 200, token.text
-        return App(self, client.client_id, token.json())
+        return client.client_id, await self.http.post("/token", data=form)
 
 
 @dataclass(slots=True)

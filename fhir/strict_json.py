@@ -1,0 +1,31 @@
+"""Decodes FHIR JSON that means one thing only: an object in which a member stands twice is refused.
+
+Readers differ over which of the two counts (RFC 8259 §4). What is kept of a resource stays the upstream's own bytes, so
+rules that looked at one of them would let the other through (docs/leaks.md L07).
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+_decode = msgspec.json.Decoder(dict[str, object]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode_once(raw: bytes) -> dict[str, object]:
+    """The object. Raises msgspec.DecodeError for what is no object or ambiguous, RecursionError for the too deep."""
+    content = _decode(raw)
+    # Compact JSON comes out as it went in, unless something was lost; most servers write compact JSON.
+    if _encode(content) != raw:
+        try:
+            json.loads(raw, object_pairs_hook=_check)
+        except ValueError as broken:
+            raise msgspec.DecodeError("ambiguous JSON") from broken
+    return content
+
+
+def _check(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a member stands twice")

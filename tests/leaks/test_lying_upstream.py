@@ -1,0 +1,198 @@
+"""L36, L39, L48, L71, L75: an upstream that answers wrongly makes the proxy say less, and never more."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.leaks.twins import next_link
+from tests.leaks.world import World, observation, patient
+
+HIDDEN = "UPSTREAM-HIDDEN"
+_HIV = {"coding": [{"system": "http://loinc.org", "code": "75622-1"}]}
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _bundle(*resources: object, **more: Any) -> bytes:
+    entries = [{"resource": resource, "search": {"mode": "match"}} for resource in resources]
+    return _json({"resourceType": "Bundle", "type": "searchset", "entry": entries, **more})
+
+
+@pytest.mark.leak("L39")
+@pytest.mark.parametrize(
+    "told",
+    [
+        observation("lab1"),
+        observation("lab0", "bob"),
+        observation("lab0", category="vital-signs"),
+        observation("lab0", code="75622-1"),
+        observation("lab0", subject={"reference": "Patient/ana"}, focus={"no": "list"}, contained="no list"),
+        patient("ana"),
+        {**patient("lab0"), "resourceType": "Observation"},
+        {**observation("lab0"), "resourceType": "observation"},
+        {**observation("lab0"), "resourceType": ["Observation"]},
+        {**observation("lab0"), "id": 7},
+        {**observation("lab0"), "subject": [{"reference": "Patient/ana"}, {"reference": "Patient/bob"}]},
+        {"resourceType": "OperationOutcome", "issue": [{"diagnostics": HIDDEN}]},
+        {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": observation("lab0")}]},
+        {"resourceType": "Parameters", "parameter": [{"resource": observation("lab0")}]},
+        {},
+    ],
+    ids=lambda told: str(told)[:60],
+)
+async def test_l39_a_read_that_is_answered_with_something_else_is_withheld(leaky: World, told: dict[str, Any]) -> None:
+    app = await leaky.app(["laboratory"])
+    nothing = (await app.get("Observation/nothing")).content
+    with leaky.upstream.saying("/Observation/lab0", _json(told)):
+        answer = await app.get("Observation/lab0")
+    assert answer.status_code == 404
+    assert answer.content == nothing
+
+
+@pytest.mark.leak("L36", "L39")
+async def test_l36_l39_a_search_shows_only_entries_that_may_be_seen_by_themselves(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    inner = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": patient("bob")}]}
+    parameters = {"resourceType": "Parameters", "id": "p", "parameter": [{"name": "x", "resource": patient("bob")}]}
+    told = _bundle(
+        inner, parameters, patient("bob"), observation("b", "bob"), observation("hiv", code="75622-1"), None, "x", 1,
+        observation("good"),
+    )  # fmt: skip
+    with leaky.upstream.saying("/Observation", told):
+        answer = await app.get("Observation")
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["good"]
+    assert answer.json()["total"] == 1
+    assert "bob" not in answer.text
+
+
+@pytest.mark.leak("L48")
+@pytest.mark.parametrize("path", ["Observation/lab0", "Observation?code=718-7", "Observation?_count=1"])
+@pytest.mark.parametrize("status", [400, 401, 403, 409, 412, 422, 429, 500, 502, 503])
+async def test_l48_nothing_of_an_upstream_error_is_passed_on(leaky: World, path: str, status: int) -> None:
+    app = await leaky.app(["laboratory"])
+    told = _json({"resourceType": "OperationOutcome", "issue": [{"diagnostics": HIDDEN}], "text": {"div": HIDDEN}})
+    headers = dict.fromkeys(("x-powered-by", "location", "content-location", "server", "etag"), HIDDEN)
+    with leaky.upstream.saying("/" + path.partition("?")[0], told, status, headers):
+        answer = await app.get(path)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (502, "transient")
+    assert HIDDEN not in answer.text
+    assert HIDDEN not in str(answer.headers)
+
+
+@pytest.mark.leak("L48", "L23")
+async def test_l48_l23_headers_of_a_good_answer_stay_behind(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    names = ("x-powered-by", "location", "content-location", "link", "etag", "last-modified", "set-cookie", "age")
+    headers = dict.fromkeys(names, HIDDEN)
+    with leaky.upstream.saying("/Observation/lab0", _json(observation("lab0")), headers=headers):
+        answer = await app.get("Observation/lab0")
+    assert answer.status_code == 200
+    assert HIDDEN not in str(answer.headers)
+    assert set(answer.headers).isdisjoint(names)
+
+
+@pytest.mark.leak("L48")
+async def test_l48_an_outcome_in_a_searchset_stays_behind(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "diagnostics": HIDDEN}]}
+    entries = [{"resource": outcome, "search": {"mode": "outcome"}}, {"resource": observation("lab0")}]
+    told = {"resourceType": "Bundle", "type": "searchset", "id": HIDDEN, "entry": entries, "total": 99}
+    with leaky.upstream.saying("/Observation", _json(told)):
+        answer = await app.get("Observation")
+    assert HIDDEN not in answer.text
+    assert answer.json()["total"] == 1
+
+
+@pytest.mark.leak("L71")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_l71_a_redirect_of_the_upstream_is_not_followed(leaky: World, status: int) -> None:
+    app = await leaky.app(["laboratory"])
+    elsewhere = f"{leaky.upstream.url}/Observation/bob1"
+    with (
+        leaky.upstream.saying("/Observation/lab0", b"{}", status, {"location": elsewhere}),
+        leaky.upstream.listening() as heard,
+    ):
+        answer = await app.get("Observation/lab0")
+    assert answer.status_code == 502
+    assert [asked.target for asked in heard] == ["/Observation/lab0"]
+
+
+@pytest.mark.leak("L71", "L22")
+@pytest.mark.parametrize(
+    "link", ["http://169.254.169.254/latest/meta-data", "http://localhost:1/x", "file:///etc/passwd", "//x.example/"]
+)
+async def test_l71_l22_a_next_link_that_leads_elsewhere_is_not_followed(leaky: World, link: str) -> None:
+    app = await leaky.app(["laboratory"])
+    told = _bundle(observation("lab0"), link=[{"relation": "next", "url": link}])
+    with leaky.upstream.saying("/Observation", told):
+        answer = await app.get("Observation")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) in ((502, "transient"), (502, "exception"))
+    assert link not in answer.text
+
+
+@pytest.mark.leak("L22")
+async def test_l22_an_upstream_paging_id_is_neither_shown_nor_taken(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    link = f"{leaky.upstream.url}/?_getpages={HIDDEN}&_getpagesoffset=50"
+    told = _bundle(*(observation(f"p{n}") for n in range(3)), link=[{"relation": "next", "url": link}])
+    with leaky.upstream.saying("/Observation", told):
+        answer = await app.get("Observation?_count=2")
+    assert next_link(answer) is not None
+    assert HIDDEN not in answer.text
+    assert (await app.get(f"Observation?_getpages={HIDDEN}")).status_code == 400
+    assert (await app.get(f"?_getpages={HIDDEN}")).status_code == 404
+
+
+@pytest.mark.leak("L75")
+@pytest.mark.parametrize("opening", ['{"a":', "["])
+@pytest.mark.parametrize("depth", [70, 900, 100_000])
+async def test_l75_content_that_is_too_deep_is_withheld(leaky: World, opening: str, depth: int) -> None:
+    app = await leaky.app(["laboratory"])
+    closing = "}" if opening.startswith("{") else "]"
+    deep = (opening * depth + '"x"' + closing * depth).encode()
+    told = _json({**observation("lab0"), "valueString": 0}).replace(b'"valueString": 0', b'"valueString": ' + deep)
+    with leaky.upstream.saying("/Observation/lab0", told):
+        answer = await app.get("Observation/lab0")
+    assert answer.status_code in (404, 502)
+    with leaky.upstream.saying("/Observation", _bundle(observation("lab1")).replace(b'"final"', deep)):
+        found = await app.get("Observation")
+    assert found.status_code == 502 or "entry" not in found.json()
+
+
+@pytest.mark.leak("L75")
+async def test_l75_a_compressed_body_that_grows_without_bound_is_refused(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    whole = _json(observation("lab0", note=[{"text": " " * 40_000_000}]))
+    with leaky.upstream.saying("/Observation/lab0", gzip.compress(whole), 200, {"content-encoding": "gzip"}):
+        answer = await app.get("Observation/lab0")
+    assert answer.status_code == 502
+    assert len(answer.content) < 1_000
+
+
+@pytest.mark.leak("L07")
+@pytest.mark.parametrize(
+    ("harmless", "secret"),
+    [
+        ('"code": {"text": "x"}', '"code": ' + json.dumps(_HIV)),
+        ('"code": {"coding": []}', '"code": {"coding": [{"code": "75622-1"}], "coding": []}'),
+        ('"meta": {}', '"meta": {"security": [{"code": "HIV"}]}'),
+        ('"subject": {"reference": "Patient/ana"}', '"subject": {"reference": "Patient/bob"}'),
+        ('"valueQuantity": {"value": 1}', '"valueQuantity": {"code": "75622-1", "code": "g"}'),
+        ('"note": [{"text": "x"}]', '"note": [{"text": "HIDDEN", "text": "x"}]'),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_l07_a_member_that_stands_twice_withholds_the_resource(
+    leaky: World, harmless: str, secret: str, first: bool
+) -> None:
+    app = await leaky.app(["laboratory"])
+    members = f"{secret}, {harmless}" if first else f"{harmless}, {secret}"
+    plain = json.dumps({k: v for k, v in observation("lab0").items() if f'"{k}"' not in members})
+    with leaky.upstream.saying("/Observation/lab0", f"{plain[:-1]}, {members}}}".encode()):
+        assert (await app.get("Observation/lab0")).status_code == 404
