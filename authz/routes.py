@@ -13,6 +13,7 @@ from authz.accounts import load_account
 from authz.authorization_requests import NotRedirectable, check_request, client_of, keep_request, redirect_with
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
+from authz.launch_endpoint import LaunchEndpoint
 from authz.oauth_errors import NO_STORE, OAuthError
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
@@ -30,6 +31,7 @@ def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) 
     """All OAuth and discovery routes but `/introspect`."""
     router = APIRouter(tags=["OAuth 2.0"])
     token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
+    launch = LaunchEndpoint(context, gate)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     @router.post("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
@@ -55,6 +57,10 @@ def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) 
     @router.post("/register", summary="Register a client (RFC 7591)", status_code=201)
     async def register_endpoint(request: Request) -> Response:
         return await register(request)
+
+    @router.post("/launch-contexts", summary="Create a launch for an app (SMART 2.2, EHR launch)", status_code=201)
+    async def launch_endpoint(request: Request) -> Response:
+        return await launch(request)
 
     @router.get("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     @router.post("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
