@@ -7,13 +7,13 @@ that an app has follows the newest decision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -70,7 +70,7 @@ class Decisions:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
             consent_id = None
-            if request.patient_id is not None:
+            if request.patient_id is not None and choice.asked:
                 consent_id = await self._write(connection, request, account, choice, now, "active")
             code = await create_grant(
                 connection,
@@ -84,7 +84,7 @@ class Decisions:
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, consent_id
             )
-        if request.patient_id is not None:
+        if request.patient_id is not None and consent_id is not None:
             context.tell(Change("consent", request.patient_id))
         return request.redirect(context.issuer, code=code)
 
@@ -96,7 +96,8 @@ class Decisions:
         async with context.engine.begin() as connection:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
-            if request.patient_id is not None:
+            # Only who may decide for the patient leaves a decision in their name.
+            if any(acts.patient_id == request.patient_id for acts in account.acts_for):
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
                 await context.repository.create(self._resource(decision), connection=connection)
             await self._record(
@@ -260,8 +261,19 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
     if current["status"] == "active":
         await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
-    grants = await revoke_grants(connection, now, tables.grant.c.consent_id == consent_id)
+    grants = await revoke_grants(connection, now, _hangs_on(consent_id, patient, current.get("provision", {})))
     return Ended(patient, tuple(grants))
+
+
+def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:
+    """Grants made with the consent, and those of clinicians that hung on it among others."""
+    g = tables.grant.c
+    apps = [actor.get("reference", {}).get("identifier", {}).get("value") for actor in provision.get("actor", ())]
+    purposes = [purpose.get("code") for purpose in provision.get("purpose", ())]
+    standing = [g.standing, g.patient_id == patient]
+    standing += [g.client_id.in_(apps)] if apps else []
+    standing += [g.purpose.in_(purposes)] if purposes else []
+    return or_(g.consent_id == consent_id, and_(*standing))
 
 
 def _performer(account: Account, patient: str) -> str:

@@ -10,7 +10,14 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from authz.access_tokens import TokenRefused
 from authz.accounts import load_account
-from authz.authorization_requests import NotRedirectable, check_request, client_of, keep_request, redirect_with
+from authz.authorization_requests import (
+    NotRedirectable,
+    check_request,
+    client_of,
+    keep_request,
+    redirect_with,
+    with_launch,
+)
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
 from authz.launch_endpoint import LaunchEndpoint
@@ -99,15 +106,15 @@ async def _authorize(context: AuthzContext, parameters: Mapping[str, str], error
             return error_page(str(wrong))
         try:
             checked = check_request(client, uri, parameters, audience=context.fhir_base, catalogue=context.catalogue)
+            if parameters.get("prompt") == "none":
+                # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
+                raise OAuthError("interaction_required", "a person must decide")
+            checked = await with_launch(connection, checked, parameters.get("launch"), context.clock())
         except OAuthError as error:
             answer = {"error": error.error, "error_description": error.description}
             state = parameters.get("state")
             state = state if state is None or len(state) <= 2_000 else None
             return _redirect(redirect_with(uri, state, context.issuer, answer))
-        if parameters.get("prompt") == "none":
-            # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
-            answer = {"error": "interaction_required", "error_description": "a person must decide"}
-            return _redirect(redirect_with(uri, checked.state, context.issuer, answer))
         handle = await keep_request(connection, checked, context.clock(), context.lifetimes.request)
     return _redirect(f"{context.issuer}/authorize/continue?request={handle}")
 

@@ -3,7 +3,7 @@
 INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text, false
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -104,6 +104,7 @@ grant = Table(
     Column("scope_asked", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("consent_id", Text),
+    Column("standing", Boolean, nullable=False, server_default=false()),
     Column("offline", Boolean, nullable=False),
     Column("nonce", Text),
     Column("launch", JSONB(none_as_null=True)),

@@ -1,6 +1,6 @@
 """Launches that an EHR began, and what of a launch is kept with requests and grants.
 
-The release before runs on this schema: it doesn't know the table, and the new columns may be empty.
+The release before runs on this schema: it doesn't know the table, and the new columns are empty or have a default.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ def upgrade() -> None:
     )
     op.add_column("authorization_request", sa.Column("launch", _JSON, nullable=True), schema="assent")
     op.add_column("grant", sa.Column("launch", _JSON, nullable=True), schema="assent")
+    standing = sa.Column("standing", sa.Boolean(), nullable=False, server_default=sa.false())
+    op.add_column("grant", standing, schema="assent")
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_column("grant", "standing", schema="assent")
     op.drop_column("grant", "launch", schema="assent")
     op.drop_column("authorization_request", "launch", schema="assent")
     op.drop_index(op.f("ix_launch_context_expires_at"), table_name="launch_context", schema="assent")
