@@ -48,6 +48,7 @@ from fhir.proxy import FhirProxy, ProxyParts
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
+from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
@@ -166,7 +167,14 @@ async def build(
         counters=MemoryStorage(),
     )
     pages = portal_pages(
-        Ports(sessions, requests, PatientsConsentBook(context, requests, policy_text), catalogue, policy_text),
+        Ports(
+            sessions,
+            requests,
+            PatientsConsentBook(context, requests, policy_text),
+            SharedRecords(context, requests),
+            catalogue,
+            policy_text,
+        ),
         PortalSettings(
             https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
         ),
