@@ -27,14 +27,14 @@ class SharedRecords:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
         found = None if pending is None else await self._access.record(pending, session.account, patient_id)
-        return None if found is None else _as_page_sees(found)
+        return None if found is None else _as_page_sees(found, request)
 
     async def records(self, request: AuthorizationRequest, session: SignedInSession, name: str) -> Sequence[OpenRecord]:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
         if pending is None:
             return ()
-        return [_as_page_sees(found) for found in await self._access.records(pending, session.account, name)]
+        return [_as_page_sees(found, request) for found in await self._access.records(pending, session.account, name)]
 
     async def choose(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str) -> None:
         """As the port."""
@@ -52,5 +52,6 @@ class SharedRecords:
         return await self._access.allow(pending, session.account, session.auth_time, request_id)
 
 
-def _as_page_sees(found: SharedRecord) -> OpenRecord:
-    return OpenRecord(found.patient_id, found.patient_name, tuple(c.code for c in found.standing.categories))
+def _as_page_sees(found: SharedRecord, request: AuthorizationRequest) -> OpenRecord:
+    shared = tuple(c.code for c in found.standing.categories if c.code in request.asked)
+    return OpenRecord(found.patient_id, found.patient_name, shared)

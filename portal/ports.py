@@ -174,6 +174,7 @@ class OpenRecord:
     patient_id: str
     patient_name: str
     categories: tuple[str, ...]
+    """Codes of the categories that the patient shares, of those that the app asked for."""
 
 
 class ClinicianRecords(Protocol):

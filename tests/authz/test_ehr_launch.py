@@ -305,6 +305,16 @@ def test_a_clinician_cant_choose_a_patient_who_doesnt_share(sandbox: Sandbox) ->
         assert clinician.choose_patient("George Whitfield").status == 403
 
 
+def test_nobody_registers_an_ehr_of_their_own(sandbox: Sandbox) -> None:
+    document = {
+        "client_name": "Mine",
+        "grant_types": ["client_credentials"],
+        "scope": "system/*.rs assent/launch.c",
+    }
+    answer = httpx.post(f"{sandbox.issuer}/register", json=document)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
 def test_discovery_announces_what_these_tests_show(sandbox: Sandbox) -> None:
     found = httpx.get(f"{sandbox.fhir_base}/.well-known/smart-configuration").json()
     launched = {"launch-ehr", "context-ehr-patient", "context-ehr-encounter", "context-banner", "context-style"}

@@ -106,10 +106,12 @@ class Person:
         return self._press(self._form("submit", label), label)
 
     def fill(self, label: str, **fields: str) -> Page:
-        """Fill in text fields by their labels and press a button."""
+        """Fill in text fields and selects by their labels, with `_` for a space, and press a button."""
         form = self._form("submit", label)
         for name, value in fields.items():
-            form.find("text", name).value = value
+            label_of = name.replace("_", " ")
+            kind = "select" if label_of in form.labels("select") else "text"
+            form.find(kind, label_of).value = value
         return self._press(form, label)
 
     def _form(self, kind: str, label: str) -> Form:

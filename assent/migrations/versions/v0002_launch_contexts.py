@@ -42,7 +42,7 @@ def upgrade() -> None:
     )
     op.add_column("authorization_request", sa.Column("launch", _JSON, nullable=True), schema="assent")
     op.add_column("grant", sa.Column("launch", _JSON, nullable=True), schema="assent")
-    standing = sa.Column("standing", sa.Boolean(), nullable=False, server_default=sa.false())
+    standing: sa.Column[bool] = sa.Column("standing", sa.Boolean(), nullable=False, server_default=sa.false())
     op.add_column("grant", standing, schema="assent")
 
 
