@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
 from authz.accounts import Account
@@ -20,7 +21,7 @@ from authz.clients import Client
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided
 from authz.grants import create_grant
-from authz.standing_consents import TREATMENT, Standing, standing_for_treatment
+from authz.standing_consents import TREATMENT, Standing, hold_standing, standing_for_treatment
 from fhir.audit_event import AuditRecord
 
 MOST_CANDIDATES: Final = 50
@@ -47,31 +48,15 @@ class ClinicianAccess:
 
     async def record(self, request: PendingRequest, account: Account, patient_id: str) -> SharedRecord | None:
         """The patient's record as it is open to this app for treatment; None when it isn't."""
-        if not may_launch(request, account):
-            return None
-        context = self._context
-        async with context.engine.connect() as connection:
-            standing = await standing_for_treatment(
-                connection,
-                context.repository,
-                context.catalogue,
-                client_id=request.client.client_id,
-                patient_id=patient_id,
-                now=context.clock(),
-            )
-            if standing is None:
-                return None
-            p = tables.user_patient.c
-            name = select(p.patient_name).where(p.patient_id == patient_id).order_by(p.own.desc()).limit(1)
-            found = (await connection.execute(name)).scalar_one_or_none()
-            return SharedRecord(patient_id, found or patient_id, standing)
+        async with self._context.engine.connect() as connection:
+            return await self._record(connection, request, account, patient_id)
 
     async def records(self, request: PendingRequest, account: Account, name: str) -> Sequence[SharedRecord]:
         """Patients who share with this app for treatment, by name, at most MOST_CANDIDATES."""
         async with self._context.engine.connect() as connection:
             candidates = await connection.execute(_candidates(request.client, name))
             patients = [row.patient_id for row in candidates]
-        found = [await self.record(request, account, patient_id) for patient_id in patients]
+            found = [await self._record(connection, request, account, patient_id) for patient_id in patients]
         return [record for record in found if record is not None]
 
     async def choose(self, request: PendingRequest, account: Account, patient_id: str) -> None:
@@ -86,10 +71,13 @@ class ClinicianAccess:
     async def allow(self, request: PendingRequest, account: Account, auth_time: datetime, request_id: str) -> str:
         """Record the grant; returns the redirect URI with the code. Raises AlreadyDecided, NotShared."""
         context, now = self._context, self._context.clock()
-        record = None if request.patient_id is None else await self.record(request, account, request.patient_id)
-        if record is None:
+        if request.patient_id is None:
             raise NotShared
         async with context.engine.begin() as connection:
+            await hold_standing(connection, request.patient_id)
+            record = await self._record(connection, request, account, request.patient_id)
+            if record is None:
+                raise NotShared
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
             code = await create_grant(
@@ -119,6 +107,27 @@ class ClinicianAccess:
                 connection,
             )
         return request.redirect(context.issuer, code=code)
+
+    async def _record(
+        self, connection: AsyncConnection, request: PendingRequest, account: Account, patient_id: str
+    ) -> SharedRecord | None:
+        if not may_launch(request, account):
+            return None
+        context = self._context
+        standing = await standing_for_treatment(
+            connection,
+            context.repository,
+            context.catalogue,
+            client_id=request.client.client_id,
+            patient_id=patient_id,
+            now=context.clock(),
+        )
+        if standing is None:
+            return None
+        p = tables.user_patient.c
+        name = select(p.patient_name).where(p.patient_id == patient_id).order_by(p.own.desc()).limit(1)
+        found = (await connection.execute(name)).scalar_one_or_none()
+        return SharedRecord(patient_id, found or patient_id, standing)
 
 
 def may_launch(request: PendingRequest, account: Account) -> bool:

@@ -22,6 +22,7 @@ from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
+from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
 from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
@@ -258,6 +259,7 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
         raise NotCurrent
     current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
     patient = current["patient"]["reference"].removeprefix("Patient/")
+    await hold_standing(connection, patient)
     if current["status"] == "active":
         await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
@@ -268,11 +270,12 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
 def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:
     """Grants made with the consent, and those of clinicians that hung on it among others."""
     g = tables.grant.c
-    apps = [actor.get("reference", {}).get("identifier", {}).get("value") for actor in provision.get("actor", ())]
-    purposes = [purpose.get("code") for purpose in provision.get("purpose", ())]
     standing = [g.standing, g.patient_id == patient]
-    standing += [g.client_id.in_(apps)] if apps else []
-    standing += [g.purpose.in_(purposes)] if purposes else []
+    if "actor" in provision:
+        named = (actor.get("reference", {}).get("identifier", {}).get("value", "") for actor in provision["actor"])
+        standing.append(g.client_id.in_([str(name) for name in named]))
+    if "purpose" in provision:
+        standing.append(g.purpose.in_([str(purpose.get("code", "")) for purpose in provision["purpose"]]))
     return or_(g.consent_id == consent_id, and_(*standing))
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.consent_reading import read_consent
@@ -32,6 +33,14 @@ class Standing:
     categories: tuple[Category, ...]
     consents: tuple[str, ...]
     """References with version."""
+
+
+async def hold_standing(connection: AsyncConnection, patient_id: str) -> None:
+    """Until the transaction ends, let no consent of the patient end, nor a grant be made that hangs on one, elsewhere.
+
+    INVARIANT: held by both, so that a grant can't slip in between the end of a consent and that of its grants.
+    """
+    await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"standing {patient_id}", 0))))
 
 
 async def standing_rules(
