@@ -51,6 +51,7 @@ from fhir.resource_view import ResourceViews
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
+from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
@@ -175,7 +176,14 @@ async def build(
         attempts=attempts,
     )
     pages = portal_pages(
-        Ports(sessions, requests, PatientsConsentBook(context, requests, policy_text), catalogue, policy_text),
+        Ports(
+            sessions,
+            requests,
+            PatientsConsentBook(context, requests, policy_text),
+            SharedRecords(context, requests),
+            catalogue,
+            policy_text,
+        ),
         PortalSettings(
             https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
         ),

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assent.app import Assent, SandboxExtras
 from assent.sandbox_demo import demo_routes
+from assent.sandbox_launcher import launcher_routes
 from authz.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
 from authz.clients import ClientKind, NewClient, add_client, find_client
 from authz.context import AuthzContext
@@ -53,6 +54,7 @@ def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any]) -> APIRouter:
     async def read_manifest() -> JSONResponse:
         return JSONResponse(manifest, headers={"Access-Control-Allow-Origin": "*"})
 
+    router.include_router(launcher_routes(context))
     router.include_router(demo_routes(context))
     return router
 

@@ -41,6 +41,11 @@ class Account:
     role: str
     acts_for: tuple[ActsFor, ...] = ()
 
+    @property
+    def is_clinician(self) -> bool:
+        """Staff whom FHIR knows as a practitioner; a role without that isn't enough, nor the other way round."""
+        return self.role == "clinician" and (self.fhir_user or "").startswith(("Practitioner/", "PractitionerRole/"))
+
 
 class AccountExists(ValueError):
     """The username is taken."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import insert, select, update
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
 from authz.clients import Client, find_client
+from authz.launch_contexts import take_launch
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of, new_secret
 from policies.catalogue import Catalogue
@@ -27,6 +28,8 @@ from smart.scope_syntax import split_scope
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """RFC 7636 §4.2: base64url of a SHA-256."""
 _MAX_STATE: Final = 2_000
+_OF_A_LAUNCH: Final = frozenset({"launch", "launch/encounter"})
+"""Scopes that mean something only with a `launch`: this server offers no choice of encounters."""
 
 
 class NotRedirectable(Exception):
@@ -47,6 +50,8 @@ class PendingRequest:
     purpose: str
     patient_id: str | None = None
     user_id: str | None = None
+    launch: Mapping[str, Any] | None = None
+    """The context that an EHR gave (authz.launch_context_body); None for a standalone launch."""
 
     def redirect(self, issuer: str, **parameters: str) -> str:
         """The redirect URI with an answer; `iss` by RFC 9207, `state` unchanged."""
@@ -93,13 +98,14 @@ def check_request(
     _check_audience(parameters, audience)
     if len(parameters.get("state", "")) > _MAX_STATE or len(parameters.get("nonce", "")) > _MAX_STATE:
         raise OAuthError("invalid_request", f"`state` and `nonce` may have at most {_MAX_STATE} characters")
-    if "launch" in parameters:
-        raise OAuthError("invalid_request", "`launch` is not one that this server gave out")
+    scope = _scope(client, parameters)
+    if "launch" in parameters and "launch" not in scope.split(" "):
+        raise OAuthError("invalid_request", "`launch` needs the scope `launch`")
     return PendingRequest(
         id_hash="",
         client=client,
         redirect_uri=redirect_uri,
-        scope=_scope(client, parameters),
+        scope=scope,
         state=parameters.get("state"),
         code_challenge=challenge,
         nonce=parameters.get("nonce"),
@@ -122,6 +128,8 @@ def _scope(client: Client, parameters: Mapping[str, str]) -> str:
     texts: list[str] = []
     for text in dict.fromkeys(parameters.get("scope", "").split(" ")):
         session, clinical, _ = split_scope(text)
+        if text in _OF_A_LAUNCH and "launch" not in parameters:
+            continue
         if (session and (not client.scope or text in allowed_session)) or (
             clinical and _may_ask(clinical[0], client, allowed)
         ):
@@ -151,6 +159,16 @@ def _purpose(client: Client, parameters: Mapping[str, str], catalogue: Catalogue
     return purpose
 
 
+async def with_launch(
+    connection: AsyncConnection, request: PendingRequest, launch: str | None, now: datetime
+) -> PendingRequest:
+    """The request with the context of its launch, which is taken with this. Raises OAuthError."""
+    if launch is None:
+        return request
+    context = await take_launch(connection, launch, request.client.client_id, now)
+    return replace(request, launch=context, patient_id=context.get("patient"))
+
+
 async def keep_request(connection: AsyncConnection, request: PendingRequest, now: datetime, lifetime: timedelta) -> str:
     """Store it; returns the handle."""
     handle = new_secret()
@@ -158,6 +176,8 @@ async def keep_request(connection: AsyncConnection, request: PendingRequest, now
         insert(tables.authorization_request).values(
             id_hash=hash_of(handle),
             client_id=request.client.client_id,
+            patient_id=request.patient_id,
+            launch=request.launch,
             parameters={
                 "redirect_uri": request.redirect_uri,
                 "scope": request.scope,
@@ -192,7 +212,9 @@ async def find_request(
         await connection.execute(
             update(r).where(r.c.id_hash == row.id_hash, r.c.user_id.is_(None)).values(user_id=user_id)
         )
-    return PendingRequest(row.id_hash, client, **row.parameters, patient_id=row.patient_id, user_id=user_id)
+    return PendingRequest(
+        row.id_hash, client, **row.parameters, patient_id=row.patient_id, user_id=user_id, launch=row.launch
+    )
 
 
 async def choose_patient(connection: AsyncConnection, request: PendingRequest, patient_id: str) -> None:

@@ -7,13 +7,13 @@ that an app has follows the newest decision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,7 @@ from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
+from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
 from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
@@ -70,7 +71,7 @@ class Decisions:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
             consent_id = None
-            if request.patient_id is not None:
+            if request.patient_id is not None and choice.asked:
                 consent_id = await self._write(connection, request, account, choice, now, "active")
             code = await create_grant(
                 connection,
@@ -84,7 +85,7 @@ class Decisions:
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, consent_id
             )
-        if request.patient_id is not None:
+        if request.patient_id is not None and consent_id is not None:
             context.tell(Change("consent", request.patient_id))
         return request.redirect(context.issuer, code=code)
 
@@ -96,7 +97,8 @@ class Decisions:
         async with context.engine.begin() as connection:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
-            if request.patient_id is not None:
+            # Only who may decide for the patient leaves a decision in their name.
+            if any(acts.patient_id == request.patient_id for acts in account.acts_for):
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
                 await context.repository.create(self._resource(decision), connection=connection)
             await self._record(
@@ -257,11 +259,24 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
         raise NotCurrent
     current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
     patient = current["patient"]["reference"].removeprefix("Patient/")
+    await hold_standing(connection, patient)
     if current["status"] == "active":
         await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
-    grants = await revoke_grants(connection, now, tables.grant.c.consent_id == consent_id)
+    grants = await revoke_grants(connection, now, _hangs_on(consent_id, patient, current.get("provision", {})))
     return Ended(patient, tuple(grants))
+
+
+def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:
+    """Grants made with the consent, and those of clinicians that hung on it among others."""
+    g = tables.grant.c
+    standing = [g.standing, g.patient_id == patient]
+    if "actor" in provision:
+        named = (actor.get("reference", {}).get("identifier", {}).get("value", "") for actor in provision["actor"])
+        standing.append(g.client_id.in_([str(name) for name in named]))
+    if "purpose" in provision:
+        standing.append(g.purpose.in_([str(purpose.get("code", "")) for purpose in provision["purpose"]]))
+    return or_(g.consent_id == consent_id, and_(*standing))
 
 
 def _performer(account: Account, patient: str) -> str:

@@ -1,12 +1,13 @@
-"""Grants: what hangs on one decision. Codes, refresh and access tokens hang on a grant, a grant on a consent.
+"""Grants: what hangs on one decision. Codes, refresh and access tokens hang on a grant, a grant on a consent: the one
+that its patient made with it, or, for a clinician, all that the patient has made for the app (authz.standing_consents).
 
 RFC 6749 §4.1, §6; RFC 9700 §4.14 (refresh token rotation). What a grant opens is asked of the consents each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,11 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz import tables
 from authz.authorization_requests import PendingRequest
 from authz.opaque_secret import hash_of, new_secret
+from authz.standing_consents import standing_rules
 from fhir.change_bus import announce
 from fhir.consent_reading import read_consent
 from fhir.store import Repository
 from policies.catalogue import Catalogue
-from policies.consent_evaluation import Circumstances
+from policies.consent_evaluation import Circumstances, applicable
+from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of, open_categories
 from policies.model import Scope
 from smart.scope_intersection import granted_scopes
@@ -39,8 +42,12 @@ class Grant:
     scope_asked: str
     purpose: str
     consent_id: str | None
+    standing: bool
+    """Hangs on all the patient's consents for the app, not on one."""
     offline: bool
     nonce: str | None
+    launch: Mapping[str, Any] | None
+    """What the EHR said about the launch, as in authz.launch_context_body."""
     auth_time: datetime
     revoked: bool
 
@@ -62,6 +69,7 @@ async def create_grant(
     *,
     user_id: str,
     consent_id: str | None,
+    standing: bool = False,
     auth_time: datetime,
     now: datetime,
     code_lifetime: timedelta,
@@ -78,6 +86,8 @@ async def create_grant(
             scope_asked=request.scope,
             purpose=request.purpose,
             consent_id=consent_id,
+            standing=standing,
+            launch=request.launch,
             offline="offline_access" in session or "online_access" in session,
             nonce=request.nonce,
             auth_time=auth_time,
@@ -117,24 +127,30 @@ async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions:
 async def open_now(
     connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant, now: datetime
 ) -> OpenNow | None:
-    """What the grant's consent leaves of what was asked; None when the grant or its consent is gone."""
+    """What the consents leave of what was asked; None when the grant or what it hangs on is gone."""
     if grant.revoked:
         return None
     session, clinical, _ = split_scope(grant.scope_asked)
-    if grant.consent_id is None:
-        return OpenNow(" ".join(session), (), ()) if not clinical else None
-    stored = await repository.read("Consent", grant.consent_id, connection)
-    if stored is None or stored.deleted or grant.patient_id is None:
+    if not clinical:
+        return OpenNow(" ".join(session), (), ())
+    if grant.patient_id is None:
         return None
-    rule = read_consent(msgspec.json.decode(stored.body))
+    rules = await _consents_of(connection, repository, grant)
     around = Circumstances(grant.patient_id, frozenset({grantee_of(grant.client_id)}), grant.purpose, now)
-    opened = open_categories([rule], around, catalogue)
+    opened = open_categories(rules, around, catalogue)
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
     left = granted_scopes(clinical, opened, everyday)
     scope = " ".join(part for part in (*session, format_as_asked(left, grant.scope_asked)) if part)
-    return OpenNow(scope, left, (rule.reference,))
+    return OpenNow(scope, left, tuple(rule.reference for rule in applicable(rules, around)))
+
+
+async def _consents_of(connection: AsyncConnection, repository: Repository, grant: Grant) -> Sequence[ConsentRule]:
+    if grant.standing and grant.patient_id is not None:
+        return await standing_rules(connection, repository, grant.patient_id)
+    stored = None if grant.consent_id is None else await repository.read("Consent", grant.consent_id, connection)
+    return () if stored is None or stored.deleted else (read_consent(msgspec.json.decode(stored.body)),)
 
 
 async def new_refresh_token(connection: AsyncConnection, grant_id: str, now: datetime, lifetime: timedelta) -> str:
@@ -149,5 +165,5 @@ async def new_refresh_token(connection: AsyncConnection, grant_id: str, now: dat
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
-    names = ("id", "client_id", "user_id", "patient_id", "scope_asked", "purpose", "consent_id", "offline", "nonce")
-    return Grant(**{n: row[n] for n in names}, auth_time=row["auth_time"], revoked=row["revoked_at"] is not None)
+    kept = {field.name: row[field.name] for field in fields(Grant) if field.name != "revoked"}
+    return Grant(**kept, revoked=row["revoked_at"] is not None)

@@ -15,7 +15,8 @@ from authz.access_tokens import TokenRefused
 from authz.client_authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
-from authz.grants import OpenNow, find_grant, open_now
+from authz.grants import Grant, OpenNow, find_grant, open_now
+from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.token_gate import TokenGate
 from policies.model import Access
@@ -83,25 +84,26 @@ class Introspection:
         answer: dict[str, Any] = {"active": True, "token_type": "Bearer", "scope": claims["scope"]}
         answer |= {name: claims[name] for name in _REPEATED}
         if access.grant_id:
-            opened = await self._open_now(access)
-            if opened is None:
+            hangs_on = await self._open_now(access)
+            if hangs_on is None:
                 return _INACTIVE
+            grant, opened = hangs_on
             answer["scope"] = _still_open(claims["scope"], opened)
             answer["consent"] = [{"reference": reference} for reference in opened.consents]
             answer["extensions"] = self._extensions(access, opened)
-        if access.patient is not None:
-            answer |= {"patient": access.patient, "need_patient_banner": True}
+            answer |= token_parameters(access.patient, grant.launch)
         if access.user is not None:
             answer["fhirUser"] = f"{self._context.fhir_base}/{access.user}"
         return answer
 
-    async def _open_now(self, access: Access) -> OpenNow | None:
+    async def _open_now(self, access: Access) -> tuple[Grant, OpenNow] | None:
         context = self._context
         async with context.engine.connect() as connection:
             grant = await find_grant(connection, access.grant_id)
             if grant is None:
                 return None
-            return await open_now(connection, context.repository, context.catalogue, grant, context.clock())
+            opened = await open_now(connection, context.repository, context.catalogue, grant, context.clock())
+            return None if opened is None else (grant, opened)
 
     def _extensions(self, access: Access, opened: OpenNow) -> dict[str, Any]:
         """IHE IUA §3.103.4.1.3 and PCF: for gateways that enforce themselves."""

@@ -78,6 +78,9 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
     grants = metadata.get("grant_types", ["authorization_code"])
     texts = [metadata.get(name, "") for name in ("client_name", "scope")]
     uris = metadata.get("redirect_uris", [])
+    if any(scope.startswith("assent/") for scope in str(texts[1]).split(" ")):
+        # Powers over this server itself: the operator gives them (`assent client add`), nobody takes them.
+        raise OAuthError("invalid_client_metadata", "a scope that begins with `assent/` can't be registered here")
     if method not in _KINDS:
         raise OAuthError("invalid_client_metadata", "`token_endpoint_auth_method` is not one that is supported")
     if not all(isinstance(text, str) for text in texts) or not _texts(uris) or not _texts(grants):

@@ -10,9 +10,17 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from authz.access_tokens import TokenRefused
 from authz.accounts import load_account
-from authz.authorization_requests import NotRedirectable, check_request, client_of, keep_request, redirect_with
+from authz.authorization_requests import (
+    NotRedirectable,
+    check_request,
+    client_of,
+    keep_request,
+    redirect_with,
+    with_launch,
+)
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
+from authz.launch_endpoint import LaunchEndpoint
 from authz.oauth_errors import NO_STORE, OAuthError
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
@@ -30,6 +38,7 @@ def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) 
     """All OAuth and discovery routes but `/introspect`."""
     router = APIRouter(tags=["OAuth 2.0"])
     token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
+    launch = LaunchEndpoint(context, gate)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     @router.post("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
@@ -55,6 +64,10 @@ def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) 
     @router.post("/register", summary="Register a client (RFC 7591)", status_code=201)
     async def register_endpoint(request: Request) -> Response:
         return await register(request)
+
+    @router.post("/launch-contexts", summary="Create a launch for an app (SMART 2.2, EHR launch)", status_code=201)
+    async def launch_endpoint(request: Request) -> Response:
+        return await launch(request)
 
     @router.get("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     @router.post("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
@@ -93,15 +106,15 @@ async def _authorize(context: AuthzContext, parameters: Mapping[str, str], error
             return error_page(str(wrong))
         try:
             checked = check_request(client, uri, parameters, audience=context.fhir_base, catalogue=context.catalogue)
+            if parameters.get("prompt") == "none":
+                # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
+                raise OAuthError("interaction_required", "a person must decide")
+            checked = await with_launch(connection, checked, parameters.get("launch"), context.clock())
         except OAuthError as error:
             answer = {"error": error.error, "error_description": error.description}
             state = parameters.get("state")
             state = state if state is None or len(state) <= 2_000 else None
             return _redirect(redirect_with(uri, state, context.issuer, answer))
-        if parameters.get("prompt") == "none":
-            # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
-            answer = {"error": "interaction_required", "error_description": "a person must decide"}
-            return _redirect(redirect_with(uri, checked.state, context.issuer, answer))
         handle = await keep_request(connection, checked, context.clock(), context.lifetimes.request)
     return _redirect(f"{context.issuer}/authorize/continue?request={handle}")
 

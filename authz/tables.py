@@ -1,9 +1,9 @@
 """Tables of the authorization server, in schema `assent`.
 
-INVARIANT: no column holds a password, a client secret, a code, a session id or a token; only their hashes.
+INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text, false
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -57,6 +57,18 @@ user_patient = Table(
     Column("own", Boolean, nullable=False),
 )
 
+launch_context = Table(
+    "launch_context",
+    metadata,
+    Column("launch_hash", Text, primary_key=True),
+    Column("ehr_client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("client_id", Text),
+    Column("context", JSONB, nullable=False),
+    _moment("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+    _moment("used_at", nullable=True),
+)
+
 session = Table(
     "session",
     metadata,
@@ -76,6 +88,7 @@ authorization_request = Table(
     Column("user_id", Text),
     Column("patient_id", Text),
     Column("parameters", JSONB, nullable=False),
+    Column("launch", JSONB(none_as_null=True)),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("completed_at", nullable=True),
@@ -91,8 +104,10 @@ grant = Table(
     Column("scope_asked", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("consent_id", Text),
+    Column("standing", Boolean, nullable=False, server_default=false()),
     Column("offline", Boolean, nullable=False),
     Column("nonce", Text),
+    Column("launch", JSONB(none_as_null=True)),
     _moment("auth_time"),
     _moment("created_at"),
     _moment("expires_at", nullable=True),

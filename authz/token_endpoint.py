@@ -25,6 +25,7 @@ from authz.clients import Client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
 from authz.grants import Grant, OpenNow, find_grant, new_refresh_token, open_now, revoke_grants
+from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of
 from fhir.audit_event import AuditRecord
@@ -189,8 +190,7 @@ class TokenEndpoint:
             "expires_in": int(context.lifetimes.access_token.total_seconds()),
             "scope": scope,
         }
-        if grant.patient_id is not None:
-            answer |= {"patient": grant.patient_id, "need_patient_banner": True}
+        answer |= token_parameters(grant.patient_id, grant.launch)
         if grant.offline:
             answer["refresh_token"] = await new_refresh_token(
                 connection, grant.id, now, context.lifetimes.refresh_token

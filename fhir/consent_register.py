@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Final, Protocol
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.consent_reading import read_consent
 from fhir.search_query import parse_search
@@ -17,7 +18,7 @@ from fhir.store import Repository
 from policies.consent_rule import ConsentRule
 
 _MAX_PATIENTS: Final = 50_000
-_MAX_CONSENTS: Final = 1_000
+MAX_CONSENTS: Final = 1_000
 
 
 class ActiveConsents(Protocol):
@@ -33,11 +34,11 @@ class StoredConsents:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    async def active_consents(self, patient: str, limit: int) -> list[bytes]:
-        """As `ActiveConsents.active_consents`."""
+    async def active_consents(self, patient: str, limit: int, connection: AsyncConnection | None = None) -> list[bytes]:
+        """As `ActiveConsents.active_consents`; within a transaction where one is given."""
         pairs = (("patient", f"Patient/{patient}"), ("status", "active"), ("_count", str(limit)), ("_total", "none"))
         query = parse_search("Consent", pairs, self._repository.definitions, max_count=limit)
-        return [found.body for found in (await self._repository.search(query)).matches]
+        return [found.body for found in (await self._repository.search(query, connection)).matches]
 
 
 class TooManyConsents(RuntimeError):
@@ -88,7 +89,7 @@ class ConsentRegister:
         self._cache.clear()
 
     async def _load(self, patient: str) -> tuple[ConsentRule, ...]:
-        bodies = await self._store.active_consents(patient, _MAX_CONSENTS + 1)
-        if len(bodies) > _MAX_CONSENTS:
-            raise TooManyConsents(f"more than {_MAX_CONSENTS} active consents")
+        bodies = await self._store.active_consents(patient, MAX_CONSENTS + 1)
+        if len(bodies) > MAX_CONSENTS:
+            raise TooManyConsents(f"more than {MAX_CONSENTS} active consents")
         return tuple(read_consent(msgspec.json.decode(body)) for body in bodies)

@@ -1,7 +1,8 @@
 """The pages between an app's authorization request and its answer: sign in, choose a patient, decide.
 
 The request itself was validated before (authz); a page knows it by a handle only. The steps stand in order in
-`_continue`. Whether the person may decide for the patient is checked at every step, not only where it is chosen.
+`_continue`; a clinician's are in `portal.clinician`. Whether the person may decide for the patient is checked at every
+step, not only where it is chosen.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from authz.accounts import ActsFor
 from authz.decisions import AlreadyDecided
 from authz.sessions import SignedInSession
+from portal.clinician import as_clinician, choose_record, decide_on_record, no_access, show_record
 from portal.consent_form import Offer, first_offer, read_choice, with_problem
 from portal.content_policy import LOOPBACK
 from portal.form_reading import Form
@@ -55,8 +57,12 @@ async def _continue(portal: Portal, handle: str, session: SignedInSession | None
         return portal.pages.error("request-expired", 400, session=session)
     if not _signed_in_lately(asked, session):
         return sign_in_first(_address(handle))
-    if not _names_a_patient(asked):
+    if not _launched_by(session, asked):
+        return no_access(portal, session, asked, "wrong-user")
+    if not asked.needs_patient:
         return _consent_page(portal, session, asked, None, _first_offer(portal, asked))
+    if as_clinician(session, asked):
+        return await show_record(portal, session, asked, again=again)
     patients = session.account.acts_for
     if asked.patient_id is None and len(patients) == 1:
         await portal.ports.requests.choose_patient(handle, session, patients[0].patient_id)
@@ -66,15 +72,17 @@ async def _continue(portal: Portal, handle: str, session: SignedInSession | None
     else:
         patient = acting_for(session, asked.patient_id)
     if patient is None:
-        return portal.pages.error("not-yours", 403, session=session)
+        return no_access(portal, session, asked, "not-yours")
     return _consent_page(portal, session, asked, patient, _first_offer(portal, asked))
 
 
 async def _choose(portal: Portal, session: SignedInSession, form: Form) -> Response:
     handle = form.one("request")
     asked = await _find(portal, handle, session)
-    if asked is None or asked.patient_given or not _names_a_patient(asked):
+    if asked is None or asked.patient_given or not asked.needs_patient or not _launched_by(session, asked):
         return portal.pages.error("request-expired", 400, session=session)
+    if as_clinician(session, asked):
+        return await choose_record(portal, session, asked, form, _address(handle))
     chosen = form.one("patient")
     if not chosen:
         return _patient_page(portal, session, asked, problem=True)
@@ -91,8 +99,12 @@ async def _decide(portal: Portal, sent: Sent) -> Response:
         return portal.pages.error("request-expired", 400, session=session)
     if form.one("decision") == "deny":
         return await _refuse(portal, sent, asked)
+    if not _launched_by(session, asked):
+        return no_access(portal, session, asked, "wrong-user")
+    if asked.needs_patient and as_clinician(session, asked):
+        return await decide_on_record(portal, session, asked, form)
     patient = acting_for(session, asked.patient_id) if asked.patient_id is not None else None
-    if _names_a_patient(asked) and (patient is None or form.one("patient") != patient.patient_id):
+    if asked.needs_patient and (patient is None or form.one("patient") != patient.patient_id):
         # Another tab may have chosen another patient since this form was shown.
         return portal.pages.error("not-yours", 403, session=session)
     offer = _first_offer(portal, asked)
@@ -128,8 +140,9 @@ def _signed_in_lately(asked: AuthorizationRequest, session: SignedInSession) -> 
     return asked.signed_in_since is None or session.auth_time >= asked.signed_in_since
 
 
-def _names_a_patient(asked: AuthorizationRequest) -> bool:
-    return asked.needs_patient and not asked.clinical
+def _launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
+    """A launch for one user is nobody else's (SMART 2.2, EHR launch: the app joins the EHR's session)."""
+    return asked.user in (None, session.account.fhir_user)
 
 
 def _first_offer(portal: Portal, asked: AuthorizationRequest) -> Offer:

@@ -34,12 +34,13 @@ class PendingRequests:
             return
         async with self._context.engine.begin() as connection:
             found = await find_request(connection, request_id, session.account.id, self._context.clock())
-            if found is not None:
+            if found is not None and "patient" not in (found.launch or {}):
                 await choose_patient(connection, found, patient_id)
 
 
 def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) -> AuthorizationRequest:
     session, clinical, _ = split_scope(pending.scope)
+    launch = pending.launch or {}
     return AuthorizationRequest(
         id=handle,
         app_name=pending.client.name,
@@ -48,8 +49,10 @@ def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) ->
         asked=asked_categories(pending.scope, catalogue),
         identity=bool({"openid", "fhirUser", "profile"} & set(session)),
         offline="offline_access" in session,
-        needs_patient=bool(clinical) or "launch/patient" in session,
+        needs_patient=bool(clinical) or "launch/patient" in session or "patient" in launch,
         patient_id=pending.patient_id,
+        patient_given="patient" in launch,
+        user=launch.get("user"),
     )
 
 

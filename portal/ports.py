@@ -63,8 +63,8 @@ class AuthorizationRequest:
     """Logical id of the patient in context, once chosen or given by a launch."""
     patient_given: bool = False
     """The patient comes from a launch, so another can't be chosen."""
-    clinical: bool = False
-    """An EHR launch by a clinician, already checked: the clinician decides on the use of their own access."""
+    user: str | None = None
+    """The fhirUser for whom the EHR launched the app; nobody else may decide."""
     signed_in_since: datetime | None = None
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
 
@@ -166,11 +166,44 @@ class ConsentBook(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRecord:
+    """A patient's record as it is open to an app for treatment."""
+
+    patient_id: str
+    patient_name: str
+    categories: tuple[str, ...]
+    """Codes of the categories that the patient shares, of those that the app asked for."""
+
+
+class ClinicianRecords(Protocol):
+    """What clinicians may use an app for: records whose patients share with that app (docs/decisions/0008)."""
+
+    async def record(
+        self, request: AuthorizationRequest, session: SignedInSession, patient_id: str
+    ) -> OpenRecord | None:
+        """Return the patient's record; None when nothing of it is open to this app and person."""
+        ...
+
+    async def records(self, request: AuthorizationRequest, session: SignedInSession, name: str) -> Sequence[OpenRecord]:
+        """Return the records that are open, by patient's name, a bounded number."""
+        ...
+
+    async def choose(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str) -> None:
+        """Put a patient in context. Raises NotShared (authz.clinician_access)."""
+        ...
+
+    async def grant(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        """Complete the request, and return the redirect URI with its code. Raises AlreadyDecided, NotShared."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything that the pages are given."""
 
     sessions: Sessions
     requests: AuthorizationRequests
     consents: ConsentBook
+    clinicians: ClinicianRecords
     catalogue: Catalogue
     policy: PolicyText

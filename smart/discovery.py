@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 CAPABILITIES: Final = (
+    "launch-ehr",
     "launch-standalone",
     "authorize-post",
     "client-public",
     "client-confidential-symmetric",
     "client-confidential-asymmetric",
     "sso-openid-connect",
+    "context-banner",
+    "context-style",
+    "context-ehr-patient",
+    "context-ehr-encounter",
     "context-standalone-patient",
     "permission-offline",
     "permission-online",
@@ -22,7 +27,10 @@ CAPABILITIES: Final = (
     "permission-v1",
     "permission-v2",
 )
-_SCOPES: Final = ("openid", "fhirUser", "profile", "launch/patient", "offline_access", "online_access", "patient/*.rs")
+_SCOPES: Final = (
+    *("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"),
+    "patient/*.rs",
+)
 _AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256")
 

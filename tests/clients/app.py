@@ -1,4 +1,4 @@
-"""A SMART app with nothing but HTTP: registers itself, launches standalone with PKCE, reads."""
+"""A SMART app with nothing but HTTP: registers itself, launches standalone or from an EHR with PKCE, reads."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ def register(issuer: str, name: str, scope: str, *, redirect_uri: str = REDIRECT
 
 @dataclass(slots=True)
 class App:
-    """A public client in one standalone launch (SMART 2.2, public apps)."""
+    """A client in one launch (SMART 2.2): public, or confidential when it has a secret."""
 
     fhir_base: str
     client_id: str
     scope: str
     redirect_uri: str = REDIRECT_URI
+    client_secret: str | None = None
+    launch: str | None = None
+    """What the EHR gave, in an EHR launch."""
+    purpose: str | None = None
+    """The app's `purpose_of_use`, where it isn't the one that it is registered for first."""
     tokens: dict[str, Any] = field(default_factory=dict)
     _verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
     _state: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -57,6 +62,8 @@ class App:
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
+        optional = {"launch": self.launch, "purpose_of_use": self.purpose}
+        asked |= {name: value for name, value in optional.items() if value is not None}
         return f"{self._endpoint('authorization_endpoint')}?{urlencode(asked)}"
 
     def redeem(self, returned_to: str) -> dict[str, Any]:
@@ -88,7 +95,10 @@ class App:
         return httpx.get(url, headers={"Authorization": f"Bearer {self.tokens['access_token']}"}, timeout=150)
 
     def _token(self, **fields: str) -> httpx.Response:
-        return httpx.post(self._endpoint("token_endpoint"), data=fields | {"client_id": self.client_id}, timeout=30)
+        url = self._endpoint("token_endpoint")
+        if self.client_secret is not None:
+            return httpx.post(url, data=fields, auth=(self.client_id, self.client_secret), timeout=30)
+        return httpx.post(url, data=fields | {"client_id": self.client_id}, timeout=30)
 
     def _endpoint(self, name: str) -> str:
         if not self._discovered:

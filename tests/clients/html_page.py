@@ -11,7 +11,7 @@ HEADINGS = ("h1", "h2", "h3", "h4")
 
 @dataclass(slots=True)
 class Control:
-    """An input or a button; `label` is what a person finds it by."""
+    """An input, a select or a button; `label` is what a person finds it by."""
 
     kind: str
     name: str
@@ -83,6 +83,7 @@ class _Reader(HTMLParser):
         self._sections: list[str] = []
         self._collecting: list[tuple[str, list[str], Control | str]] = []
         self._labels: dict[str, str] = {}
+        self._select: Control | None = None
         self._words: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -95,8 +96,11 @@ class _Reader(HTMLParser):
             self._page.forms.append(self._form)
         elif tag in ("label", *HEADINGS):
             self._collecting.append((tag, [], given.get("for", "")))
-        elif tag in ("input", "button") and self._form is not None:
+        elif tag in ("input", "button", "select") and self._form is not None:
             self._control(tag, given)
+        elif tag == "option" and self._select is not None and (not self._select.checked or "selected" in given):
+            # Without a selected option the first is (HTML, the select element's selectedness setting).
+            self._select.checked, self._select.value = True, given.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "section" and self._sections:
@@ -120,12 +124,13 @@ class _Reader(HTMLParser):
 
     def _control(self, tag: str, given: dict[str, str]) -> None:
         assert self._form is not None
-        kind = given.get("type", "submit" if tag == "button" else "text")
+        kind = given.get("type", {"button": "submit", "select": "select"}.get(tag, "text"))
         default = "on" if kind in ("checkbox", "radio") else ""
         control = Control(kind, given.get("name", ""), given.get("value", default), "checked" in given)
         control.disabled = "disabled" in given
         control.id = given.get("id", "")
         self._form.controls.append(control)
+        self._select = control if tag == "select" else None
         if tag == "button":
             self._collecting.append((tag, [], control))
         elif self._collecting and self._collecting[-1][0] == "label":

@@ -101,6 +101,19 @@ class Person:
             raise AssertionError(f"nothing to revoke for `{app_name}`; sections: {self.page.sections}")
         return self._press(form, "Revoke")
 
+    def press(self, label: str) -> Page:
+        """Press a button."""
+        return self._press(self._form("submit", label), label)
+
+    def fill(self, label: str, **fields: str) -> Page:
+        """Fill in text fields and selects by their labels, with `_` for a space, and press a button."""
+        form = self._form("submit", label)
+        for name, value in fields.items():
+            label_of = name.replace("_", " ")
+            kind = "select" if label_of in form.labels("select") else "text"
+            form.find(kind, label_of).value = value
+        return self._press(form, label)
+
     def _form(self, kind: str, label: str) -> Form:
         form = self.page.form_with(kind, label)
         if form is None:

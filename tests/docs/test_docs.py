@@ -61,6 +61,18 @@ def test_the_registration_shown_to_app_developers_works(sandbox: Sandbox) -> Non
     assert "client_secret" not in json.loads(done.stdout)
 
 
+def test_the_ehr_launch_shown_to_app_developers_works(sandbox: Sandbox) -> None:
+    shown = [line for line in _commands(ROOT / "docs" / "apps.md") if "/token" in line or "/launch-contexts" in line]
+    token = ""
+    for line in shown:
+        words = shlex.split(line.replace("http://127.0.0.1:8000", sandbox.issuer).replace("$TOKEN", token))
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+        answer = json.loads(done.stdout)
+        token = answer.get("access_token", token)
+    assert (len(shown), answer["expires_in"]) == (2, 300)
+    assert answer["launch"]
+
+
 def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:
     found = httpx.get(f"{sandbox.issuer}/fhir/.well-known/smart-configuration").json()
     assert found["token_endpoint"] == f"{sandbox.issuer}/token"

@@ -13,7 +13,8 @@ from tests.leaks.world import App, World
 
 
 @pytest.mark.parametrize(
-    "path", ["/sandbox/manifest.json", "/sandbox/launcher", "/sandbox/launch", "/sandbox/callback"]
+    "path",
+    ["/sandbox/manifest.json", "/sandbox/launcher", "/sandbox/launch", "/sandbox/clinic", "/sandbox/callback"],
 )
 async def test_the_sandbox_is_not_there_outside_of_sandbox_mode(leaky: World, path: str) -> None:
     assert (await leaky.http.get(path)).status_code == 404

@@ -12,9 +12,10 @@ from fastapi import FastAPI
 
 from assent.policy_files import load_catalogue, load_policy_text
 from authz.accounts import Account, ActsFor
+from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
-from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, Ports, SharedWith
+from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, OpenRecord, Ports, SharedWith
 from portal.router import PortalPages, portal_pages
 from portal.settings import PortalSettings
 
@@ -130,6 +131,25 @@ class FakeConsents:
 
 
 @dataclass
+class FakeClinicians:
+    """No record is open to any clinician; tests/authz/test_ehr_launch.py has the real ones."""
+
+    async def record(
+        self, request: AuthorizationRequest, session: SignedInSession, patient_id: str
+    ) -> OpenRecord | None:
+        return None
+
+    async def records(self, request: AuthorizationRequest, session: SignedInSession, name: str) -> Sequence[OpenRecord]:
+        return ()
+
+    async def choose(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str) -> None:
+        raise NotShared
+
+    async def grant(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+        raise NotShared
+
+
+@dataclass
 class Place:
     """The pages with their fakes, and a client that keeps cookies."""
 
@@ -154,7 +174,7 @@ def place(settings: PortalSettings | None = None) -> Place:
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
-    pages = portal_pages(Ports(sessions, requests, consents, CATALOGUE, POLICY), chosen, lambda: NOW)
+    pages = portal_pages(Ports(sessions, requests, consents, FakeClinicians(), CATALOGUE, POLICY), chosen, lambda: NOW)
     app = FastAPI(openapi_url=None)
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
