@@ -53,6 +53,10 @@ class PendingRequest:
     launch: Mapping[str, Any] | None = None
     """The context that an EHR gave (authz.launch_context_body); None for a standalone launch."""
 
+    def is_for(self, fhir_user: str | None) -> bool:
+        """Whether the person may answer it: a launch for one user is nobody else's."""
+        return self.launch is None or self.launch.get("user") in (None, fhir_user)
+
     def redirect(self, issuer: str, **parameters: str) -> str:
         """The redirect URI with an answer; `iss` by RFC 9207, `state` unchanged."""
         return redirect_with(self.redirect_uri, self.state, issuer, parameters)

@@ -137,10 +137,9 @@ def may_launch(request: PendingRequest, account: Account) -> bool:
     one that named another purpose isn't.
     """
     purposes = request.client.purposes
-    user = None if request.launch is None else request.launch.get("user")
     return (
         account.is_clinician
-        and user in (None, account.fhir_user)
+        and request.is_for(account.fhir_user)
         and TREATMENT in purposes
         and request.purpose in (TREATMENT, purposes[0])
     )

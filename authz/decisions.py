@@ -98,7 +98,7 @@ class Decisions:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
             # Only who may decide for the patient leaves a decision in their name.
-            if any(acts.patient_id == request.patient_id for acts in account.acts_for):
+            if request.patient_id is not None and may_decide(request, account):
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
                 await context.repository.create(self._resource(decision), connection=connection)
             await self._record(
@@ -250,6 +250,12 @@ class Decisions:
             ),
             connection,
         )
+
+
+def may_decide(request: PendingRequest, account: Account) -> bool:
+    """Whether somebody may decide on a request, for the patient in context or, without one, for themselves."""
+    mine = request.patient_id is None or any(p.patient_id == request.patient_id for p in account.acts_for)
+    return mine and request.is_for(account.fhir_user)
 
 
 async def end_consent(connection: AsyncConnection, repository: Repository, consent_id: str, now: datetime) -> Ended:

@@ -9,10 +9,8 @@ from typing import Any, Final, cast
 import msgspec
 from structlog.contextvars import get_contextvars
 
-from authz.accounts import Account
-from authz.authorization_requests import PendingRequest
 from authz.context import AuthzContext
-from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent
+from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.sessions import SignedInSession
 from fhir.consent_reading import instant_of
 from fhir.consent_summary import summary_of
@@ -38,7 +36,7 @@ class PatientsConsentBook:
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
-        if pending is None or not _may_decide(pending, session.account):
+        if pending is None or not may_decide(pending, session.account):
             raise AlreadyDecided
         made = Choice(choice.categories, request.asked, choice.until, choice.policy)
         return await self._decisions.allow(pending, session.account, session.auth_time, made, _request_id())
@@ -108,13 +106,6 @@ class PatientsConsentBook:
             state=found.state,
             ended=None if found.state in CURRENT_STATES else ended,
         )
-
-
-def _may_decide(pending: PendingRequest, account: Account) -> bool:
-    """The pages have checked this before; here it holds whatever page calls."""
-    user = None if pending.launch is None else pending.launch.get("user")
-    mine = pending.patient_id is None or any(p.patient_id == pending.patient_id for p in account.acts_for)
-    return mine and user in (None, account.fhir_user)
 
 
 def _activity(event: Mapping[str, Any]) -> Activity:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.migrate import current_revision, migrate, newest_revision
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
+from authz.grants import find_grant
 
 
 def differences(connection: Connection) -> list[object]:
@@ -61,3 +62,23 @@ async def test_everything_lives_in_the_schema_of_assent(empty_database_url: str)
             text("SELECT count(*) FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA}
         )
     await engine.dispose()
+
+
+async def test_the_release_before_can_still_write(engine: AsyncEngine) -> None:
+    """Processes of 0.1.0 go on while those of this release start: they name only the columns that they know."""
+    written = [
+        "INSERT INTO assent.client (client_id, name, kind, redirect_uris, scope, purposes, created_at)"
+        " VALUES ('c', 'C', 'public', '{}', '', '{}', now())",
+        "INSERT INTO assent.user_account (id, username, password_hash, display_name, role, created_at)"
+        " VALUES ('u', 'u', '-', 'U', 'patient', now())",
+        "INSERT INTO assent.authorization_request (id_hash, client_id, parameters, created_at, expires_at)"
+        " VALUES ('r', 'c', '{}', now(), now())",
+        'INSERT INTO assent."grant" (id, client_id, user_id, scope_asked, purpose, offline, auth_time, created_at)'
+        " VALUES ('g', 'c', 'u', 'openid', 'PATRQT', false, now(), now())",
+    ]
+    async with engine.begin() as connection:
+        for statement in written:
+            await connection.execute(text(statement))
+        grant = await find_grant(connection, "g")
+    assert grant is not None
+    assert (grant.standing, grant.launch) == (False, None)

@@ -251,6 +251,17 @@ async def test_only_a_clinician_whom_fhir_knows_as_one_opens_records(ward: Ward,
     await ward.redeem(await ward.allow(pending))  # nothing was taken
 
 
+async def test_an_app_that_names_another_purpose_is_no_clinicians(ward: Ward) -> None:
+    await ward.keep(ward.consent("laboratory"))
+    pending = await ward.request()
+    client = replace(pending.client, purposes=("PATRQT", "HRESCH", "TREAT"))
+    with pytest.raises(NotShared):
+        await ward.allow(replace(pending, client=client, purpose="HRESCH"))
+    with pytest.raises(NotShared):
+        await ward.allow(replace(pending, client=replace(client, purposes=("PATRQT",))))
+    await ward.redeem(await ward.allow(pending))
+
+
 async def test_a_launch_for_another_user_is_refused_whatever_page_asks(ward: Ward) -> None:
     await ward.keep(ward.consent("laboratory"))
     with pytest.raises(NotShared):

@@ -15,10 +15,16 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from authz import tables
+from authz.access_tokens import TokenClaims
 from authz.clients import NewClient, add_client, disable_client
+from authz.decisions import AlreadyDecided
 from authz.launch_contexts import LIFETIME, take_launch
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of
+from authz.sessions import SignedInSession
+from portal.consent_book import PatientsConsentBook
+from portal.pending_requests import PendingRequests
+from portal.ports import ConsentChoice
 from tests.leaks.world import ISSUER, REDIRECT, World, patient, world
 
 CHALLENGE = "c" * 43
@@ -255,6 +261,16 @@ async def test_a_token_without_the_scope_is_refused(server: World) -> None:
         assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{SCOPE}"'
 
 
+async def test_a_token_of_a_persons_grant_creates_no_launch_whatever_its_scope(server: World) -> None:
+    app = await server.app(["laboratory"])
+    tokens = server.assent.authz.tokens
+    verified = tokens.verify(str(app.token["access_token"]))
+    assert isinstance(verified, tuple)
+    claims = TokenClaims(app.client_id, "ana", SCOPE, timedelta(minutes=1), grant_id=verified[0].grant_id)
+    token, _ = tokens.mint(claims)
+    assert (await _create(server, token, {"patient": "ana"})).status_code == 403
+
+
 async def test_a_launch_counts_once(server: World, ehr: str) -> None:
     client_id, _ = await _client(server)
     launch = await _launch(server, ehr, {"patient": "ana"})
@@ -348,3 +364,23 @@ async def test_the_address_after_a_launch_says_nothing_of_the_patient(server: Wo
     went = await _authorize(server, client_id, launch)
     assert set(parse_qs(urlsplit(str(went)).query)) == {"request"}
     assert "ana" not in str(went)
+
+
+@pytest.mark.parametrize("context", [{"patient": "ben"}, {"patient": "ana", "user": "Patient/ben"}])
+async def test_who_may_not_decide_cant_whatever_page_asks(server: World, ehr: str, context: dict[str, str]) -> None:
+    client_id, _ = await _client(server)
+    went = await _authorize(server, client_id, await _launch(server, ehr, context))
+    session = SignedInSession("s", server.account, server.assent.authz.clock(), "c")
+    requests = PendingRequests(server.assent.authz)
+    asked = await requests.find(went.params["request"], session)
+    assert asked is not None
+    await requests.choose_patient(asked.id, session, "ana")
+    unchanged = await requests.find(asked.id, session)
+    assert unchanged == asked
+    assert (asked.patient_id, asked.patient_given, asked.user) == (context["patient"], True, context.get("user"))
+    book = PatientsConsentBook(server.assent.authz, requests, server.text)
+    with pytest.raises(AlreadyDecided):
+        await book.grant(asked, session, ConsentChoice(("laboratory",), None, server.text))
+    before = await book.sharing(context["patient"])
+    assert "error=access_denied" in await book.refuse(asked, session)
+    assert await book.sharing(context["patient"]) == before
