@@ -17,10 +17,17 @@ MakeDatabase = Callable[[], Awaitable[str]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def leaky(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """The world that the catalogue's tests share; each launches its own app."""
+async def shared(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The world of `leaky`."""
     async with world(await make_database(), tmp_path_factory.mktemp("leaks"), RESOURCES) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def leaky(shared: World) -> AsyncIterator[World]:
+    """The world that the catalogue's tests share; each launches its own app, whose consent goes with the test."""
+    yield shared
+    await shared.forget_consents()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
