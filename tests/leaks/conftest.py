@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
-from tests.leaks.twin_content import SHOWN, mixed
+from tests.leaks.twin_content import SHOWN, masked_differently, mixed
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
 
@@ -40,6 +40,14 @@ async def worlds(
         world(await make_database(), tmp_path_factory.mktemp("full"), mixed()) as full,
     ):
         yield bare, full
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def altered(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A world with what is withheld, in which also all that research doesn't see is different."""
+    resources = [masked_differently(resource) for resource in mixed()]
+    async with world(await make_database(), tmp_path_factory.mktemp("altered"), resources) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
