@@ -70,6 +70,13 @@ def _controls(kind: str) -> st.SearchStrategy[tuple[str, str]]:
     )
 
 
+def every_parameter(kind: str) -> list[str]:
+    """Each parameter of the type with all values at once that might be found, and sorts by each."""
+    known = sorted(_DEFINITIONS.search_parameters(kind).values(), key=lambda parameter: parameter.code)
+    found = [f"{kind}?{_written([(p.code, ','.join(_VALUES[p.kind]))])}" for p in known]
+    return found + [f"{kind}?_sort={p.code}" for p in known]
+
+
 def _odd(kind: str) -> st.SearchStrategy[tuple[str, str]]:
     """What should be refused, or be no different from nothing."""
     names = sorted(_DEFINITIONS.search_parameters(kind))

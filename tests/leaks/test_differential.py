@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.leaks.conftest import TICKED
-from tests.leaks.requests import REQUESTS
+from tests.leaks.requests import REQUESTS, every_parameter
 from tests.leaks.twins import Request, Twins, twins
 from tests.leaks.world import World
 
 EXAMPLES = os.environ.get("ASSENT_FUZZ_EXAMPLES")
+
+KINDS = ("Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter", "Observation")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -26,9 +28,20 @@ async def apps(worlds: tuple[World, World], altered: World) -> dict[str, Twins]:
     return {"own": await twins(*worlds, TICKED), "research": await twins(worlds[0], altered, TICKED, "HRESCH")}
 
 
+@pytest.mark.leak("L01", "L02", "L08")
+@pytest.mark.parametrize("app", ["own", "research"])
+@pytest.mark.parametrize(
+    "kind", ["Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter", "Observation"]
+)
+async def test_no_search_parameter_tells_of_what_is_withheld_or_masked(
+    apps: dict[str, Twins], app: str, kind: str
+) -> None:
+    await apps[app].same_seen(every_parameter(kind))
+
+
 @pytest.mark.leak("L01", "L02", "L04", "L05", "L06", "L07", "L08", "L10", "L11", "L12", "L13", "L20", "L22", "L23")
 @settings(
-    max_examples=int(EXAMPLES or 400),
+    max_examples=int(EXAMPLES or 250),
     derandomize=EXAMPLES is None,
     deadline=None,
     database=None,
