@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
-from tests.leaks.twin_content import SHOWN, mixed
+from tests.leaks.twin_content import SHOWN, masked_differently, mixed
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
 
@@ -17,10 +17,17 @@ MakeDatabase = Callable[[], Awaitable[str]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def leaky(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """The world that the catalogue's tests share; each launches its own app."""
+async def shared(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The world of `leaky`."""
     async with world(await make_database(), tmp_path_factory.mktemp("leaks"), RESOURCES) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def leaky(shared: World) -> AsyncIterator[World]:
+    """The world that the catalogue's tests share; each launches its own app, whose consent goes with the test."""
+    yield shared
+    await shared.forget_consents()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -33,6 +40,14 @@ async def worlds(
         world(await make_database(), tmp_path_factory.mktemp("full"), mixed()) as full,
     ):
         yield bare, full
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def altered(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A world with what is withheld, in which also all that research doesn't see is different."""
+    resources = [masked_differently(resource) for resource in mixed()]
+    async with world(await make_database(), tmp_path_factory.mktemp("altered"), resources) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

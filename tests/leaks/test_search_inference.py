@@ -40,6 +40,23 @@ async def test_l02_sorting_by_a_masked_element_is_refused(leaky: World, sort: st
     assert (await app.get(f"Patient?_sort={sort}")).status_code == 403
 
 
+@pytest.mark.leak("L32", "L34", "L02")
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("performer=http://elsewhere.example/fhir/Practitioner/hidden", "performer=doc,urn:uuid:hidden", "focus=%23x"),
+        *("performer=http://elsewhere.example/fhir/Practitioner/other", "subject=Patient/ana/_history/1"),
+        *("performer=http://127.0.0.1:8000/fhir/Practitioner/doc", "_sort=performer", "_sort=-focus", "focus=a%5C,b"),
+    ],
+)
+async def test_l32_l34_l02_references_that_are_masked_are_not_searched(leaky: World, query: str) -> None:
+    app = await leaky.app(["laboratory"])
+    with leaky.upstream.listening() as heard:
+        answer = await app.get(f"Observation?{query}")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
+    assert heard == []
+
+
 @pytest.mark.leak("L03")
 @pytest.mark.parametrize(
     "query",

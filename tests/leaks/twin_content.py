@@ -65,7 +65,8 @@ def _shown() -> Iterator[Resource]:
     yield patient("ana", generalPractitioner=_refers("Practitioner/doc0"))
     for n in range(4):
         name = [{"family": f"Doc{n}", "given": ["D"]}]
-        yield {"resourceType": "Practitioner", "id": f"doc{n}", "name": name, "active": n % 2 == 0}
+        telecom = [{"system": "phone", "value": f"555-{n}"}]
+        yield {"resourceType": "Practitioner", "id": f"doc{n}", "name": name, "active": n % 2 == 0, "telecom": telecom}
     yield {"resourceType": "Organization", "id": "org", "name": "Clinic"}
     for n in range(14):
         members: dict[str, Any] = {"hasMember": _refers(f"Observation/lab{n - 1:02}")} if n % 4 == 1 else {}
@@ -81,7 +82,12 @@ def _shown() -> Iterator[Resource]:
     for n, code in enumerate(("J10.1", "E11.9", "I10", "M54.5")):
         yield _condition(f"cond{n}", code, recordedDate=_day(n * 9), recorder={"reference": f"Practitioner/doc{n}"})
     for n in range(3):
-        yield _encounter(f"enc{n}", period={"start": _day(n * 7)}, reasonReference=_refers(f"Condition/cond{n}"))
+        yield _encounter(
+            f"enc{n}",
+            identifier=[{"value": f"e{n}"}],
+            period={"start": _day(n * 7)},
+            reasonReference=_refers(f"Condition/cond{n}"),
+        )
         yield _report(
             f"report{n}", f"Observation/lab{n:02}", f"Observation/lab{n + 3:02}", issued=_day(n) + "T00:00:00Z"
         )
@@ -170,3 +176,25 @@ def mixed() -> list[Resource]:
     together = [found for row in rows for found in row if found is not None]
     half = len(together) // 2
     return [*together[:half], *WITHHELD[len(SHOWN) :], *together[half:]]
+
+
+_MASKED: dict[str, Resource] = {
+    "Patient": {
+        "name": [{"family": "Zed", "given": ["Altered", "Twice"]}],
+        "telecom": [{"system": "email", "value": "z@example.org"}],
+        "birthDate": "2001",
+        "generalPractitioner": _refers("Practitioner/doc3", "Practitioner/doc1"),
+    },
+    "Observation": {"performer": _refers("Practitioner/doc3"), "note": [{"text": "altered"}]},
+    "Practitioner": {"telecom": [{"system": "email", "value": "altered@example.org"}]},
+    "Condition": {"recorder": {"reference": "Practitioner/doc0"}},
+    "DiagnosticReport": {"performer": _refers("Organization/org")},
+    "Encounter": {"identifier": [{"value": "altered"}]},
+}
+"""Elements that the limited masks hide, otherwise filled."""
+
+
+def masked_differently(resource: Resource) -> Resource:
+    """The resource with other values in what research doesn't see of it."""
+    others = _MASKED.get(str(resource["resourceType"]), {})
+    return {name: others.get(name, value) for name, value in resource.items()}

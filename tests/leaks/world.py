@@ -29,6 +29,7 @@ from authz.accounts import Account, ActsFor, add_account
 from authz.authorization_requests import choose_patient, find_request
 from authz.clients import NewClient, add_client
 from authz.decisions import Choice, Decisions
+from fhir.change_bus import Change
 from fhir.definitions import load_definitions
 from portal.pending_requests import asked_categories
 from tests.leaks.upstream import TOKEN, Upstream, overheard_upstream
@@ -129,6 +130,13 @@ class World:
             "code_verifier": _VERIFIER,
         }
         return client.client_id, await self.http.post("/token", data=form)
+
+    async def forget_consents(self) -> None:
+        """Leave no consent behind: all are asked at every decision, and hundreds take time."""
+        context = self.assent.authz
+        for stored in (await context.repository.search(_consents())).matches:
+            await context.repository.delete("Consent", stored.id)
+        context.tell(Change("consent", "ana"))
 
 
 @dataclass(slots=True)
