@@ -7,11 +7,20 @@ done here, on what may be seen, because the upstream must send what the rules ne
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fhir.definitions import Definitions, SearchParameter
+from fhir.search_literals import (
+    read_date,
+    read_number,
+    read_quantity,
+    read_string,
+    read_token,
+    read_uri,
+    split_escaped,
+)
 from policies.model import Deny
 from policies.search_guard import ParameterUse, guard_parameter
 
@@ -22,6 +31,14 @@ DEFAULT_COUNT: Final = 50
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
 _REFERENCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/)?[A-Za-z0-9\-.]{1,64}")
 """What a reference may be searched by: any other one is masked where it is shown (docs/leaks.md L32, L34)."""
+_READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    "date": read_date,
+    "number": read_number,
+    "quantity": read_quantity,
+    "string": read_string,
+    "token": read_token,
+    "uri": read_uri,
+}
 _REFUSED: Final = frozenset(
     {
         *(
@@ -136,13 +153,22 @@ class _Reader:
         if not value:
             raise SearchRefused(400, "invalid", f"`{base}` has no value")
         self._guard(base, modifier)
-        self._check_reference(base, modifier, value)
+        if modifier == "missing":
+            if value not in ("true", "false"):
+                raise SearchRefused(400, "value", f"`{base}:missing` is `true` or `false`")
+        else:
+            self._check_reference(base, value)
+            # A value that no server can read is refused here, whatever this upstream would make of it.
+            read = _READERS.get(self._parameters[base].kind)
+            if read is not None:
+                for part in split_escaped(base, value, ","):
+                    read(base, part)
         self._criteria.append((name, value))
 
-    def _check_reference(self, name: str, modifier: str, value: str) -> None:
+    def _check_reference(self, name: str, value: str) -> None:
         found = self._parameters[name]
         literal = found.kind == "reference" and any(path.type == "Reference" for path in found.paths)
-        if literal and modifier != "missing" and not all(_REFERENCE.fullmatch(part) for part in value.split(",")):
+        if literal and not all(_REFERENCE.fullmatch(part) for part in value.split(",")):
             raise SearchRefused(400, "not-supported", f"`{name}` is searched by `Type/id` or `id` only")
 
     def _guard(self, name: str, modifier: str) -> None:

@@ -74,6 +74,28 @@ async def test_l03_whatever_searches_beyond_the_resource_is_refused(leaky: World
     assert answer.json()["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("Observation?date=2026-13", "value"),
+        ("Observation?date=zz2026", "not-supported"),
+        ("Observation?_lastUpdated=2026-02-30", "value"),
+        ("Observation?code=a|b|c", "value"),
+        ("Observation?code=|", "value"),
+        ("Observation?code=", "invalid"),
+        ("Observation?status=final,", "value"),
+        ("Observation?code:missing=perhaps", "value"),
+        ("Observation?_id=%20", "value"),
+    ],
+)
+async def test_a_value_that_cannot_be_read_is_refused_without_asking_the_upstream(
+    leaky: World, query: str, code: str
+) -> None:
+    app = await leaky.app(["laboratory"])
+    answer = await app.get(query)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, code)
+
+
 @pytest.mark.leak("L04")
 async def test_l04_totals_count_only_what_is_shown(leaky: World) -> None:
     app = await leaky.app(["vital-signs"])
