@@ -24,6 +24,10 @@ class ClientError(ValueError):
     """A registration that can't be accepted; the text says why."""
 
 
+class RedirectUriError(ClientError):
+    """A redirect URI is missing, or not one that is safe to send a code to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A registered app."""
@@ -115,9 +119,11 @@ def check_registration(new: NewClient) -> None:
         raise ClientError(f"there is no kind `{new.kind}`, choose one of {', '.join(KINDS)}")
     interactive = new.kind in ("public", "confidential-symmetric", "confidential-asymmetric")
     if interactive and not new.redirect_uris:
-        raise ClientError("`redirect_uris` must name at least one URI")
-    if len(new.redirect_uris) > 20 or len(new.scope) > 4_000:
-        raise ClientError("at most 20 redirect URIs and 4000 characters of scope")
+        raise RedirectUriError("`redirect_uris` must name at least one URI")
+    if len(new.redirect_uris) > 20:
+        raise RedirectUriError("at most 20 redirect URIs")
+    if len(new.scope) > 4_000:
+        raise ClientError("`scope` may have at most 4000 characters")
     for uri in new.redirect_uris:
         check_redirect_uri(uri)
     if new.kind in ("confidential-asymmetric", "backend") and new.jwks is None:  # SMART 2.2: services have no secret
@@ -127,17 +133,17 @@ def check_registration(new: NewClient) -> None:
 
 
 def check_redirect_uri(uri: str) -> None:
-    """https, or http to loopback (RFC 8252 §7.3); absolute, no fragment (RFC 6749 §3.1.2). Raises ClientError."""
+    """https, or http to loopback (RFC 8252 §7.3); absolute, no fragment (RFC 6749 §3.1.2). Raises RedirectUriError."""
     try:
         parts = urlsplit(uri)
         host = parts.hostname
     except ValueError as broken:
-        raise ClientError("a redirect URI is malformed") from broken
+        raise RedirectUriError("a redirect URI is malformed") from broken
     plain = uri.isascii() and uri.isprintable() and " " not in uri and "\\" not in uri and len(uri) <= 2_000
     if not plain or not host or "#" in uri or parts.username is not None or "*" in uri:
-        raise ClientError(f"redirect URI `{uri[:200]}` must be an absolute URI without fragment, user or wildcard")
+        raise RedirectUriError(f"redirect URI `{uri[:200]}` must be an absolute URI without fragment, user or wildcard")
     if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
-        raise ClientError(f"redirect URI `{uri[:200]}` must be https, or http to loopback")
+        raise RedirectUriError(f"redirect URI `{uri[:200]}` must be https, or http to loopback")
 
 
 def _check_jwks(jwks: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authz.clients import ClientError, ClientKind, NewClient, add_client
+from authz.clients import ClientError, ClientKind, NewClient, RedirectUriError, add_client
 from authz.context import AuthzContext
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 
@@ -39,7 +39,7 @@ class RegistrationEndpoint:
             async with context.engine.begin() as connection:
                 client, secret = await add_client(connection, new, context.clock())
         except ClientError as error:
-            code = "invalid_redirect_uri" if "redirect" in str(error) else "invalid_client_metadata"
+            code = "invalid_redirect_uri" if isinstance(error, RedirectUriError) else "invalid_client_metadata"
             return error_response(OAuthError(code, str(error)))
         except OAuthError as error:
             return error_response(error)
