@@ -41,7 +41,7 @@ from fhir.audit_trail import AuditTrail
 from fhir.capability_statement import capability_statement
 from fhir.change_bus import Change, ChangeBus
 from fhir.consent_register import ConsentRegister, StoredConsents
-from fhir.definitions import load_definitions
+from fhir.definitions import Definitions, load_definitions
 from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
@@ -51,6 +51,7 @@ from fhir.resource_view import ResourceViews
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
+from policies.catalogue import Catalogue
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
 from portal.pending_requests import PendingRequests
@@ -96,67 +97,104 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What everything else stands on: settings, rules and storage."""
+
+    settings: Settings
+    secret: bytes
+    clock: Clock
+    engine: AsyncEngine
+    bus: ChangeBus
+    definitions: Definitions
+    catalogue: Catalogue
+    repository: Repository
+    audit: AuditTrail
+
+
 async def build(
     settings: Settings, database_url: str, *, sandbox: SandboxExtras | None = None, clock: Clock = system_clock
 ) -> Assent:
     """Wire the application on a migrated database."""
+    ground = _ground(settings, database_url, clock)
+    context = _authz(ground)
+    gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
+    client = upstream_client(settings)
+    attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    https, metrics = settings.public_url.startswith("https:"), Metrics()
+    dispatch = Dispatch(
+        exact={
+            "/healthz": alive,
+            "/readyz": ready(ground.engine, ground.bus),
+            "/metrics": metrics,
+            "/introspect": Introspection(context, gate),
+        },
+        fhir=_proxy(ground, gate, client),
+        site=_site(context, gate, _pages(ground, context, attempts, sandbox), sandbox),
+    )
+    crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
+    ground.bus.subscribe(context.keys.on_change)
+    await ground.bus.start()
+    await context.keys.start()
+    await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
+    ground.audit.start()
+    return Assent(
+        RequestMiddleware(crossing, metrics, https=https),
+        ground.engine,
+        context,
+        ground.bus,
+        ground.audit,
+        client,
+        attempts,
+    )
+
+
+def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
     # A database error quotes the values of its statement; these may be data of patients.
     engine = create_async_engine(database_url, pool_size=settings.database_connections, hide_parameters=True)
     secret = read_secret(settings)
     definitions = load_definitions()
-    catalogue = load_catalogue(settings.policy_dir)
-    policy_text = load_policy_text(catalogue, settings.policy_dir)
-    masks = Masks(catalogue, definitions)
-
     repository = Repository(
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")
     )
-    bus = ChangeBus(database_url)
     journal = AuditJournal(engine, schema=SCHEMA)
-    audit = AuditTrail(journal, AuditIndexing(journal, repository))
-    keys = SigningKeys(engine, secret, clock)
-    tokens = AccessTokens(keys, issuer=settings.public_url, audience=f"{settings.public_url}/fhir", clock=clock)
-    context = AuthzContext(
-        issuer=settings.public_url,
-        engine=engine,
+    return _Ground(
+        settings=settings,
+        secret=secret,
         clock=clock,
-        keys=keys,
-        tokens=tokens,
+        engine=engine,
+        bus=ChangeBus(database_url),
+        definitions=definitions,
+        catalogue=load_catalogue(settings.policy_dir),
         repository=repository,
-        catalogue=catalogue,
-        audit=audit,
+        audit=AuditTrail(journal, AuditIndexing(journal, repository)),
+    )
+
+
+def _authz(ground: _Ground) -> AuthzContext:
+    """The authorization server's own."""
+    settings = ground.settings
+    keys = SigningKeys(ground.engine, ground.secret, ground.clock)
+    audience = f"{settings.public_url}/fhir"
+    return AuthzContext(
+        issuer=settings.public_url,
+        engine=ground.engine,
+        clock=ground.clock,
+        keys=keys,
+        tokens=AccessTokens(keys, issuer=settings.public_url, audience=audience, clock=ground.clock),
+        repository=ground.repository,
+        catalogue=ground.catalogue,
+        audit=ground.audit,
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
-        tell=bus.tell,
+        tell=ground.bus.tell,
     )
-    gate = TokenGate(tokens, engine, bus, clock)
-    register = ConsentRegister(StoredConsents(repository), bus)
-    client = upstream_client(settings)
-    own, upstream = OwnSource(repository, audit.settle), UpstreamSource(client)
 
-    def source_of(resource_type: str) -> Source:
-        return own if resource_type in OWN_TYPES else upstream
 
-    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
-    proxy = FhirProxy(
-        ProxyParts(
-            base=context.fhir_base,
-            gate=gate,
-            register=register,
-            catalogue=catalogue,
-            definitions=definitions,
-            masks=masks,
-            views=ResourceViews(catalogue, definitions, masks, facts),
-            source_of=source_of,
-            audit=audit,
-            sealer=PageSealer(secret),
-            capability_statement=capability_statement(
-                settings.public_url, catalogue, definitions, clock().date().isoformat()
-            ),
-            max_search_count=settings.max_search_count,
-            clock=clock,
-        )
-    )
+def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProxy:
+    """The enforcement point, its caches of consents kept true by the bus."""
+    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
+    register = ConsentRegister(StoredConsents(ground.repository), ground.bus)
 
     def on_change(change: Change) -> None:
         if change.kind == "consent":
@@ -164,18 +202,49 @@ async def build(
         elif change.kind == "all":
             register.forget_all()
 
-    bus.subscribe(on_change)
-    bus.subscribe(keys.on_change)
-    requests = PendingRequests(context)
-    attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    ground.bus.subscribe(on_change)
+    own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
+
+    def source_of(resource_type: str) -> Source:
+        return own if resource_type in OWN_TYPES else upstream
+
+    masks = Masks(catalogue, definitions)
+    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
+    today = ground.clock().date().isoformat()
+    return FhirProxy(
+        ProxyParts(
+            base=f"{settings.public_url}/fhir",
+            gate=gate,
+            register=register,
+            catalogue=catalogue,
+            definitions=definitions,
+            masks=masks,
+            views=ResourceViews(catalogue, definitions, masks, facts),
+            source_of=source_of,
+            audit=ground.audit,
+            sealer=PageSealer(ground.secret),
+            capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+            max_search_count=settings.max_search_count,
+            clock=ground.clock,
+        )
+    )
+
+
+def _pages(
+    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+) -> PortalPages:
+    """Pages for people."""
+    settings, catalogue = ground.settings, ground.catalogue
+    policy_text = load_policy_text(catalogue, settings.policy_dir)
     sessions = Sessions(
-        engine,
-        clock,
+        ground.engine,
+        ground.clock,
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),
         attempts=attempts,
     )
-    pages = portal_pages(
+    requests = PendingRequests(context)
+    return portal_pages(
         Ports(
             sessions,
             requests,
@@ -187,33 +256,7 @@ async def build(
         PortalSettings(
             https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
         ),
-        clock,
-    )
-    metrics = Metrics()
-    site = _site(context, gate, pages, sandbox)
-    dispatch = Dispatch(
-        exact={
-            "/healthz": alive,
-            "/readyz": ready(engine, bus),
-            "/metrics": metrics,
-            "/introspect": Introspection(context, gate),
-        },
-        fhir=proxy,
-        site=site,
-    )
-    crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), engine, bus)
-    await bus.start()
-    await keys.start()
-    await keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
-    audit.start()
-    return Assent(
-        RequestMiddleware(crossing, metrics, https=settings.public_url.startswith("https:")),
-        engine,
-        context,
-        bus,
-        audit,
-        client,
-        attempts,
+        ground.clock,
     )
 
 
