@@ -6,7 +6,7 @@ the default at each; no body leaves before its audit record is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -148,7 +148,7 @@ class FhirProxy:
 
     async def _read(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
-    ) -> tuple[bytes, tuple[str, ...]]:
+    ) -> tuple[bytes, Sequence[Shown]]:
         parts, kind, wanted = self._parts, interaction.resource_type, interaction.id
         elements = self._read_elements(request, kind, plan)
         show = parts.views.under(plan, {kind: elements})
@@ -159,7 +159,7 @@ class FhirProxy:
             # One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06).
             await self._record(request, access, interaction, (), outcome="4")
             raise ProxyRefusal(404, "not-found", "there is no such resource that this token opens")
-        return shown.body, (shown.name,)
+        return shown.body, (shown,)
 
     async def _shown(self, show: Show, kind: str, wanted: str, version: str) -> Shown | None:
         """What may be seen of one resource; None when that is nothing, or when the source gave another one."""
@@ -194,7 +194,7 @@ class FhirProxy:
 
     async def _search(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
-    ) -> tuple[bytes, tuple[str, ...]]:
+    ) -> tuple[bytes, Sequence[Shown]]:
         parts, kind = self._parts, interaction.resource_type
         now = parts.clock()
         binding = f"{access.client_id} {access.grant_id} {plan.patient} {kind}"
@@ -213,8 +213,7 @@ class FhirProxy:
         source = parts.source_of(kind)
         page = await fill_page(kind, search.count, first, position, source.page, show, including=bool(search.includes))
         body = self._render(kind, search, page, binding, token, now)
-        seen = tuple(shown.name for shown in (*page.matches, *page.includes))
-        return body, seen
+        return body, (*page.matches, *page.includes)
 
     def _render(
         self, kind: str, search: SearchRequest, page: Page, binding: str, token: str | None, now: datetime
@@ -237,7 +236,7 @@ class FhirProxy:
         request: ProxyRequest,
         access: Access,
         interaction: Interaction,
-        entities: tuple[str, ...],
+        seen: Sequence[Shown],
         outcome: Outcome = "0",
     ) -> None:
         search = interaction.code == "search-type"
@@ -250,12 +249,14 @@ class FhirProxy:
                 recorded=self._parts.clock(),
                 request_id=request.request_id,
                 client_id=access.client_id,
+                client_name=access.client_name,
                 user=access.user,
                 patient=access.patient,
                 purpose=access.purpose,
-                entities=entities,
+                entities=tuple(shown.name for shown in seen),
                 query=query and f"{interaction.resource_type}?{query}",
                 consents=access.consents,
+                categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
             )
         )
 

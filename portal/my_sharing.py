@@ -130,7 +130,10 @@ async def _revoke(portal: Portal, sent: Sent, consent_id: str) -> Response:
     found = await _own_consent(portal, sent.session, consent_id)
     if found is None:
         return _not_there(portal, sent.session)
-    await portal.ports.consents.revoke(consent_id, sent.session)
+    try:
+        await portal.ports.consents.revoke(consent_id, sent.session)
+    except ConsentEnded:
+        return portal.pages.error("consent-ended", 409, session=sent.session)
     return see_other(_my_address(found, "revoked"))
 
 

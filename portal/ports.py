@@ -7,13 +7,14 @@ checks it again, because a page is not a boundary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
+from fhir.record_use import Use
 from policies.catalogue import Catalogue
 
 CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
@@ -110,8 +111,12 @@ class SharedWith:
     ended: datetime | None = None
     """When it was revoked, denied or ran out."""
     last_used: datetime | None = None
-    uses: int | None = None
-    """How often the app has looked; None when not known."""
+    uses: int = 0
+    """How often the app has looked."""
+
+    def used(self, use: Use | None) -> SharedWith:
+        """The same, with what the app did with it."""
+        return self if use is None else replace(self, last_used=use.last, uses=use.times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Activity:
     who: str
     """The app's or the person's name."""
     what: str
-    """What was done, in plain words: "read your Lab results"."""
+    """What was done, in plain words: "looked at Lab results"."""
     outcome: Literal["done", "refused", "failed"]
 
 
@@ -153,7 +158,7 @@ class ConsentBook(Protocol):
         ...
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
-        """End the consent now; to revoke one that has ended is no error."""
+        """End the consent now; to revoke one that has ended is no error. Raises ConsentEnded when it is gone."""
         ...
 
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:

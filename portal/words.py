@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,6 +34,11 @@ def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
     wanted = set(codes)
     known = [c.title for c in catalogue.categories.values() if c.code in wanted and not c.always]
     return known + sorted(wanted - set(catalogue.categories))
+
+
+def listed(names: Sequence[str]) -> str:
+    """`A, B and C`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def purpose_title(code: str, catalogue: Catalogue) -> str:
