@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,9 @@ from portal.settings import PortalSettings
 from portal.sign_in import sign_in_routes
 from portal.static_files import add_static_files
 from portal.visit import Portal
+
+_NO_PAGE = (404, 405)
+_NO_FORM = (400, 413, 415)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,12 @@ class PortalPages:
         """
         return self.pages.error("authorize", status, detail=detail)
 
-    def not_found(self) -> Response:
-        """Answer a browser that asked for a page that isn't there."""
-        return self.pages.error("not-found", 404)
+    def refused(self, status: int, headers: Mapping[str, str] | None = None) -> Response:
+        """Answer a browser whose request can't be served: no such page (404, 405), or a form that can't be read."""
+        kind = "not-found" if status in _NO_PAGE else "unreadable-form" if status in _NO_FORM else "broken"
+        response = self.pages.error(kind, status)
+        response.headers.update(headers or {})
+        return response
 
     def broken(self) -> Response:
         """Answer a browser when something failed that shouldn't."""
