@@ -74,7 +74,7 @@ def redirect_with(uri: str, state: str | None, issuer: str, parameters: Mapping[
 async def client_of(connection: AsyncConnection, parameters: Mapping[str, str]) -> tuple[Client, str]:
     """Client and redirect URI, before anything may be redirected. Raises NotRedirectable."""
     client = await find_client(connection, parameters.get("client_id", ""))
-    if client is None or client.disabled or "authorization_code" not in client.grant_types:
+    if client is None or not client.is_live or "authorization_code" not in client.grant_types:
         raise NotRedirectable("This app is not registered here, or not any more.")
     uri = parameters.get("redirect_uri")
     if uri is None and len(client.redirect_uris) == 1:
@@ -210,7 +210,7 @@ async def find_request(
     if row is None or (row.user_id is not None and row.user_id != user_id):
         return None
     client = await find_client(connection, row.client_id)
-    if client is None or client.disabled:
+    if client is None or not client.is_live:
         return None
     if user_id is not None and row.user_id is None:
         await connection.execute(

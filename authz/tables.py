@@ -32,7 +32,9 @@ client = Table(
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
+    Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),
     _moment("created_at"),
+    _moment("review_since", nullable=True),
     _moment("disabled_at", nullable=True),
 )
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect"]
+Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect", "app"]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
 """Success, minor failure (a refusal), serious failure, major failure (AuditEvent.outcome)."""

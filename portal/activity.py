@@ -78,7 +78,8 @@ def _looked(event: Event, kinds: Sequence[str], *, done: bool) -> str:
         return "looked at the record"
     if len(kinds) <= _MOST_NAMED:
         return f"looked at {words.listed(kinds)}"
-    return f"looked at {', '.join(kinds[:_MOST_NAMED])} and {len(kinds) - _MOST_NAMED} more kinds of data"
+    more = len(kinds) - _MOST_NAMED
+    return f"looked at {', '.join(kinds[:_MOST_NAMED])} and {more} more kind{'' if more == 1 else 's'} of data"
 
 
 def _titles(event: Event, catalogue: Catalogue) -> list[str]:

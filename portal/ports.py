@@ -6,11 +6,13 @@ checks it again, because a page is not a boundary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from authz.app_registry import RegisteredApp
+from authz.clients import Client, NewClient
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
@@ -202,6 +204,53 @@ class ClinicianRecords(Protocol):
         ...
 
 
+class Apps(Protocol):
+    """Apps that developers register, and the operator's review of them."""
+
+    async def mine(self, by: SignedInSession) -> Sequence[RegisteredApp]:
+        """Return the apps that this person registered, newest first."""
+        ...
+
+    async def register(self, new: NewClient, by: SignedInSession) -> tuple[Client, str | None]:
+        """Register an app, which then waits for review; return it and its secret. Raises authz.clients.ClientError."""
+        ...
+
+    async def new_secret(self, client_id: str, by: SignedInSession) -> str | None:
+        """Replace the secret of one of this person's apps; None when there is none such."""
+        ...
+
+    async def disable(self, client_id: str, by: SignedInSession) -> bool:
+        """End one of this person's apps, for an operator any; False when there is none such."""
+        ...
+
+    async def all(self) -> Sequence[RegisteredApp]:
+        """Return every app, newest first, a bounded number."""
+        ...
+
+    async def approve(self, client_id: str, by: SignedInSession) -> bool:
+        """Let an app live; False when it doesn't wait for review, or the person is no operator."""
+        ...
+
+
+class Check(Protocol):
+    """One thing that was looked at in the server."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`ok`, `failed` or `skipped`."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was found, or what to do."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything that the pages are given."""
@@ -210,5 +259,8 @@ class Ports:
     requests: AuthorizationRequests
     consents: ConsentBook
     clinicians: ClinicianRecords
+    apps: Apps
+    examine: Callable[[], AsyncIterator[Check]]
+    """Looks whether the server is well, one check after the other."""
     catalogue: Catalogue
     policy: PolicyText

@@ -9,7 +9,9 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
+from portal.developer_pages import developer_routes
 from portal.my_sharing import my_routes
+from portal.operator_pages import operator_routes
 from portal.pages import Pages
 from portal.ports import Ports
 from portal.settings import PortalSettings
@@ -57,7 +59,8 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
     async def home(request: Request) -> Response:
         return pages.page("home.html", session=await portal.session_of(request))
 
-    for group in (sign_in_routes(portal), authorize_routes(portal), my_routes(portal)):
+    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes)
+    for group in (routes(portal) for routes in pages_of):
         router.include_router(group)
     add_static_files(router, pages.files)
     return PortalPages(router, pages)

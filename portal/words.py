@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from markupsafe import Markup, escape
+
 from policies.catalogue import Catalogue
 
 MONTHS: Final = (
@@ -39,6 +41,14 @@ def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
 def listed(names: Sequence[str]) -> str:
     """`A, B and C`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def ticks(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def purpose_title(code: str, catalogue: Catalogue) -> str:

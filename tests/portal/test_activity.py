@@ -85,9 +85,10 @@ def test_every_record_reads_as_a_sentence(fields: dict[str, Any], words: str) ->
 
 
 def test_many_kinds_of_data_are_counted_rather_than_listed() -> None:
-    titles = [c.title for c in CATALOGUE.categories.values() if not c.always][:6]
-    codes = tuple(c.code for c in CATALOGUE.categories.values() if not c.always)[:6]
-    assert line(**LOOK | {"categories": codes}).what == f"looked at {', '.join(titles[:4])} and 2 more kinds of data"
+    kinds = [c for c in CATALOGUE.categories.values() if not c.always][:6]
+    codes, first = tuple(c.code for c in kinds), ", ".join(c.title for c in kinds[:4])
+    assert line(**LOOK | {"categories": codes}).what == f"looked at {first} and 2 more kinds of data"
+    assert line(**LOOK | {"categories": codes[:5]}).what == f"looked at {first} and 1 more kind of data"
 
 
 @pytest.mark.parametrize(("outcome", "told"), [("0", "done"), ("4", "refused"), ("8", "failed"), ("12", "failed")])
