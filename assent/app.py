@@ -281,6 +281,7 @@ def _lifetimes(settings: Settings) -> Lifetimes:
         code=timedelta(seconds=settings.authorization_code_seconds),
         access_token=timedelta(seconds=settings.access_token_seconds),
         refresh_token=timedelta(days=settings.refresh_token_days),
+        sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
     )
 
 

@@ -91,6 +91,7 @@ authorization_request = Table(
     Column("patient_id", Text),
     Column("parameters", JSONB, nullable=False),
     Column("launch", JSONB(none_as_null=True)),
+    _moment("signed_in_since", nullable=True),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("completed_at", nullable=True),
