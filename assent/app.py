@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from assent.api_description import describe
 from assent.asgi import App
 from assent.body_limit import BodyLimit
+from assent.brands import PATH as BRANDS_PATH
+from assent.brands import brand_routes, load_brands
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
@@ -60,6 +62,7 @@ from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from smart.brands import Brands
 
 SCHEMA = "assent"
 Clock = Callable[[], datetime]
@@ -71,6 +74,8 @@ class SandboxExtras:
 
     demo_users: tuple[DemoUser, ...]
     routes: Callable[[AuthzContext], APIRouter]
+    brands: Callable[[str], Brands]
+    """By the public URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         fhir=_proxy(ground, gate, client),
-        site=_site(context, gate, _pages(ground, context, attempts, sandbox), sandbox),
+        site=_site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox),
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
     ground.bus.subscribe(context.keys.on_change)
@@ -264,11 +269,17 @@ def _pages(
     )
 
 
-def _site(context: AuthzContext, gate: TokenGate, pages: PortalPages, sandbox: SandboxExtras | None) -> FastAPI:
+def _site(
+    ground: _Ground, context: AuthzContext, gate: TokenGate, pages: PortalPages, sandbox: SandboxExtras | None
+) -> FastAPI:
     """Everything that isn't a hot path."""
     site = FastAPI(title="Assent", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    site.include_router(oauth_router(context, gate, pages.authorize_error))
+    brands = load_brands(ground.settings) or (sandbox.brands(context.issuer) if sandbox is not None else None)
+    announced = {} if brands is None else brands.announced(f"{context.issuer}{BRANDS_PATH}")
+    site.include_router(oauth_router(context, gate, pages.authorize_error, announced))
     site.include_router(pages.router)
+    if brands is not None:
+        site.include_router(brand_routes(brands))
     if sandbox is not None:
         site.include_router(sandbox.routes(context))
     describe(site, pages)

@@ -19,8 +19,9 @@ from assent.postgres_account import EmbeddedPostgresError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from policies.catalogue import CatalogueError
+from smart.brands import BrandError
 
-FAILURES = (CatalogueError, DatabaseUnreachableError, EmbeddedPostgresError, ListenError, SecretFileError)
+FAILURES = (BrandError, CatalogueError, DatabaseUnreachableError, EmbeddedPostgresError, ListenError, SecretFileError)
 
 app = typer.Typer(
     name="assent",

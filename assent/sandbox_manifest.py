@@ -26,8 +26,10 @@ from authz.clients import ClientKind, NewClient, add_client, find_client
 from authz.context import AuthzContext
 from authz.passwords import Passwords
 from portal.settings import DemoUser
+from sandbox.brands import sandbox_brands
 from sandbox.clients import CLIENTS, SandboxClient
 from sandbox.people import USERS, SandboxUser
+from smart.brands import read_brands
 from smart.scope_syntax import format_scope
 
 _WHO = {
@@ -42,7 +44,11 @@ _WHO = {
 def sandbox_extras(keys: Mapping[str, Any]) -> SandboxExtras:
     """Demo users for the sign-in page, and the sandbox's routes. `keys` are private JWKs by client id."""
     users = tuple(DemoUser(u.username, u.password, _WHO[u.role]) for u in USERS)
-    return SandboxExtras(users, lambda context: sandbox_routes(context, keys))
+    return SandboxExtras(
+        users,
+        lambda context: sandbox_routes(context, keys),
+        lambda issuer: read_brands(sandbox_brands(issuer), f"{issuer}/fhir"),
+    )
 
 
 def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any]) -> APIRouter:

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     policy_dir: Path | None = Field(
         None, description="Directory of the policy catalogue. Default: the one that comes with Assent."
     )
+    brands_file: Path | None = Field(
+        None, description="FHIR Bundle of User Access Brands (SMART), published at `/brands`. Default: none."
+    )
+    primary_brand: str | None = Field(
+        None, description="`system|value` of the brand that is this server's own, when the Bundle has several."
+    )
     valkey_url: Annotated[SecretStr, AfterValidator(_valkey)] | None = Field(
         None,
         description="`valkey://host:port` or `redis://…` (`valkeys`, `rediss`: TLS): counts wrong passwords for all "

@@ -15,7 +15,7 @@ from authz.clients import list_clients
 from fhir.change_bus import Change, ChangeBus
 
 _PATHS: Final = ("/token", "/revoke", "/userinfo", "/register")
-_PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks")
+_PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
     (b"access-control-allow-headers", b"authorization, content-type, accept, prefer, x-request-id"),

@@ -35,8 +35,10 @@ ErrorPage = Callable[[str], Response]
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
 
 
-def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) -> APIRouter:
-    """All OAuth and discovery routes but `/introspect`."""
+def oauth_router(
+    context: AuthzContext, gate: TokenGate, error_page: ErrorPage, announced: Mapping[str, Any]
+) -> APIRouter:
+    """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
     token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
     launch = LaunchEndpoint(context, gate)
@@ -80,9 +82,10 @@ def oauth_router(context: AuthzContext, gate: TokenGate, error_page: ErrorPage) 
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
     registration = context.open_registration
+    smart = {**smart_configuration(context.issuer, registration=registration), **announced}
     documents = {
-        "/fhir/.well-known/smart-configuration": smart_configuration(context.issuer, registration=registration),
-        "/.well-known/smart-configuration": smart_configuration(context.issuer, registration=registration),
+        "/fhir/.well-known/smart-configuration": smart,
+        "/.well-known/smart-configuration": smart,
         "/.well-known/openid-configuration": openid_configuration(context.issuer, registration=registration),
         "/.well-known/oauth-authorization-server": openid_configuration(context.issuer, registration=registration),
     }
