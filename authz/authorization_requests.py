@@ -155,7 +155,7 @@ def _scope(client: Client, parameters: Mapping[str, str]) -> str:
     """Unknown scopes and those outside the registration go; with none left the request is refused (SMART 2.2)."""
     allowed_session, allowed, _ = split_scope(client.scope)
     texts: list[str] = []
-    for text in dict.fromkeys(parameters.get("scope", "").split(" ")):
+    for text in dict.fromkeys(_without_role(text) for text in parameters.get("scope", "").split(" ")):
         session, clinical, _ = split_scope(text)
         if text in _OF_A_LAUNCH and "launch" not in parameters:
             continue
@@ -166,6 +166,12 @@ def _scope(client: Client, parameters: Mapping[str, str]) -> str:
     if not texts:
         raise OAuthError("invalid_scope", "no scope was asked for that this app may have")
     return " ".join(texts)
+
+
+def _without_role(text: str) -> str:
+    """No role is supported: who asks for one gets the launch context of that type (SMART 2.2, context scopes)."""
+    kind, _, _ = text.partition("?role=")
+    return kind if kind.startswith("launch/") else text
 
 
 def _may_ask(scope: Scope, client: Client, allowed: Sequence[Scope]) -> bool:

@@ -139,6 +139,16 @@ async def test_a_patient_stands_beside_the_token_when_it_was_asked_for_and_not_o
     assert "need_patient_banner" not in plain.token
 
 
+@pytest.mark.smart(159, 160)
+@pytest.mark.parametrize("role", ["https://app.example/roles/proband", "sibling", ""])
+async def test_a_launch_scope_with_a_role_gets_the_context_of_its_type(server: World, role: str) -> None:
+    asked = await launch(server, f"launch/patient?role={role} launch/imagingstudy?role=x patient/Observation.rs")
+    app = await asked.app(["laboratory"])
+    assert app.token["patient"] == "ana"
+    assert app.token["scope"].split(" ")[0] == "launch/patient"
+    assert "role" not in app.token["scope"]
+
+
 @pytest.mark.smart(164, 165)
 async def test_a_patient_scope_without_a_launch_scope_gets_a_patient_all_the_same(server: World) -> None:
     app = await (await launch(server, "patient/Observation.rs")).app(["laboratory"])
