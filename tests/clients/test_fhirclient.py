@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,9 @@ from playwright.sync_api import Page, expect
 from tests.clients.app import register
 from tests.clients.app_site import site
 from tests.clients.chromium import chromium
+from tests.clients.node_modules_folder import HERE, installed
 from tests.sandbox_server import Sandbox
 
-HERE = Path(__file__).parent
-BUILD = HERE / "node_modules" / "fhirclient" / "build" / "fhir-client.js"
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs patient/Condition.rs"
 
 pytestmark = pytest.mark.browser
@@ -29,13 +26,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def fhirclient() -> Path:
     """The library's browser build, installed by the lock."""
-    if not BUILD.is_file():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("`npm` isn't installed, so the `fhirclient` library can't be either")
-        install = [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(install, cwd=HERE, check=True, timeout=300)  # noqa: S603 - a fixed command
-    return BUILD
+    return installed("fhirclient") / "build" / "fhir-client.js"
 
 
 @pytest.fixture(scope="module")
