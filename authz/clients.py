@@ -41,6 +41,10 @@ class Client:
     scope: str
     purposes: tuple[str, ...]
     disabled: bool
+    jwks_uri: str | None = None
+    """Where its keys stand, in place of `jwks`."""
+    registered_itself: bool = False
+    """By RFC 7591, and manages itself by RFC 7592."""
 
     @property
     def grant_types(self) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ class Client:
     @property
     def auth_methods(self) -> tuple[str, ...]:
         """RFC 7591 token_endpoint_auth_method values that it may use."""
-        if self.jwks is not None:
+        if self.jwks is not None or self.jwks_uri is not None:
             return ("private_key_jwt",)
         return ("client_secret_basic", "client_secret_post") if self.secret_hash else ("none",)
 
