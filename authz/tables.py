@@ -28,7 +28,7 @@ client = Table(
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("secret_hash", Text),
-    Column("jwks", JSONB(none_as_null=True)),
+    Column("jwks", JSONB),
     Column("jwks_uri", Text),
     Column("registration_token_hash", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),

@@ -18,8 +18,6 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("client", sa.Column("jwks_uri", sa.Text(), nullable=True), schema="assent")
     op.add_column("client", sa.Column("registration_token_hash", sa.Text(), nullable=True), schema="assent")
-    # Clients without keys held a JSON `null` there, which is no SQL NULL.
-    op.execute("UPDATE assent.client SET jwks = NULL WHERE jwks = 'null'::jsonb")
 
 
 def downgrade() -> None:
