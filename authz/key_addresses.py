@@ -115,7 +115,7 @@ class CheckedResolver(AbstractResolver):
         except UnicodeError:  # a label that can't be a name's
             found = ()
         allowed = [
-            ResolveResult(hostname=host, host=to[0], port=port, family=kind, proto=proto, flags=_NUMERIC)
+            ResolveResult(hostname=host, host=to[0], port=to[1], family=kind, proto=proto, flags=_NUMERIC)
             for kind, _, proto, _, to in found
             if kind in (socket.AF_INET, socket.AF_INET6) and self._addresses.may_connect(host, port, to[0])
         ]
