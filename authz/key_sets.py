@@ -5,6 +5,7 @@ RFC 7517, RFC 7518 §3 and §6; SMART App Launch 2.2, asymmetric authentication.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ _CURVES: Final = {"ES384": "P-384", "ES256": "P-256"}
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_BITS: Final = range(2048, 8193)
 """RFC 7518 §3.3 wants 2048 at least; a key that is much longer costs us more than it gives."""
+
+
+_EXPONENT_BITS: Final = 32
 
 
 class KeySetRefused(ValueError):
@@ -70,15 +74,24 @@ def _check_key(key: Any) -> None:
         raise KeySetRefused("`use` must be `sig` and `key_ops` must hold `verify`, where they stand")
     if not _algorithms(key):
         raise KeySetRefused(f"every key must fit one of {', '.join(ALGORITHMS)}, which its `alg` may name")
+    # The library warns of a short RSA key and takes it.
+    if key["kty"] == "RSA" and not (_bits(key.get("n")) in _RSA_BITS and 1 < _bits(key.get("e")) <= _EXPONENT_BITS):
+        raise KeySetRefused(f"an RSA key must have {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits and a small exponent")
     try:
-        if key["kty"] == "EC":
-            ECKey.import_key(key).public_key  # noqa: B018 - made when asked for; a point off its curve fails here
-            return
-        numbers = RSAKey.import_key(key).public_key.public_numbers()
+        # The numbers are looked at when the key is asked for: a point that is off its curve fails here.
+        _ = (RSAKey if key["kty"] == "RSA" else ECKey).import_key(key).public_key
     except (JoseError, ValueError, TypeError, KeyError, OverflowError) as broken:
         raise KeySetRefused("a key's numbers are not those of a public key") from broken
-    if numbers.n.bit_length() not in _RSA_BITS or numbers.e.bit_length() > 32:
-        raise KeySetRefused(f"an RSA key must have {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits and a small exponent")
+
+
+def _bits(number: object) -> int:
+    """Length of a Base64urlUInt (RFC 7518 §2); 0 for what is none."""
+    if not isinstance(number, str):
+        return 0
+    try:
+        return int.from_bytes(urlsafe_b64decode(number + "=" * (-len(number) % 4))).bit_length()
+    except ValueError:
+        return 0
 
 
 def _algorithms(key: Jwk) -> tuple[str, ...]:
