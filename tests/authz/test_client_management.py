@@ -56,8 +56,8 @@ class Open:
 
     async def send(self, method: str, registered: dict[str, Any], **body: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {registered['registration_access_token']}"}
-        sent = {"json": {"client_id": registered["client_id"], **body}} if method == "PUT" else {}
-        return await self.http.request(method, registered["registration_client_uri"], headers=headers, **sent)
+        sent = {"client_id": registered["client_id"], **body} if method == "PUT" else None
+        return await self.http.request(method, registered["registration_client_uri"], headers=headers, json=sent)
 
     async def service_token(self, client_id: str, key: bytes, jti: str, http: httpx.AsyncClient | None = None) -> int:
         form = {

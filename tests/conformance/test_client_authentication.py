@@ -15,7 +15,7 @@ from tests.leaks.world import ISSUER, World
 from tests.sandbox_server import Sandbox
 
 KEYS = {algorithm: key_pair(algorithm) for algorithm in ("RS384", "ES384", "RS256", "ES256")}
-SYSTEM = {"kind": "backend", "redirect_uris": (), "scope": "system/Patient.rs"}
+SYSTEM: dict[str, Any] = {"kind": "backend", "redirect_uris": (), "scope": "system/Patient.rs"}
 
 
 async def _service(server: World, *keys: dict[str, Any]) -> str:
