@@ -10,7 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from authz.clients import ClientError
+from authz.client_assertion import FetchedKeys, read_assertion, verify
+from authz.clients import ClientError, find_client
+from authz.oauth_errors import OAuthError
 from tests.clients.app import register as register_oneself
 from tests.clients.key_server import KeyServer, key_server
 from tests.conformance.launching import ASSERTION_TYPE, assertion, key_pair, register
@@ -163,18 +165,36 @@ async def test_nothing_is_fetched_for_an_assertion_that_no_key_can_verify(
 async def test_slow_keys_hold_no_database_connection(server: World, keys: KeyServer) -> None:
     """More requests wait for a slow client than there are connections, and the server serves everybody else."""
     clients = [await _service(server, jwks_uri=f"{keys.url}?{number}") for number in range(25)]
+    other = await _service(server, jwks={"keys": [EC]})
     keys.delay = 1.5
     waiting = [
         asyncio.create_task(_sent(server, assertion(client_id, PRIVATE, "ES384", jti="1"))) for client_id in clients
     ]
     await asyncio.sleep(0.3)
-    other = await _service(server, jwks={"keys": [EC]})
     async with asyncio.timeout(1):
         assert (await _sent(server, assertion(other, PRIVATE, "ES384", jti="1"))).status_code == 200
     keys.delay = 0.0
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_keys_of_an_address_that_the_client_has_left_meanwhile_count_for_nothing(server: World) -> None:
+    client_id = await _service(server, jwks_uri="https://app.example/new")
+    async with server.assent.engine.connect() as connection:
+        client = await find_client(connection, client_id)
+    assert client is not None
+    form = {
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": assertion(client_id, PRIVATE, "ES384", jti="1"),
+    }
+    asked = read_assertion(form), client
+    audiences, now = server.assent.authz.token_audiences, server.assent.authz.clock().timestamp()
+    verify(*asked, FetchedKeys("https://app.example/new", (EC,)), audiences, now)
+    for left in (FetchedKeys("https://app.example/old", (EC,)), None):
+        with pytest.raises(OAuthError) as refused:
+            verify(*asked, left, audiences, now)
+        assert refused.value.error == "invalid_client"
 
 
 @pytest.mark.parametrize(
