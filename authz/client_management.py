@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from authz.client_changes import change_client, end_client, find_managed
 from authz.client_metadata import described, new_client_from, parse_metadata, read_body
-from authz.clients import Client, ClientError
+from authz.clients import Client, ClientError, NewClient
 from authz.context import AuthzContext
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
-from authz.registration import check_open, chosen_method, management, registration_error, shown_secret
+from authz.registration import chosen_method, management, registration_error, shown_secret, unauthorized
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change
 
@@ -28,6 +28,7 @@ _READ_ONLY: Final = (
     "client_secret_expires_at",
     "client_id_issued_at",
 )
+_WRONG: Final = "the registration token is not that of this client"
 
 
 class _Unauthorized(Exception):
@@ -45,13 +46,13 @@ class ManagementEndpoint:
         context = self._context
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            return _unauthorized("Bearer")
+            return unauthorized(_WRONG)
         try:
             body = await read_body(request)  # before a database connection is held
             async with context.engine.begin() as connection:
                 answer = await self._answer(connection, request, client_id, token.strip(), body)
         except _Unauthorized:
-            return _unauthorized('Bearer error="invalid_token"')
+            return unauthorized(_WRONG, "invalid_token")
         except (ClientError, OAuthError) as error:
             return error_response(registration_error(error))
         if request.method != "GET":
@@ -81,7 +82,6 @@ class ManagementEndpoint:
     async def _change(
         self, connection: AsyncConnection, client: Client, metadata: Mapping[str, Any]
     ) -> tuple[Client, str | None]:
-        check_open(self._context)
         if metadata.get("client_id") != client.client_id:
             raise OAuthError("invalid_client_metadata", "`client_id` must be that of the client")
         if any(name in metadata for name in _READ_ONLY):
@@ -90,6 +90,8 @@ class ManagementEndpoint:
         if secret is not None and not isinstance(secret, str):
             raise OAuthError("invalid_client_metadata", "`client_secret` must be a text")
         new = new_client_from(metadata)
+        if not self._context.open_registration and not _same_but_for_keys(client, new):
+            raise OAuthError("access_denied", "registration is not open here, only keys can change", status=403)
         return await change_client(
             connection, client, new, secret=secret, addresses=self._context.client_keys.addresses
         )
@@ -105,6 +107,6 @@ def _record(client: Client, now: datetime, request: Request) -> AuditRecord:
     return AuditRecord("revoke", "D", "0", now, request_id, client.client_id, client.name)
 
 
-def _unauthorized(challenge: str) -> Response:
-    body = {"error": "invalid_token", "error_description": "the registration token is not that of this client"}
-    return JSONResponse(body, 401, {**NO_STORE, "WWW-Authenticate": challenge})
+def _same_but_for_keys(client: Client, new: NewClient) -> bool:
+    kept = (client.name, client.kind, client.redirect_uris, client.scope)
+    return kept == (new.name, new.kind, new.redirect_uris, new.scope)

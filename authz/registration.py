@@ -1,4 +1,4 @@
-"""`/register`: RFC 7591 dynamic registration, where the operator opened it."""
+"""`/register`: RFC 7591 dynamic registration, where the operator opened it or for who has the operator's token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from authz.client_changes import new_registration_token
 from authz.client_metadata import described, new_client_from, parse_metadata, read_body
 from authz.clients import Client, ClientError, RedirectUriError, add_client
 from authz.context import AuthzContext
+from authz.initial_access_tokens import use_initial_token
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 
 
@@ -24,11 +25,17 @@ class RegistrationEndpoint:
         """201 with the registered metadata, or RFC 7591 §3.2.2 JSON."""
         context = self._context
         now = context.clock()
+        scheme, _, initial = request.headers.get("authorization", "").partition(" ")
+        bearer = scheme.lower() == "bearer"
         try:
-            check_open(context)
-            metadata = parse_metadata(await read_body(request))
-            new = new_client_from(metadata)
+            if not (bearer or context.open_registration):
+                raise OAuthError("access_denied", "registration is not open here, ask the operator", status=403)
+            body = await read_body(request)
             async with context.engine.begin() as connection:
+                if bearer and not await use_initial_token(connection, initial.strip(), now):
+                    return unauthorized("the token for registering is unknown, expired or used up", "invalid_token")
+                metadata = parse_metadata(body)
+                new = new_client_from(metadata)
                 client, secret = await add_client(connection, new, now, addresses=context.client_keys.addresses)
                 token = await new_registration_token(connection, client.client_id)
         except (ClientError, OAuthError) as error:
@@ -36,12 +43,6 @@ class RegistrationEndpoint:
         answer = described(client, chosen_method(metadata, client))
         answer |= {"client_id_issued_at": int(now.timestamp()), **management(context, client, token)}
         return JSONResponse(answer | shown_secret(secret), 201, NO_STORE)
-
-
-def check_open(context: AuthzContext) -> None:
-    """Whether apps may register and change what they registered. Raises OAuthError."""
-    if not context.open_registration:
-        raise OAuthError("access_denied", "registration is not open here, ask the operator", status=403)
 
 
 def registration_error(error: ClientError | OAuthError) -> OAuthError:
@@ -66,3 +67,10 @@ def management(context: AuthzContext, client: Client, token: str) -> dict[str, s
 def shown_secret(secret: str | None) -> dict[str, Any]:
     """A new secret, which is shown this once; it doesn't expire."""
     return {} if secret is None else {"client_secret": secret, "client_secret_expires_at": 0}
+
+
+def unauthorized(description: str, error: str | None = None) -> Response:
+    """RFC 6750 §3; without an error code for who sent no token."""
+    challenge = "Bearer" if error is None else f'Bearer error="{error}"'
+    body = {"error": "invalid_token", "error_description": description}
+    return JSONResponse(body, 401, {**NO_STORE, "WWW-Authenticate": challenge})

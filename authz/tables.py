@@ -3,7 +3,7 @@
 INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text, false
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, false
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -36,6 +36,15 @@ client = Table(
     Column("purposes", ARRAY(Text), nullable=False),
     _moment("created_at"),
     _moment("disabled_at", nullable=True),
+)
+
+initial_access_token = Table(
+    "initial_access_token",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("uses_left", Integer, nullable=False),
+    _moment("created_at"),
+    _moment("expires_at"),
 )
 
 user_account = Table(

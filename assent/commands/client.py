@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -24,6 +25,7 @@ from authz.clients import (
     list_clients,
     rotate_secret,
 )
+from authz.initial_access_tokens import create_initial_token
 
 app = typer.Typer(help="The apps that are registered.", no_args_is_help=True)
 
@@ -102,6 +104,22 @@ def keys(
         raise refuse(f"there is no client `{client_id}`; see `assent client list`")
     _remind(client)
     show_record(_row(client), as_json=json)
+
+
+@app.command("registration-token")
+def registration_token(
+    uses: Annotated[int, typer.Option(min=1, max=1000, help="How many apps it registers.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it lives.")] = 7,
+    json: JsonOption = False,
+) -> None:
+    """Make a token, shown this once, with which its holder registers apps while registration is closed."""
+    made = now()
+    token = in_transaction(
+        load_settings(),
+        lambda connection: create_initial_token(connection, uses=uses, lifetime=timedelta(days=days), now=made),
+    )
+    expires = (made + timedelta(days=days)).isoformat(timespec="seconds")
+    show_record({"registration_token": token, "uses": uses, "expires_at": expires}, as_json=json)
 
 
 @app.command("disable")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from assent.app import Assent, build
 from authz import tables
 from authz.client_changes import new_registration_token
 from authz.clients import disable_client
+from authz.initial_access_tokens import create_initial_token, use_initial_token
+from authz.opaque_secret import hash_of
 from tests.assent.commands import CommandLine
 from tests.clients.key_server import key_server
 from tests.conformance.launching import ASSERTION_TYPE, Launch, assertion, key_pair, register
@@ -292,19 +295,70 @@ async def test_keys_that_the_operator_replaces_count_in_every_process_at_once(se
             assert await server.service_token(client_id, PRIVATE, f"6 {id(http)}", http) == 200
 
 
-async def test_when_registration_is_closed_apps_read_and_end_theirs_but_change_nothing(server: Open) -> None:
-    registered = await server.register()
-    settings = settings_for(server.world.folder, server.world.upstream)
-    closed = await build(settings, server.world.database_url)
+async def test_when_registration_is_closed_apps_change_only_their_keys(server: Open) -> None:
+    registered = await server.register(**SERVICE, jwks={"keys": [EC]})
+    closed = await build(settings_for(server.world.folder, server.world.upstream), server.world.database_url)
     try:
         async with client_of(closed) as http:
             shut = Open(server.world, http, http, closed)
-            answer = await shut.send("PUT", registered, **{**GOOD, "client_name": "Changed"})
-            assert (answer.status_code, answer.json()["error"]) == (403, "access_denied")
+            same = GOOD | SERVICE | {"jwks": {"keys": [NEW]}}
+            for change in (
+                {"client_name": "Changed"},
+                {"scope": "system/*.rs"},
+                {"redirect_uris": ["https://app.example/other"]},
+                {"grant_types": ["authorization_code"]},
+                {"token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code"]},
+            ):
+                answer = await shut.send("PUT", registered, **{**same, **change})
+                assert (answer.status_code, answer.json()["error"]) == (403, "access_denied"), change
             assert (await shut.send("GET", registered)).json() == registered
+            answer = await shut.send("PUT", registered, **same)
+            assert (answer.status_code, answer.json()["jwks"]) == (200, {"keys": [NEW]})
             assert (await shut.send("DELETE", registered)).status_code == 204
     finally:
         await closed.aclose()
+
+
+async def test_who_has_the_operators_token_registers_while_registration_is_closed(server: Open) -> None:
+    command = CommandLine(server.world.database_url, server.world.folder)
+    made = await command.run("client", "registration-token", "--uses", "2", "--json")
+    token = json.loads(made.stdout)["registration_token"]
+    closed = await build(settings_for(server.world.folder, server.world.upstream), server.world.database_url)
+    try:
+        async with client_of(closed) as http:
+
+            async def asked(bearer: str | None, **change: Any) -> httpx.Response:
+                headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+                return await http.post("/register", json=GOOD | change, headers=headers)
+
+            nobody = await asked(None)
+            assert (nobody.status_code, nobody.json()["error"]) == (403, "access_denied")
+            for wrong in ("guess", "", token[:-1]):
+                refused = await asked(wrong)
+                assert (refused.status_code, refused.json()["error"]) == (401, "invalid_token")
+                assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+            # What was refused has used nothing up.
+            assert (await asked(token, redirect_uris=[])).status_code == 400
+            assert (await asked(token, scope="assent/introspect")).status_code == 400
+            assert (await asked(token)).status_code == 201
+            together = await asyncio.gather(*(asked(token) for _ in range(3)))
+            assert sorted(answer.status_code for answer in together) == [201, 401, 401]
+            opened = await server.http.post("/register", json=GOOD, headers={"Authorization": f"Bearer {token}"})
+            assert opened.status_code == 401
+    finally:
+        await closed.aclose()
+
+
+async def test_a_token_for_registering_expires_and_is_kept_as_a_hash(server: Open) -> None:
+    now, table = server.assent.authz.clock(), tables.initial_access_token
+    async with server.assent.engine.begin() as connection:
+        token = await create_initial_token(connection, uses=1, lifetime=timedelta(days=1), now=now)
+        rows = (await connection.execute(select(table))).all()
+        assert hash_of(token) in {row.token_hash for row in rows}
+        assert token not in str(rows)
+        assert not await use_initial_token(connection, token, now + timedelta(days=1))
+        await create_initial_token(connection, uses=1, lifetime=timedelta(days=1), now=now + timedelta(days=1))
+        assert hash_of(token) not in set((await connection.execute(select(table.c.token_hash))).scalars())
 
 
 async def test_an_app_that_ends_its_registration_has_nothing_left_in_any_process(server: Open) -> None:
