@@ -70,7 +70,10 @@ class ClientKeys:
         return await asyncio.shield(kept.flight)
 
     def on_change(self, change: Change) -> None:
-        """Forget the keys of a client that changed. How often it was asked stays known."""
+        """Forget the keys of a client that changed. How often it was asked stays known.
+
+        Lost news keeps nothing alive: which address counts is read from the database at every use.
+        """
         for place, kept in self._kept.items():
             if change.kind == "all" or (change.kind == "client" and change.key == place[0]):
                 # Another object: what is under way still writes to the old one.

@@ -65,6 +65,7 @@ class KeyFetcher:
         """`timeout` in seconds, for everything: name, connection, whole answer."""
         self._addresses = addresses
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._resolver = CheckedResolver(addresses)
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str, etag: str | None) -> Fetched:
@@ -85,15 +86,16 @@ class KeyFetcher:
             raise KeysUnavailable("unreachable") from None
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, for good."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await self._resolver.close()
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                resolver=CheckedResolver(self._addresses),
+                resolver=self._resolver,
                 use_dns_cache=False,
                 force_close=True,  # every request goes where its own look-up said
                 limit=_CONNECTIONS,

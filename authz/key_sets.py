@@ -18,6 +18,7 @@ ALGORITHMS: Final = ("RS384", "ES384", "RS256", "ES256")
 """What assertions may be signed with; SMART 2.2 names the first two."""
 MAX_KEYS: Final = 20
 _CURVES: Final = {"ES384": "P-384", "ES256": "P-256"}
+_NEEDED: Final = ("kty", "kid", "alg", "crv", "x", "y", "n", "e")
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_BITS: Final = range(2048, 8193)
 """RFC 7518 §3.3 wants 2048 at least; a key that is much longer costs us more than it gives."""
@@ -39,7 +40,7 @@ def check_key_set(jwks: Mapping[str, Any]) -> None:
 def usable_keys(jwks: Mapping[str, Any]) -> tuple[Jwk, ...]:
     """The keys that can verify, of a set that a client keeps for other readers too (RFC 7517 §5: the others are
     ignored). Raises KeySetRefused when it is no set, holds a private key, or none that can verify."""
-    found = tuple(key for key in _public(jwks) if _is_usable(key))
+    found = tuple(_bare(key) for key in _public(jwks) if _is_usable(key))
     if not found:
         raise KeySetRefused("no key in the set can verify a signature")
     return found
@@ -57,6 +58,11 @@ def _public(jwks: Mapping[str, Any]) -> Sequence[Any]:
     if any(isinstance(key, dict) and _PRIVATE & set(key) for key in keys):
         raise KeySetRefused("the set must hold public keys only")
     return keys
+
+
+def _bare(key: Jwk) -> Jwk:
+    """Without what isn't needed any more: what strangers add to their keys isn't kept."""
+    return {name: key[name] for name in _NEEDED if name in key}
 
 
 def _is_usable(key: Any) -> bool:
