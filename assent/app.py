@@ -20,6 +20,7 @@ from assent.asgi import App
 from assent.body_limit import BodyLimit
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
+from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
@@ -30,6 +31,7 @@ from assent.secret_file import read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
+from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.introspection import Introspection
@@ -94,6 +96,7 @@ class Assent:
         """Write what waits, then let go of connections."""
         await self.audit.close()
         await self.bus.close()
+        await self.authz.client_keys.close()
         await self.upstream.close()
         await self.attempts.close()
         await self.engine.dispose()
@@ -141,6 +144,7 @@ async def build(
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
     ground.bus.subscribe(context.keys.on_change)
+    ground.bus.subscribe(context.client_keys.on_change)
     await ground.bus.start()
     await context.keys.start()
     await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
@@ -192,6 +196,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         repository=ground.repository,
         catalogue=ground.catalogue,
         audit=ground.audit,
+        client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
         tell=ground.bus.tell,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from assent.settings_urls import check_base_url, check_database_url
+from assent.settings_urls import check_base_url, check_database_url, check_host
 
 ENVIRONMENT_PREFIX = "ASSENT_"
 MEBIBYTE = 1024 * 1024
@@ -42,6 +42,7 @@ def _postgres(value: SecretStr) -> SecretStr:
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
 UpstreamAuth = Literal["none", "basic", "bearer", "backend-services"]
 
 UPSTREAM_CREDENTIALS: dict[UpstreamAuth, tuple[str, ...]] = {
@@ -137,6 +138,11 @@ class Settings(BaseSettings):
         90, ge=1, le=366, description="A signing key older than this is replaced when the server starts."
     )
     open_registration: bool = Field(False, description="Whether any app may register itself (RFC 7591).")
+    jwks_hosts: HostNames = Field(
+        (),
+        description="Hosts (`name` or `name:port`), separated by commas, that may serve clients' keys (`jwks_uri`)"
+        " although they have no public address or another port than 443.",
+    )
 
     # What is logged.
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 
 def check_base_url(value: str) -> str:
@@ -26,6 +29,14 @@ def check_database_url(value: str) -> str:
     if parts.scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
         raise ValueError("must be a URL like `postgresql://user:password@host/database`")
     return "postgresql+asyncpg" + value[len(parts.scheme) :]
+
+
+def check_host(value: str) -> str:
+    """A host name or IPv4 address, with a port or without."""
+    host, colon, port = value.partition(":")
+    if _HOST.fullmatch(host) is None or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError("must be host names like `keys.example.org` or `keys.example.org:8443`")
+    return value.lower()
 
 
 def is_loopback(host: str) -> bool:

@@ -12,11 +12,14 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
+from authz.key_addresses import AddressRefused, KeyAddresses
+from authz.key_sets import KeySetRefused, check_key_set
 from authz.opaque_secret import hash_of, new_secret
 from fhir.change_bus import announce
 
 ClientKind = Literal["public", "confidential-symmetric", "confidential-asymmetric", "backend", "gateway", "ehr"]
 KINDS: tuple[str, ...] = get_args(ClientKind)
+PUBLIC_ONLY = KeyAddresses()
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -41,6 +44,8 @@ class Client:
     scope: str
     purposes: tuple[str, ...]
     disabled: bool
+    jwks_uri: str | None = None
+    """Where its keys stand, in place of `jwks`."""
     awaits_review: bool = False
 
     @property
@@ -58,7 +63,7 @@ class Client:
     @property
     def auth_methods(self) -> tuple[str, ...]:
         """RFC 7591 token_endpoint_auth_method values that it may use."""
-        if self.jwks is not None:
+        if self.jwks is not None or self.jwks_uri is not None:
             return ("private_key_jwt",)
         return ("client_secret_basic", "client_secret_post") if self.secret_hash else ("none",)
 
@@ -79,15 +84,23 @@ class NewClient:
     scope: str = ""
     purposes: tuple[str, ...] = ("PATRQT",)
     jwks: Mapping[str, Any] | None = None
+    jwks_uri: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
 
+    @property
+    def needs_secret(self) -> bool:
+        """Whether it authenticates by a secret."""
+        return self.kind != "public" and self.jwks is None and self.jwks_uri is None
 
-async def add_client(connection: AsyncConnection, new: NewClient, now: datetime) -> tuple[Client, str | None]:
+
+async def add_client(
+    connection: AsyncConnection, new: NewClient, now: datetime, *, addresses: KeyAddresses = PUBLIC_ONLY
+) -> tuple[Client, str | None]:
     """Register an app; returns it with its secret, which is shown this once. Raises ClientError."""
-    check_registration(new)
+    check_registration(new, addresses)
     secret = None
-    if new.jwks is None and new.kind != "public":
+    if new.needs_secret:
         secret = new.client_secret or new_secret()
     client = Client(
         client_id=new.client_id or new_secret()[:22],
@@ -99,6 +112,7 @@ async def add_client(connection: AsyncConnection, new: NewClient, now: datetime)
         scope=new.scope,
         purposes=new.purposes,
         disabled=False,
+        jwks_uri=new.jwks_uri,
     )
     await connection.execute(
         insert(tables.client).values(
@@ -107,6 +121,7 @@ async def add_client(connection: AsyncConnection, new: NewClient, now: datetime)
             kind=client.kind,
             secret_hash=client.secret_hash,
             jwks=client.jwks,
+            jwks_uri=client.jwks_uri,
             redirect_uris=list(client.redirect_uris),
             scope=client.scope,
             purposes=list(client.purposes),
@@ -117,7 +132,7 @@ async def add_client(connection: AsyncConnection, new: NewClient, now: datetime)
     return client, secret
 
 
-def check_registration(new: NewClient) -> None:
+def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) -> None:
     """Refuse what would be unsafe or unusable. Raises ClientError."""
     if not new.name.strip() or len(new.name) > 100 or not new.name.isprintable():
         raise ClientError("`client_name` must be 1 to 100 printable characters")
@@ -132,10 +147,26 @@ def check_registration(new: NewClient) -> None:
         raise ClientError("`scope` may have at most 4000 characters")
     for uri in new.redirect_uris:
         check_redirect_uri(uri)
-    if new.kind in ("confidential-asymmetric", "backend") and new.jwks is None:  # SMART 2.2: services have no secret
-        raise ClientError(f"a `{new.kind}` client needs `jwks`")
-    if new.jwks is not None:
-        _check_jwks(new.jwks)
+    check_keys(new.kind, new.jwks, new.jwks_uri, addresses)
+
+
+def check_keys(
+    kind: ClientKind, jwks: Mapping[str, Any] | None, jwks_uri: str | None, addresses: KeyAddresses = PUBLIC_ONLY
+) -> None:
+    """The keys of a client, or where they stand; never both (RFC 7591 §2). Raises ClientError."""
+    if jwks is not None and jwks_uri is not None:
+        raise ClientError("give `jwks` or `jwks_uri`, not both")
+    if kind in ("confidential-asymmetric", "backend") and jwks is None and jwks_uri is None:
+        raise ClientError(f"a `{kind}` client needs `jwks` or `jwks_uri`")  # SMART 2.2: services have no secret
+    if kind in ("public", "confidential-symmetric") and (jwks is not None or jwks_uri is not None):
+        raise ClientError(f"a `{kind}` client has no keys")
+    try:
+        if jwks is not None:
+            check_key_set(jwks)
+        if jwks_uri is not None:
+            addresses.check(jwks_uri)
+    except (KeySetRefused, AddressRefused) as refused:
+        raise ClientError(str(refused)) from refused
 
 
 def check_redirect_uri(uri: str) -> None:
@@ -150,17 +181,6 @@ def check_redirect_uri(uri: str) -> None:
         raise RedirectUriError(f"redirect URI `{uri[:200]}` must be an absolute URI without fragment, user or wildcard")
     if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
         raise RedirectUriError(f"redirect URI `{uri[:200]}` must be https, or http to loopback")
-
-
-def _check_jwks(jwks: Mapping[str, Any]) -> None:
-    keys = jwks.get("keys")
-    if not isinstance(keys, list) or not 0 < len(keys) <= 20:
-        raise ClientError("`jwks` must have 1 to 20 keys")
-    for key in keys:
-        if not isinstance(key, dict) or key.get("kty") not in ("RSA", "EC") or not key.get("kid"):
-            raise ClientError("every key in `jwks` needs `kid` and `kty` RSA or EC")
-        if {"d", "p", "q", "k"} & set(key):
-            raise ClientError("`jwks` must hold public keys only")
 
 
 async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
@@ -212,4 +232,5 @@ def client_from_row(row: Mapping[str, Any]) -> Client:
         purposes=tuple(row["purposes"]),
         disabled=row["disabled_at"] is not None,
         awaits_review=row["review_since"] is not None,
+        jwks_uri=row["jwks_uri"],
     )

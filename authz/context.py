@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.access_tokens import AccessTokens
+from authz.client_keys import ClientKeys
 from authz.signing_keys import SigningKeys
 from fhir.audit_trail import AuditTrail
 from fhir.change_bus import Change
@@ -46,6 +47,8 @@ class AuthzContext:
     """Assent's own FHIR resources."""
     catalogue: Catalogue
     audit: AuditTrail
+    client_keys: ClientKeys
+    """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes
     open_registration: bool = False
     tell: Callable[[Change], None] = _nobody

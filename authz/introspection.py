@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from authz.access_tokens import TokenRefused
+from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
@@ -63,6 +64,7 @@ class Introspection:
                 raise OAuthError("insufficient_scope", f"the token needs scope `{INTROSPECT_SCOPE}`", status=403)
             return
         context = self._context
+        fetched = await fetch_keys(context.engine, context.client_keys, form)
         async with context.engine.connect() as connection:
             await connection.begin()
             client = await authenticate_client(
@@ -71,6 +73,7 @@ class Introspection:
                 authorization,
                 audiences=context.token_audiences | {f"{context.issuer}/introspect"},
                 now=context.clock(),
+                fetched=fetched,
             )
             await connection.commit()
         if client.kind != "gateway":

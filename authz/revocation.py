@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from authz import tables
 from authz.access_tokens import TokenRefused
+from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
 from authz.clients import Client
 from authz.context import AuthzContext
@@ -34,6 +35,7 @@ class RevocationEndpoint:
         context, now = self._context, self._context.clock()
         try:
             form = await read_form(request)
+            fetched = await fetch_keys(context.engine, context.client_keys, form)
             async with context.engine.connect() as connection:
                 await connection.begin()
                 client = await authenticate_client(
@@ -42,6 +44,7 @@ class RevocationEndpoint:
                     request.headers.get("authorization"),
                     audiences=context.token_audiences | {f"{context.issuer}/revoke"},
                     now=now,
+                    fetched=fetched,
                 )
                 if "token" not in form:
                     raise OAuthError("invalid_request", "`token` is missing")

@@ -19,6 +19,7 @@ from authz.authorization_requests import (
     with_launch,
     with_sign_in,
 )
+from authz.client_management import ManagementEndpoint
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
 from authz.launch_endpoint import LaunchEndpoint
@@ -41,6 +42,7 @@ def oauth_router(
     """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
     token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
+    manage = ManagementEndpoint(context)
     launch = LaunchEndpoint(context, gate)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
@@ -67,6 +69,12 @@ def oauth_router(
     @router.post("/register", summary="Register a client (RFC 7591)", status_code=201)
     async def register_endpoint(request: Request) -> Response:
         return await register(request)
+
+    @router.get("/register/{client_id}", summary="Read an app's own registration (RFC 7592)")
+    @router.put("/register/{client_id}", summary="Change an app's own registration (RFC 7592)")
+    @router.delete("/register/{client_id}", summary="End an app's own registration (RFC 7592)", status_code=204)
+    async def manage_endpoint(request: Request, client_id: str) -> Response:
+        return await manage(request, client_id)
 
     @router.post("/launch-contexts", summary="Create a launch for an app (SMART 2.2, EHR launch)", status_code=201)
     async def launch_endpoint(request: Request) -> Response:

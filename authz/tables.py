@@ -3,7 +3,7 @@
 INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, MetaData, Table, Text, false
+from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, false
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -29,6 +29,8 @@ client = Table(
     Column("kind", Text, nullable=False),
     Column("secret_hash", Text),
     Column("jwks", JSONB),
+    Column("jwks_uri", Text),
+    Column("registration_token_hash", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
@@ -36,6 +38,15 @@ client = Table(
     _moment("created_at"),
     _moment("review_since", nullable=True),
     _moment("disabled_at", nullable=True),
+)
+
+initial_access_token = Table(
+    "initial_access_token",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("uses_left", Integer, nullable=False),
+    _moment("created_at"),
+    _moment("expires_at"),
 )
 
 user_account = Table(

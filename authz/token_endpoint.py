@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from authz import tables
 from authz.access_tokens import TokenClaims
 from authz.accounts import load_account
+from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
 from authz.clients import Client
 from authz.context import AuthzContext
@@ -63,6 +64,7 @@ class TokenEndpoint:
 
     async def _answer(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
         context, now = self._context, self._context.clock()
+        fetched = await fetch_keys(context.engine, context.client_keys, form)
         try:
             async with context.engine.connect() as connection:
                 await connection.begin()
@@ -72,6 +74,7 @@ class TokenEndpoint:
                     request.headers.get("authorization"),
                     audiences=context.token_audiences,
                     now=now,
+                    fetched=fetched,
                 )
                 answer = await self._by_grant_type(connection, client, form, now, _request_id(request))
                 await connection.commit()

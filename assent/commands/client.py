@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json as json_format
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from assent.client_addresses import key_addresses
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from authz.app_registry import approve_app
+from authz.client_changes import replace_keys
 from authz.clients import (
     KINDS,
     Client,
@@ -23,10 +26,14 @@ from authz.clients import (
     list_clients,
     rotate_secret,
 )
+from authz.initial_access_tokens import create_initial_token
 
 app = typer.Typer(help="The apps that are registered.", no_args_is_help=True)
 
 ClientIdArgument = Annotated[str, typer.Argument(help="Its client_id; `assent client list` shows them.")]
+
+JwksOption = Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")]
+JwksUrlOption = Annotated[str | None, typer.Option(help="https URL at which it keeps its public keys (JWK Set).")]
 
 
 @app.command("add")
@@ -36,7 +43,8 @@ def add(
     redirect_uri: Annotated[list[str] | None, typer.Option(help="https, or http to loopback; may be repeated.")] = None,
     scope: Annotated[str, typer.Option(help="What it may ask for.")] = "",
     purpose: Annotated[list[str] | None, typer.Option(help="Purposes of use; may be repeated.")] = None,
-    jwks: Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")] = None,
+    jwks: JwksOption = None,
+    jwks_url: JwksUrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Register an app; a secret, if it has one, is shown this once."""
@@ -47,11 +55,15 @@ def add(
         scope=scope,
         purposes=tuple(purpose or ("PATRQT",)),
         jwks=None if jwks is None else _read_jwks(jwks),
+        jwks_uri=jwks_url,
     )
+    settings = load_settings()
+    addresses = key_addresses(settings)
     try:
-        client, secret = in_transaction(load_settings(), lambda connection: add_client(connection, new, now()))
+        client, secret = in_transaction(settings, lambda done: add_client(done, new, now(), addresses=addresses))
     except ClientError as error:
         raise refuse(str(error)) from None
+    _remind(client)
     show_record(_row(client) | ({} if secret is None else {"client_secret": secret}), as_json=json)
 
 
@@ -79,12 +91,58 @@ def approve(client_id: ClientIdArgument, json: JsonOption = False) -> None:
     show_record({"client_id": client_id, "awaits_review": False}, as_json=json)
 
 
+@app.command("keys")
+def keys(
+    client_id: ClientIdArgument, jwks: JwksOption = None, jwks_url: JwksUrlOption = None, json: JsonOption = False
+) -> None:
+    """Give an app other keys, or the address where they stand; the old ones end at once."""
+    if (jwks is None) == (jwks_url is None):
+        typer.echo("give one of `--jwks` and `--jwks-url`", err=True)
+        raise typer.Exit(MISUSED)
+    new = None if jwks is None else _read_jwks(jwks)
+    settings = load_settings()
+    addresses = key_addresses(settings)
+    try:
+        client = in_transaction(
+            settings,
+            lambda connection: replace_keys(connection, client_id, jwks=new, jwks_uri=jwks_url, addresses=addresses),
+        )
+    except ClientError as error:
+        raise refuse(str(error)) from None
+    if client is None:
+        raise refuse(f"there is no client `{client_id}`; see `assent client list`")
+    _remind(client)
+    show_record(_row(client), as_json=json)
+
+
+@app.command("registration-token")
+def registration_token(
+    uses: Annotated[int, typer.Option(min=1, max=1000, help="How many apps it registers.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it lives.")] = 7,
+    json: JsonOption = False,
+) -> None:
+    """Make a token, shown this once, with which its holder registers apps while registration is closed."""
+    made = now()
+    token = in_transaction(
+        load_settings(),
+        lambda connection: create_initial_token(connection, uses=uses, lifetime=timedelta(days=days), now=made),
+    )
+    expires = (made + timedelta(days=days)).isoformat(timespec="seconds")
+    show_record({"registration_token": token, "uses": uses, "expires_at": expires}, as_json=json)
+
+
 @app.command("disable")
 def disable(client_id: ClientIdArgument, json: JsonOption = False) -> None:
     """End an app: its tokens count for nothing from now on."""
     if not in_transaction(load_settings(), lambda connection: disable_client(connection, client_id, now())):
         raise refuse(f"there is no client `{client_id}`; see `assent client list`")
     show_record({"client_id": client_id, "disabled": True}, as_json=json)
+
+
+def _remind(client: Client) -> None:
+    """SMART 2.2, asymmetric authentication: keys that were handed over change only when they are handed over again."""
+    if client.jwks is not None:
+        typer.echo("when these keys change, hand over the new ones: `assent client keys`", err=True)
 
 
 def _read_jwks(file: Path) -> dict[str, Any]:
@@ -106,6 +164,8 @@ def _row(client: Client) -> dict[str, object]:
         "redirect_uris": list(client.redirect_uris),
         "scope": client.scope,
         "purposes": list(client.purposes),
+        "key_ids": [key["kid"] for key in client.jwks["keys"]] if client.jwks is not None else [],
+        "jwks_uri": client.jwks_uri,
         "disabled": client.disabled,
         "awaits_review": client.awaits_review,
     }

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from assent import cli
+from tests.conformance.launching import key_pair
 
 
 def execute(url: str, statement: str) -> None:
@@ -150,6 +151,46 @@ def test_an_app_that_waits_for_review_is_approved_once(
     execute(empty_database_url, "UPDATE assent.client SET review_since = now()")
     assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([True], 0)
     assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([False], 1)
+
+
+def test_the_keys_of_a_client_are_replaced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    monkeypatch.setenv("ASSENT_PUBLIC_URL", "https://assent.example")
+    first, second, private, none = (tmp_path / name for name in ("first", "second", "private", "none"))
+    first.write_text(json.dumps({"keys": [key_pair("ES384", "first")[0]]}))
+    second.write_text(json.dumps({"keys": [key_pair("ES384", "second")[0]]}))
+    private.write_text(json.dumps({"keys": [{**key_pair("ES384")[0], "d": "AQAB"}]}))
+    add = ("client", "add", "Service", "--kind", "backend", "--json")
+    code, out, err = run(capsys, monkeypatch, *add, "--jwks", str(first))
+    client_id = json.loads(out)["client_id"]
+    assert (code, json.loads(out)["key_ids"], "assent client keys" in err) == (0, ["first"], True)
+    replace = ("client", "keys", client_id, "--json")
+    _, out, err = run(capsys, monkeypatch, *replace, "--jwks", str(second))
+    assert (json.loads(out)["key_ids"], json.loads(out)["jwks_uri"]) == (["second"], None)
+    assert "assent client keys" in err
+    _, out, err = run(capsys, monkeypatch, *replace, "--jwks-url", "https://app.example/jwks")
+    assert (json.loads(out)["key_ids"], json.loads(out)["jwks_uri"], err) == ([], "https://app.example/jwks", "")
+    for arguments, ends in (
+        ((), 2),
+        (("--jwks", str(first), "--jwks-url", "https://app.example/jwks"), 2),
+        (("--jwks", str(none)), 2),
+        (("--jwks", str(private)), 1),
+        (("--jwks-url", "https://10.0.0.1/jwks"), 1),
+        (("--jwks-url", "http://127.0.0.1/jwks"), 1),
+    ):
+        assert run(capsys, monkeypatch, *replace, *arguments)[0] == ends, arguments
+    assert run(capsys, monkeypatch, "client", "keys", "nobody", "--jwks", str(first))[0] == 1
+    _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
+    assert [row["jwks_uri"] for row in json.loads(out)] == ["https://app.example/jwks"]
+    code, out, _ = run(capsys, monkeypatch, *add, "--jwks-url", "https://app.example/jwks")
+    assert (code, json.loads(out)["jwks_uri"]) == (0, "https://app.example/jwks")
+    assert run(capsys, monkeypatch, *add)[0] == 1
+    public = ("client", "add", "App", "--redirect-uri", "https://app.example/cb", "--json")
+    app = json.loads(run(capsys, monkeypatch, *public)[1])["client_id"]
+    code, _, err = run(capsys, monkeypatch, "client", "keys", app, "--jwks", str(first))
+    assert (code, "has no keys" in err) == (1, True)
 
 
 def test_user_is_added_once_with_a_password_from_standard_input(

@@ -95,6 +95,7 @@ def open_record(sandbox: Sandbox, patient: str, **context: Any) -> App:
     return app
 
 
+@pytest.mark.smart(349, 352, 359, 360, 171, 172, 174, 175, 176)
 def test_a_patient_launched_from_the_ehr_decides_and_the_context_comes_with_the_tokens(sandbox: Sandbox) -> None:
     app = own_app(sandbox, "Launched App", launch(sandbox, patient="amelia-okafor", **CONTEXT))
     with Person("amelia-okafor", PASSWORD) as amelia:
@@ -178,6 +179,7 @@ def test_a_launch_for_another_user_leads_only_back(sandbox: Sandbox, user: str) 
         assert "Wrong User" not in amelia.open(f"{sandbox.issuer}/my").text
 
 
+@pytest.mark.smart(351, 352)
 def test_a_clinician_opens_what_the_patient_shares_until_it_is_revoked(sandbox: Sandbox) -> None:
     share(sandbox, "carlos-mendoza", ["Lab results", "Vital signs"])
     app = open_record(sandbox, "carlos-mendoza", **CONTEXT)

@@ -164,6 +164,30 @@ async def test_unusable_keys_are_refused(http: httpx.AsyncClient, jwks: object, 
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        {"jwks_uri": "http://app.example/jwks"},
+        {"jwks_uri": "https://app.example:8443/jwks"},
+        {"jwks_uri": "https://10.0.0.1/jwks"},
+        {"jwks_uri": "https://user@app.example/jwks"},
+        {"jwks_uri": "https://app.example/jwks#x"},
+        {"jwks_uri": ""},
+        {"jwks_uri": 5},
+        {"jwks_uri": ["https://app.example/jwks"]},
+        {"jwks_uri": "https://app.example/jwks", "jwks": {"keys": []}},
+        {"jwks_uri": "https://app.example/jwks", "jwks": {}, "token_endpoint_auth_method": "none"},
+    ],
+)
+async def test_an_unusable_address_of_keys_is_refused(
+    server: World, http: httpx.AsyncClient, keys: dict[str, Any]
+) -> None:
+    before = await clients(server)
+    answer = await http.post("/register", json={**GOOD, "token_endpoint_auth_method": "private_key_jwt", **keys})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    assert await clients(server) == before
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),

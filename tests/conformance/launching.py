@@ -17,8 +17,9 @@ from joserfc.jwk import ECKey, RSAKey
 
 from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, choose_patient, find_request
-from authz.clients import NewClient, add_client
+from authz.clients import PUBLIC_ONLY, NewClient, add_client
 from authz.decisions import Choice, Decisions
+from authz.key_addresses import KeyAddresses
 from portal.pending_requests import asked_categories
 from tests.leaks.world import ISSUER, REDIRECT, App, World
 
@@ -113,11 +114,11 @@ async def launch(world: World, scope: str = "launch/patient patient/*.rs", **cli
     return Launch(world, client_id, secret, scope)
 
 
-async def register(world: World, **more: Any) -> tuple[str, str | None]:
+async def register(world: World, *, addresses: KeyAddresses = PUBLIC_ONLY, **more: Any) -> tuple[str, str | None]:
     """Register a client as the operator does; answers its id and its secret."""
     new = NewClient(**{"name": "App", "kind": "public", "redirect_uris": (REDIRECT,), **more})
     async with world.assent.engine.begin() as connection:
-        client, secret = await add_client(connection, new, world.assent.authz.clock())
+        client, secret = await add_client(connection, new, world.assent.authz.clock(), addresses=addresses)
     return client.client_id, secret
 
 

@@ -15,7 +15,7 @@ from tests.leaks.world import ISSUER, World
 from tests.sandbox_server import Sandbox
 
 KEYS = {algorithm: key_pair(algorithm) for algorithm in ("RS384", "ES384", "RS256", "ES256")}
-SYSTEM = {"kind": "backend", "redirect_uris": (), "scope": "system/Patient.rs"}
+SYSTEM: dict[str, Any] = {"kind": "backend", "redirect_uris": (), "scope": "system/Patient.rs"}
 
 
 async def _service(server: World, *keys: dict[str, Any]) -> str:
@@ -165,9 +165,23 @@ def test_registered_keys_can_not_be_changed_over_the_network(sandbox: Sandbox) -
     assert first["jwks"] == {"keys": [public]}
     again = register_oneself(sandbox.issuer, "Keys", "launch/patient", client_id=first["client_id"], **more)
     assert again["client_id"] != first["client_id"]
+    others = {"Authorization": f"Bearer {again['registration_access_token']}"}
     for method in ("PUT", "PATCH", "DELETE"):
-        for path in ("/register", f"/register/{first['client_id']}"):
-            assert httpx.request(method, f"{sandbox.issuer}{path}", timeout=30).status_code in (404, 405)
+        for path, headers in (("/register", {}), (f"/register/{first['client_id']}", {}), ("", others)):
+            url = f"{sandbox.issuer}{path}" if path else first["registration_client_uri"]
+            changed = httpx.request(method, url, headers=headers, json=more, timeout=30)
+            assert changed.status_code == (405 if path == "/register" or method == "PATCH" else 401)
+    own = {"Authorization": f"Bearer {first['registration_access_token']}"}
+    assert httpx.get(first["registration_client_uri"], headers=own, timeout=30).json()["jwks"] == {"keys": [public]}
+
+
+@pytest.mark.smart(306)
+def test_who_registers_keys_is_reminded_to_send_new_ones(sandbox: Sandbox) -> None:
+    method = {"token_endpoint_auth_method": "private_key_jwt"}
+    sent = register_oneself(sandbox.issuer, "Keys", "openid", **method, jwks={"keys": [KEYS["ES384"][0]]})
+    assert "whenever your keys change" in sent["jwks_reminder"]
+    kept = register_oneself(sandbox.issuer, "Keys", "openid", **method, jwks_uri="https://app.example/jwks")
+    assert "jwks_reminder" not in kept
 
 
 @pytest.mark.smart(344)

@@ -92,6 +92,14 @@ async def test_the_capabilities_of_access_for_standalone_apps_are_announced(serv
     assert {"permission-user", "permission-v1", "permission-v2"} <= found
 
 
+@pytest.mark.smart(349, 351)
+async def test_the_capabilities_of_access_for_apps_that_an_ehr_launches_are_announced(server: World) -> None:
+    found = set((await _document(server))["capabilities"])
+    assert {"launch-ehr", "context-ehr-patient", "context-ehr-encounter"} <= found
+    assert {"client-public", "client-confidential-symmetric"} <= found
+    assert {"permission-patient", "permission-user"} <= found
+
+
 @pytest.mark.smart(387, 388, 371, 439)
 async def test_what_is_not_offered_is_not_announced(server: World) -> None:
     found = await _document(server)

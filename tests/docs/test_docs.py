@@ -58,7 +58,13 @@ def test_the_registration_shown_to_app_developers_works(sandbox: Sandbox) -> Non
     line = next(c for c in _commands(ROOT / "docs" / "apps.md") if c.startswith("curl"))
     words = shlex.split(line.replace("http://127.0.0.1:8000", sandbox.issuer))
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own document
-    assert "client_secret" not in json.loads(done.stdout)
+    registered = json.loads(done.stdout)
+    assert "client_secret" not in registered
+    reading = next(c for c in _commands(ROOT / "docs" / "apps.md") if "$REGISTRATION_CLIENT_URI" in c)
+    for name in ("registration_client_uri", "registration_access_token"):
+        reading = reading.replace(f"${name.upper()}", registered[name])
+    done = subprocess.run(shlex.split(reading), capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+    assert json.loads(done.stdout) == registered
 
 
 def test_the_ehr_launch_shown_to_app_developers_works(sandbox: Sandbox) -> None:
@@ -77,4 +83,6 @@ def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:
     found = httpx.get(f"{sandbox.issuer}/fhir/.well-known/smart-configuration").json()
     assert found["token_endpoint"] == f"{sandbox.issuer}/token"
     assert httpx.get(f"{sandbox.issuer}/docs").status_code == 200
-    assert "/introspect" in httpx.get(f"{sandbox.issuer}/openapi.json").json()["paths"]
+    described = httpx.get(f"{sandbox.issuer}/openapi.json").json()["paths"]
+    assert "/introspect" in described
+    assert set(described["/register/{client_id}"]) == {"get", "put", "delete"}

@@ -12,6 +12,7 @@ from assent.server import listen
 from authz.accounts import Account, ActsFor, add_account
 from authz.passwords import Passwords
 from tests.clients.html_page import Page, read_page
+from tests.conformance.launching import ASSERTION_TYPE, assertion, key_pair
 from tests.leaks.world import ISSUER, World, client_of, settings_for
 
 PASSWORD = "a password for one test run"  # noqa: S105  # of an account that lives for one test
@@ -103,24 +104,41 @@ async def test_l61_l60_nobody_changes_a_consent_of_a_patient_they_dont_act_for(l
 
 
 @pytest.mark.leak("L71")
-async def test_l71_no_address_in_a_registration_is_fetched(leaky: World) -> None:
+async def test_l71_no_address_in_a_registration_leads_inside(leaky: World) -> None:
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     addresses = {
         name: f"http://127.0.0.1:{port}/{name}" for name in ("logo_uri", "client_uri", "policy_uri", "tos_uri")
     }
     whole = {"client_name": "x", "redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none"}
-    settings = settings_for(leaky.folder, leaky.upstream).model_copy(update={"open_registration": True})
+    signing = {**whole, "token_endpoint_auth_method": "private_key_jwt", "grant_types": ["client_credentials"]}
+    change = {"open_registration": True, "public_url": "https://assent.example"}
+    settings = settings_for(leaky.folder, leaky.upstream).model_copy(update=change)
     open_to_all = await build(settings, leaky.database_url)
     try:
         async with client_of(open_to_all) as http:
             taken = await http.post("/register", json={**whole, **addresses})
-            refused = await http.post("/register", json={**whole, "jwks_uri": f"http://127.0.0.1:{port}/jwks"})
+            for host in (
+                f"127.0.0.1:{port}",
+                f"localhost:{port}",
+                f"[::1]:{port}",
+                f"0x7f.1:{port}",
+                "169.254.169.254",
+            ):
+                for scheme in ("http", "https"):
+                    asked = {**signing, "jwks_uri": f"{scheme}://{host}/jwks"}
+                    refused = await http.post("/register", json=asked)
+                    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata"), host
+            # A name is taken as it is; what it stands for is looked at when it is asked.
+            named = await http.post("/register", json={**signing, "jwks_uri": "https://x.localhost/jwks"})
+            signed = assertion(named.json()["client_id"], key_pair("ES384")[1], "ES384", jti="1")
+            form = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
+            unknown = await http.post("/token", data={"grant_type": "client_credentials", **form})
     finally:
         await open_to_all.aclose()
     assert taken.status_code == 201
     assert set(taken.json()).isdisjoint(addresses)
-    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
+    assert (named.status_code, unknown.status_code, unknown.json()["error"]) == (201, 401, "invalid_client")
     with pytest.raises(BlockingIOError):
         listener.accept()  # nobody came
     listener.close()

@@ -1,0 +1,112 @@
+"""`/register/{client_id}`: an app reads, changes and ends its own registration (RFC 7592).
+
+The registration token stays the same: an app that loses the answer to a change would lose its registration with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authz.client_changes import change_client, end_client, find_managed
+from authz.client_metadata import described, new_client_from, parse_metadata, read_body
+from authz.clients import Client, ClientError, NewClient
+from authz.context import AuthzContext
+from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from authz.registration import chosen_method, management, registration_error, shown_secret, unauthorized
+from fhir.audit_event import AuditRecord
+from fhir.change_bus import Change
+
+_READ_ONLY: Final = (
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
+)
+_WRONG: Final = "the registration token is not that of this client"
+
+
+class _Unauthorized(Exception):
+    """No token, or not this client's: one answer, whether there is such a client or not."""
+
+
+class ManagementEndpoint:
+    """Answers GET, PUT and DELETE of one registration."""
+
+    def __init__(self, context: AuthzContext) -> None:
+        self._context = context
+
+    async def __call__(self, request: Request, client_id: str) -> Response:
+        """200 with the metadata, 204 once it is gone, or RFC 7591 §3.2.2 JSON; 401 for every wrong token."""
+        context = self._context
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return unauthorized(_WRONG)
+        try:
+            body = await read_body(request)  # before a database connection is held
+            async with context.engine.begin() as connection:
+                answer = await self._answer(connection, request, client_id, token.strip(), body)
+        except _Unauthorized:
+            return unauthorized(_WRONG, "invalid_token")
+        except (ClientError, OAuthError) as error:
+            return error_response(registration_error(error))
+        if request.method != "GET":
+            context.tell(Change("client", client_id))
+        return answer
+
+    async def _answer(
+        self, connection: AsyncConnection, request: Request, client_id: str, token: str, body: bytes
+    ) -> Response:
+        context = self._context
+        found = await find_managed(connection, client_id, token)
+        if found is None:
+            raise _Unauthorized
+        client, added = found
+        secret, method = None, client.auth_methods[0]
+        if request.method == "DELETE":
+            await self._end(connection, client, request)
+            return Response(status_code=204, headers=NO_STORE)
+        if request.method == "PUT":
+            metadata = parse_metadata(body)
+            client, secret = await self._change(connection, client, metadata)
+            method = chosen_method(metadata, client)
+        answer = described(client, method) | management(context, client, token)
+        answer["client_id_issued_at"] = int(added.timestamp())
+        return JSONResponse(answer | shown_secret(secret), headers=NO_STORE)
+
+    async def _change(
+        self, connection: AsyncConnection, client: Client, metadata: Mapping[str, Any]
+    ) -> tuple[Client, str | None]:
+        if metadata.get("client_id") != client.client_id:
+            raise OAuthError("invalid_client_metadata", "`client_id` must be that of the client")
+        if any(name in metadata for name in _READ_ONLY):
+            raise OAuthError("invalid_client_metadata", f"these can't be sent: {', '.join(_READ_ONLY)}")
+        secret = metadata.get("client_secret")
+        if secret is not None and not isinstance(secret, str):
+            raise OAuthError("invalid_client_metadata", "`client_secret` must be a text")
+        new = new_client_from(metadata)
+        if not self._context.open_registration and not _same_but_for_keys(client, new):
+            raise OAuthError("access_denied", "registration is not open here, only keys can change", status=403)
+        return await change_client(
+            connection, client, new, secret=secret, addresses=self._context.client_keys.addresses
+        )
+
+    async def _end(self, connection: AsyncConnection, client: Client, request: Request) -> None:
+        context, now = self._context, self._context.clock()
+        await end_client(connection, client.client_id, now)
+        await context.audit.record(_record(client, now, request), connection)
+
+
+def _record(client: Client, now: datetime, request: Request) -> AuditRecord:
+    request_id = str(request.scope.get("assent.request", {}).get("id", ""))
+    return AuditRecord("revoke", "D", "0", now, request_id, client.client_id, client.name)
+
+
+def _same_but_for_keys(client: Client, new: NewClient) -> bool:
+    kept = (client.name, client.kind, client.redirect_uris, client.scope)
+    return kept == (new.name, new.kind, new.redirect_uris, new.scope)
