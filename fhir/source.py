@@ -88,8 +88,9 @@ class OwnSource:
 
 
 def _patient(pairs: Sequence[tuple[str, str]]) -> str | None:
-    """The patient to whom the query is bound; None when it is bound to none."""
-    return next((value.removeprefix("Patient/") for name, value in pairs if name == "patient"), None)
+    """The patient to whom the query is bound; None when it is bound to none, or to any of several."""
+    found = next((value.removeprefix("Patient/") for name, value in pairs if name == "patient"), None)
+    return None if found is None or "," in found else found
 
 
 def _entry(found: StoredResource, mode: str) -> dict[str, object]:
