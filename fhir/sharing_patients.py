@@ -28,7 +28,7 @@ class SharingPatients:
         values = {"system": system[:INDEXED_LENGTH], "value": value.casefold()[:INDEXED_LENGTH]}
         async with self._reads.connect() as connection:
             found = await connection.execute(self._statement, {**values, "now": now, "most": limit})
-            return list(found.scalars())
+            return [row.target_id for row in found]
 
 
 def _naming(schema: str) -> Select[tuple[str]]:
