@@ -264,7 +264,7 @@ async def test_l70_each_patients_record_names_their_own_data_and_nobody_elses(le
     assert f"Consent/{app.consents['ana']}/_history/1" in named
     assert mine[0]["purposeOfEvent"][0]["coding"][0]["code"] == "TREAT"
     assert app.client_id in str(mine[0]["agent"])
-    by_service = await app.get("AuditEvent?_count=200")
+    by_service = await app.get("AuditEvent?_count=200&_sort=-date")
     assert "Patient/bob" not in by_service.text
     assert "request-" in by_service.text
 
