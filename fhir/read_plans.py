@@ -16,7 +16,7 @@ from fhir.interaction import Interaction
 from fhir.narrowing import is_about_nobody, named_patients
 from fhir.search_request import SearchRefused, SearchRequest
 from policies.catalogue import Catalogue
-from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, plan_read, share_of
+from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
 from policies.model import Access, Deny, ResourceFacts
 
 MOST_PATIENTS: Final = 50
@@ -57,7 +57,7 @@ class ReadPlans:
         if plan.patient is not None:
             return plan
         about_nobody = is_about_nobody(search.resource_type, self._catalogue)
-        if about_nobody and all(kind != "_revinclude" for kind, _ in search.includes):
+        if about_nobody and not any(kind == "_revinclude" for kind, _ in search.includes):
             return await self._by_anyone(plan, now)
         patients = named_patients(search)
         if patients is None:
@@ -65,7 +65,8 @@ class ReadPlans:
         if len(patients) > MOST_PATIENTS:
             text = f"the search goes across more than {MOST_PATIENTS} patients; name a patient"
             raise SearchRefused(400, "too-costly", text)
-        return await self._by(plan, patients, now)
+        plan = await self._by(plan, patients, now)
+        return plan if not about_nobody or any(map(self._opens, plan.shares.values())) else plan.sharing({})
 
     async def _by(self, plan: ReadPlan, patients: Iterable[str], now: datetime) -> ReadPlan:
         found = {patient: await self._share(plan, patient, now) for patient in patients}
@@ -75,9 +76,14 @@ class ReadPlans:
         """What is about nobody needs one patient who shares with the service, whoever it is."""
         for patient in await self._sharing.naming(grantee_of(plan.client_id), now, MOST_PATIENTS):
             share = await self._share(plan, patient, now)
-            if share is not None:
+            if share is not None and self._opens(share):
                 return plan.sharing({patient: share})
         return plan
+
+    def _opens(self, share: Share) -> bool:
+        """Whether a patient shares anything at all: a consent can also say no to everything."""
+        opened = open_categories(share.consents, share.circumstances, self._catalogue)
+        return any(not (category.always or category.sensitive) for category in opened)
 
     async def _share(self, plan: ReadPlan, patient: str, now: datetime) -> Share | None:
         try:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from authz.decisions import Choice, Decisions
 from fhir.read_plans import MOST_PATIENTS
 from tests.leaks.conftest import TICKED
 from tests.leaks.service import service
@@ -217,6 +218,16 @@ async def test_l50_what_is_about_nobody_needs_somebody_who_shares(leaky: World) 
     assert _ids(await lonely.get("Practitioner")) == []
     assert (await app.get("Practitioner/doc")).status_code == 200
     assert "doc" in _ids(await app.get("Practitioner"))
+
+
+@pytest.mark.leak("L50", "L55")
+async def test_l50_l55_who_shares_nothing_opens_not_even_what_is_about_nobody(leaky: World) -> None:
+    app = await service(leaky, {"ana": ["laboratory"]})
+    decisions = Decisions(leaky.assent.authz)
+    await decisions.change(app.consents["ana"], leaky.account, Choice((), ("laboratory",), None, leaky.text), "test")
+    assert (await app.get("Practitioner/doc")).status_code == 404
+    for query in ("Practitioner", "Practitioner?_revinclude=Observation:performer", "Observation", "Medication"):
+        assert _ids(await app.get(query)) == []
 
 
 @pytest.mark.leak("L63")
