@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from authz.access_tokens import TokenClaims
 from authz.clients import NewClient, add_client, find_client
 from authz.decisions import end_consent
 from authz.recorded_consents import Decided, record_consent
@@ -46,6 +47,12 @@ class Service(App):
         async with context.engine.begin() as connection:
             await end_consent(connection, context.repository, self.consents[patient], context.clock())
         context.tell(Change("consent", patient))
+
+    def lasting(self) -> Service:
+        """The same with a token that outlives the tests; from the server it gets one for five minutes."""
+        claims = TokenClaims(self.client_id, self.client_id, _WIDEST, timedelta(hours=6), purpose="TREAT")
+        token, _ = self.world.assent.authz.tokens.mint(claims)
+        return replace(self, token={"access_token": token})
 
     async def consent(self, patient: str, **change: object) -> None:
         """Store an active consent of the patient for the service with another root provision, as nobody writes it."""
