@@ -33,8 +33,8 @@ def describe(site: FastAPI, pages: PortalPages) -> None:
 
     @site.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 404 and wants_html(request):
-            return pages.not_found()
+        if wants_html(request):
+            return pages.refused(error.status_code, error.headers)
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
         return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
 

@@ -19,6 +19,7 @@ from assent.api_description import describe
 from assent.asgi import App
 from assent.body_limit import BodyLimit
 from assent.dispatch import Dispatch
+from assent.doctor import examine
 from assent.health import alive, ready
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
@@ -54,6 +55,7 @@ from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
 from policies.catalogue import Catalogue
+from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
 from portal.pending_requests import PendingRequests
@@ -252,6 +254,8 @@ def _pages(
             requests,
             PatientsConsentBook(context, requests, policy_text),
             SharedRecords(context, requests),
+            AppRegistrations(context),
+            lambda: examine(settings, ground.clock),
             catalogue,
             policy_text,
         ),
@@ -279,6 +283,7 @@ def _lifetimes(settings: Settings) -> Lifetimes:
         code=timedelta(seconds=settings.authorization_code_seconds),
         access_token=timedelta(seconds=settings.access_token_seconds),
         refresh_token=timedelta(days=settings.refresh_token_days),
+        sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
     )
 
 

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
         1800, ge=60, le=86400, description="A sign-in ends after this long without a request."
     )
     session_seconds: int = Field(43200, ge=300, le=604800, description="A sign-in ends after this long in any case.")
+    decision_sign_in_seconds: int = Field(
+        3600, ge=60, le=604800, description="Who decides about an app signs in again when the sign-in is older."
+    )
     signing_key_days: int = Field(
         90, ge=1, le=366, description="A signing key older than this is replaced when the server starts."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -120,6 +120,13 @@ async def load_account(connection: AsyncConnection, account_id: str) -> Account 
     )
     acts_for = tuple(ActsFor(r.patient_id, r.patient_name, r.own) for r in rows)
     return Account(row.id, row.username, row.display_name, row.fhir_user, row.role, acts_for)
+
+
+async def names_of(connection: AsyncConnection, fhir_users: Collection[str]) -> Mapping[str, str]:
+    """Names of people by their fhirUser; who has no account here is left out."""
+    c = tables.user_account.c
+    rows = await connection.execute(select(c.fhir_user, c.display_name).where(c.fhir_user.in_(fhir_users)))
+    return {row.fhir_user: row.display_name for row in rows}
 
 
 async def list_accounts(connection: AsyncConnection) -> Sequence[Account]:

@@ -28,6 +28,8 @@ from smart.scope_syntax import split_scope
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """RFC 7636 §4.2: base64url of a SHA-256."""
 _MAX_STATE: Final = 2_000
+_PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _OF_A_LAUNCH: Final = frozenset({"launch", "launch/encounter"})
 """Scopes that mean something only with a `launch`: this server offers no choice of encounters."""
 
@@ -52,6 +54,8 @@ class PendingRequest:
     user_id: str | None = None
     launch: Mapping[str, Any] | None = None
     """The context that an EHR gave (authz.launch_context_body); None for a standalone launch."""
+    signed_in_since: datetime | None = None
+    """A sign-in before this doesn't count for it."""
 
     def is_for(self, fhir_user: str | None) -> bool:
         """Whether the person may answer it: a launch for one user is nobody else's."""
@@ -74,7 +78,7 @@ def redirect_with(uri: str, state: str | None, issuer: str, parameters: Mapping[
 async def client_of(connection: AsyncConnection, parameters: Mapping[str, str]) -> tuple[Client, str]:
     """Client and redirect URI, before anything may be redirected. Raises NotRedirectable."""
     client = await find_client(connection, parameters.get("client_id", ""))
-    if client is None or client.disabled or "authorization_code" not in client.grant_types:
+    if client is None or not client.is_live or "authorization_code" not in client.grant_types:
         raise NotRedirectable("This app is not registered here, or not any more.")
     uri = parameters.get("redirect_uri")
     if uri is None and len(client.redirect_uris) == 1:
@@ -115,6 +119,27 @@ def check_request(
         nonce=parameters.get("nonce"),
         purpose=_purpose(client, parameters, catalogue),
     )
+
+
+def with_sign_in(
+    request: PendingRequest, parameters: Mapping[str, str], now: datetime, longest: timedelta
+) -> PendingRequest:
+    """The request with the sign-in that it needs: `prompt` and `max_age` (OpenID Connect Core §3.1.2.1).
+
+    `longest`: how old a sign-in may be with which somebody decides. Raises OAuthError.
+    """
+    prompts = set(parameters.get("prompt", "").split())
+    if not prompts <= _PROMPTS or ("none" in prompts and len(prompts) > 1):
+        raise OAuthError("invalid_request", "`prompt` must be `none`, or of `login`, `consent` and `select_account`")
+    if "none" in prompts:
+        # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
+        raise OAuthError("interaction_required", "a person must decide")
+    max_age = parameters.get("max_age")
+    if max_age is not None and _SECONDS.fullmatch(max_age) is None:
+        raise OAuthError("invalid_request", "`max_age` must be a number of seconds")
+    again = bool(prompts & {"login", "select_account"})
+    age = timedelta() if again else longest if max_age is None else min(longest, timedelta(seconds=int(max_age)))
+    return replace(request, signed_in_since=now - age)
 
 
 def _check_audience(parameters: Mapping[str, str], audience: str) -> None:
@@ -182,6 +207,7 @@ async def keep_request(connection: AsyncConnection, request: PendingRequest, now
             client_id=request.client.client_id,
             patient_id=request.patient_id,
             launch=request.launch,
+            signed_in_since=request.signed_in_since,
             parameters={
                 "redirect_uri": request.redirect_uri,
                 "scope": request.scope,
@@ -198,9 +224,12 @@ async def keep_request(connection: AsyncConnection, request: PendingRequest, now
 
 
 async def find_request(
-    connection: AsyncConnection, handle: str, user_id: str | None, now: datetime
+    connection: AsyncConnection, handle: str, user_id: str | None, now: datetime, *, auth_time: datetime | None = None
 ) -> PendingRequest | None:
-    """A request that can still be decided, by this person; None otherwise. The first signed-in person keeps it."""
+    """A request that can still be decided, by this person; None otherwise.
+
+    The first person who opens it with a sign-in that counts for it (`auth_time`, now when None) keeps it.
+    """
     r = tables.authorization_request
     row = (
         await connection.execute(
@@ -210,14 +239,21 @@ async def find_request(
     if row is None or (row.user_id is not None and row.user_id != user_id):
         return None
     client = await find_client(connection, row.client_id)
-    if client is None or client.disabled:
+    if client is None or not client.is_live:
         return None
-    if user_id is not None and row.user_id is None:
+    counts = row.signed_in_since is None or (auth_time or now) >= row.signed_in_since
+    if user_id is not None and row.user_id is None and counts:
         await connection.execute(
             update(r).where(r.c.id_hash == row.id_hash, r.c.user_id.is_(None)).values(user_id=user_id)
         )
     return PendingRequest(
-        row.id_hash, client, **row.parameters, patient_id=row.patient_id, user_id=user_id, launch=row.launch
+        row.id_hash,
+        client,
+        **row.parameters,
+        patient_id=row.patient_id,
+        user_id=user_id,
+        launch=row.launch,
+        signed_in_since=row.signed_in_since,
     )
 
 

@@ -54,7 +54,7 @@ async def authenticate_client(
     if "client_secret" in form:
         return await _by_secret(connection, client_id, form["client_secret"], "client_secret_post")
     client = await find_client(connection, client_id or await _holder(connection, form))
-    if client is None or client.disabled or "none" not in client.auth_methods:
+    if client is None or not client.is_live or "none" not in client.auth_methods:
         raise _failed()
     return client
 
@@ -94,7 +94,7 @@ async def _by_secret(connection: AsyncConnection, client_id: str, secret: str, m
     client = await find_client(connection, client_id)
     # The comparison happens for unknown clients too, so that time doesn't tell which exist.
     right = is_secret(secret, client.secret_hash if client and client.secret_hash else _NO_CLIENT)
-    if client is None or not right or client.disabled or method not in client.auth_methods:
+    if client is None or not right or not client.is_live or method not in client.auth_methods:
         raise _failed()
     return client
 
@@ -107,7 +107,7 @@ async def _by_assertion(
     if form.get("client_assertion_type") != ASSERTION_TYPE or len(assertion) > 8_192:
         raise _failed("`client_assertion_type` must be the JWT bearer type")
     client = await find_client(connection, form.get("client_id") or _unverified_issuer(assertion))
-    if client is None or client.disabled or client.jwks is None:
+    if client is None or not client.is_live or client.jwks is None:
         raise _failed()
     claims = _verified(assertion, client, audiences, now.timestamp())
     expires = datetime.fromtimestamp(claims["exp"] + _LEEWAY, UTC)

@@ -41,6 +41,12 @@ class Client:
     scope: str
     purposes: tuple[str, ...]
     disabled: bool
+    awaits_review: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may do anything at all."""
+        return not self.disabled and not self.awaits_review
 
     @property
     def grant_types(self) -> tuple[str, ...]:
@@ -162,13 +168,13 @@ async def find_client(connection: AsyncConnection, client_id: str) -> Client | N
     if not 0 < len(client_id) <= 200 or "\x00" in client_id:
         return None
     row = (await connection.execute(select(tables.client).where(tables.client.c.client_id == client_id))).first()
-    return None if row is None else _client(dict(row._mapping))
+    return None if row is None else client_from_row(dict(row._mapping))
 
 
 async def list_clients(connection: AsyncConnection) -> Sequence[Client]:
     """All, by name."""
     rows = await connection.execute(select(tables.client).order_by(tables.client.c.name, tables.client.c.client_id))
-    return [_client(dict(row._mapping)) for row in rows]
+    return [client_from_row(dict(row._mapping)) for row in rows]
 
 
 async def rotate_secret(connection: AsyncConnection, client_id: str) -> str | None:
@@ -193,7 +199,8 @@ async def disable_client(connection: AsyncConnection, client_id: str, now: datet
     return bool(done.rowcount)
 
 
-def _client(row: Mapping[str, Any]) -> Client:
+def client_from_row(row: Mapping[str, Any]) -> Client:
+    """A row of the table as a client."""
     return Client(
         client_id=row["client_id"],
         name=row["name"],
@@ -204,4 +211,5 @@ def _client(row: Mapping[str, Any]) -> Client:
         scope=row["scope"],
         purposes=tuple(row["purposes"]),
         disabled=row["disabled_at"] is not None,
+        awaits_review=row["review_since"] is not None,
     )

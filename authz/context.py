@@ -28,6 +28,8 @@ class Lifetimes:
     code: timedelta
     access_token: timedelta
     refresh_token: timedelta
+    sign_in: timedelta
+    """How old a sign-in may be with which somebody decides about an app."""
 
 
 @dataclass(frozen=True, slots=True)

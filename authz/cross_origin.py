@@ -66,7 +66,7 @@ class CrossOrigin:
         if origins is None or not self._bus.healthy():
             async with self._engine.connect() as connection:
                 clients = await list_clients(connection)
-            origins = self._origins = frozenset(o for c in clients if not c.disabled for o in c.origins)
+            origins = self._origins = frozenset(o for c in clients if c.is_live for o in c.origins)
         return origin if origin.decode("latin-1") in origins else None
 
     def _on_change(self, change: Change) -> None:

@@ -17,6 +17,7 @@ from authz.authorization_requests import (
     keep_request,
     redirect_with,
     with_launch,
+    with_sign_in,
 )
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
@@ -106,9 +107,7 @@ async def _authorize(context: AuthzContext, parameters: Mapping[str, str], error
             return error_page(str(wrong))
         try:
             checked = check_request(client, uri, parameters, audience=context.fhir_base, catalogue=context.catalogue)
-            if parameters.get("prompt") == "none":
-                # A decision always needs a person: consent is never given silently (OpenID Connect Core §3.1.2.6).
-                raise OAuthError("interaction_required", "a person must decide")
+            checked = with_sign_in(checked, parameters, context.clock(), context.lifetimes.sign_in)
             checked = await with_launch(connection, checked, parameters.get("launch"), context.clock())
         except OAuthError as error:
             answer = {"error": error.error, "error_description": error.description}

@@ -32,7 +32,9 @@ client = Table(
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
+    Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),
     _moment("created_at"),
+    _moment("review_since", nullable=True),
     _moment("disabled_at", nullable=True),
 )
 
@@ -89,6 +91,7 @@ authorization_request = Table(
     Column("patient_id", Text),
     Column("parameters", JSONB, nullable=False),
     Column("launch", JSONB(none_as_null=True)),
+    _moment("signed_in_since", nullable=True),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("completed_at", nullable=True),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,26 +60,29 @@ class TokenGate:
         if isinstance(verified, TokenRefused):
             return verified
         epoch = self._epoch
-        if not await self._is_live(verified[0]):
+        client_name = await self._live_client(verified[0])
+        if client_name is None:
             return INVALID
+        verified = replace(verified[0], client_name=client_name), verified[1]
         if epoch == self._epoch and self._bus.healthy():
             self._known[key] = verified
             if len(self._known) > _MAX_TOKENS:
                 self._known.popitem(last=False)
         return verified
 
-    async def _is_live(self, access: Access) -> bool:
+    async def _live_client(self, access: Access) -> str | None:
+        """The name of the token's client; None when the token, its grant or its client has ended."""
         c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
         async with self._engine.connect() as connection:
-            client = select(c.client_id).where(c.client_id == access.client_id, c.disabled_at.is_(None))
-            if (await connection.execute(client)).first() is None:
-                return False
+            client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
+            name: str | None = (await connection.execute(client)).scalar_one_or_none()
             if (await connection.execute(select(r.jti).where(r.jti == access.jti))).first() is not None:
-                return False
-            if not access.grant_id:
-                return True
-            grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
-            return (await connection.execute(grant)).first() is not None
+                return None
+            if access.grant_id:
+                grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
+                if (await connection.execute(grant)).first() is None:
+                    return None
+            return name
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "all":

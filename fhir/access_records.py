@@ -32,17 +32,15 @@ def records_of_answer(
     request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen, now: datetime
 ) -> list[AuditRecord]:
     """Everything that must be on record before the answer leaves."""
-    names = tuple(shown.name for shown in seen.shown)
     if seen.plan.patient is not None:
-        return [_record(request, access, interaction, now, access.patient, names, access.consents)]
-    by_patient: dict[str | None, list[str]] = {}
+        return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
+    by_patient: dict[str | None, list[Shown]] = {None: []}
     for shown in seen.shown:
-        by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown.name)
-    nobodys = tuple(by_patient.pop(None, ()))
+        by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown)
+    nobodys = by_patient.pop(None)
     records = [
-        _record(request, access, interaction, now, patient, tuple(own), _consents(seen.plan, patient), with_query=False)
+        _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
         for patient, own in by_patient.items()
-        if patient is not None
     ]
     if nobodys or interaction.code == "search-type":
         records.append(_record(request, access, interaction, now, None, nobodys, ()))
@@ -65,7 +63,7 @@ def _record(
     interaction: Interaction,
     now: datetime,
     patient: str | None,
-    entities: tuple[str, ...],
+    seen: Sequence[Shown],
     consents: tuple[str, ...],
     *,
     outcome: Outcome = "0",
@@ -80,10 +78,12 @@ def _record(
         recorded=now,
         request_id=request.request_id,
         client_id=access.client_id,
+        client_name=access.client_name,
         user=access.user,
         patient=patient,
         purpose=access.purpose,
-        entities=entities,
+        entities=tuple(shown.name for shown in seen),
         query=query and f"{interaction.resource_type}?{query}",
         consents=consents,
+        categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
     )

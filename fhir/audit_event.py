@@ -13,13 +13,15 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect"]
+Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect", "app"]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
 """Success, minor failure (a refusal), serious failure, major failure (AuditEvent.outcome)."""
 
 CLIENT_SYSTEM: Final = "urn:assent:client"
 USER_SYSTEM: Final = "urn:assent:user"
+CATEGORY_DETAIL: Final = "data-category"
+"""Type of the details, beside the patient, that say which kinds of data were shown."""
 EVENT_SYSTEM: Final = "urn:assent:audit-event"
 MAX_ENTITIES: Final = 2_000
 """References that one event names; how many more there were stands in a detail."""
@@ -42,7 +44,7 @@ _CONSENT_ACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "dele
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
-    """One thing that happened. `patient` is an id; `entities` and `consents` are `Type/id`."""
+    """One thing that happened. `patient` is an id; `entities` and `consents` are `Type/id`; `categories`, codes."""
 
     kind: Kind
     action: Action
@@ -58,6 +60,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     query: str | None = None
     description: str | None = None
     consents: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Data categories of what was shown."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -129,7 +133,10 @@ def _entities(record: AuditRecord) -> list[dict[str, object]]:
     system_object = _coding(_ENTITY_TYPE, "2", "System Object")
     entities: list[dict[str, object]] = []
     if record.patient:
-        entities.append(_entity(_patient(record.patient), _coding(_ENTITY_TYPE, "1", "Person"), "1", "Patient"))
+        patient = _entity(_patient(record.patient), _coding(_ENTITY_TYPE, "1", "Person"), "1", "Patient")
+        if record.categories:
+            patient["detail"] = [{"type": CATEGORY_DETAIL, "valueString": _text(code)} for code in record.categories]
+        entities.append(patient)
     entities += [
         _entity(_named(name, None), system_object, "4", "Domain Resource") for name in record.entities[:MAX_ENTITIES]
     ]

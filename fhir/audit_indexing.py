@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.audit_event import audit_event
 from fhir.audit_journal import AuditJournal, Entry
+from fhir.record_use import RecordUse, Use
 from fhir.store import Repository
 
 BATCH: Final = 100
@@ -36,6 +37,7 @@ class AuditIndexing:
     def __init__(self, journal: AuditJournal, repository: Repository) -> None:
         self._journal = journal
         self._repository = repository
+        self._use = RecordUse(schema=journal.schema)
         self._written = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +62,12 @@ class AuditIndexing:
         """Return once everything journalled before is searchable: of one patient, or of all."""
         while await self._move(patient=patient, wait=True):
             pass
+
+    async def uses(self, patient: str) -> Mapping[str, Use]:
+        """How often each app looked at a patient's record until now, by client_id."""
+        await self.settle(patient)
+        async with self._journal.engine.connect() as connection:
+            return await self._use.of_patient(patient, connection)
 
     async def _run(self) -> None:
         while True:
@@ -113,5 +121,7 @@ class AuditIndexing:
     async def _store(self, entries: Sequence[Entry], connection: AsyncConnection) -> None:
         await self._journal.remove(connection, entries)
         known = await self._repository.existing("AuditEvent", [str(e.id) for e in entries], connection)
-        events = [{**audit_event(e.read()), "id": str(e.id)} for e in entries if str(e.id) not in known]
+        records = {str(e.id): e.read() for e in entries if str(e.id) not in known}
+        events = [{**audit_event(record), "id": id} for id, record in records.items()]
         await self._repository.load(events, connection=connection)
+        await self._use.count(records.values(), connection)

@@ -8,7 +8,7 @@ must not happen, so whoever gets AuditUnavailable refuses. Records become AuditE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fhir.audit_event import AuditRecord
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal, Entry, entry_of
+from fhir.record_use import Use
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000
@@ -81,6 +82,10 @@ class AuditTrail:
     async def settle(self, patient: str | None = None) -> None:
         """As `AuditIndexing.settle`: call it before AuditEvents are searched."""
         await self._indexing.settle(patient)
+
+    async def uses(self, patient: str) -> Mapping[str, Use]:
+        """As `AuditIndexing.uses`."""
+        return await self._indexing.uses(patient)
 
     async def _join(self, entry: Entry, connection: AsyncConnection) -> None:
         try:

@@ -24,11 +24,12 @@ _OVERHEAD: Final = 4_096
 class Content:
     """What is known of one resource's content: its facts, its categories, and its minimized form under each mask."""
 
-    __slots__ = ("facts", "forms", "kind", "weight")
+    __slots__ = ("categories", "facts", "forms", "kind", "weight")
 
     def __init__(self, facts: ResourceFacts, kind: Classification) -> None:
         self.facts: Final = facts
         self.kind: Final = kind
+        self.categories: Final = kind.everyday | kind.sensitive
         self.forms: dict[MaskNode, bytes] = {}
         self.weight = _OVERHEAD
 

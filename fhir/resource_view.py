@@ -62,12 +62,12 @@ class ResourceViews:
             wanted = elements.get(facts.resource_type)
             if wanted is not None:
                 kept = restricted(node, wanted, self._definitions, facts.resource_type)
-                return Shown(facts, minimize(raw, kept, rules), found)
+                return Shown(facts, minimize(raw, kept, rules), found, content.categories)
             form = content.forms.get(node)
             if form is None:
                 form = minimize(raw, node, rules)
                 self._memo.keep_form(raw, content, node, form)
-            return Shown(facts, form, found)
+            return Shown(facts, form, found, content.categories)
 
         return show
 

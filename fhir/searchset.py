@@ -59,6 +59,8 @@ class Shown:
     facts: ResourceFacts
     body: bytes
     links: Links = NO_LINKS
+    categories: frozenset[str] = frozenset()
+    """Codes of the data categories that it belongs to."""
 
     @property
     def name(self) -> str:

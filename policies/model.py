@@ -62,6 +62,8 @@ class Access:
     """A code of v3-PurposeOfUse."""
     consents: tuple[str, ...] = ()
     """Consent references with version at the time of issue; informative."""
+    client_name: str = ""
+    """As registered, for the record; no claim."""
 
     @property
     def is_service(self) -> bool:

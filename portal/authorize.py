@@ -79,7 +79,9 @@ async def _continue(portal: Portal, handle: str, session: SignedInSession | None
 async def _choose(portal: Portal, session: SignedInSession, form: Form) -> Response:
     handle = form.one("request")
     asked = await _find(portal, handle, session)
-    if asked is None or asked.patient_given or not asked.needs_patient or not _launched_by(session, asked):
+    if asked is None or not _signed_in_lately(asked, session):
+        return portal.pages.error("request-expired", 400, session=session)
+    if asked.patient_given or not asked.needs_patient or not _launched_by(session, asked):
         return portal.pages.error("request-expired", 400, session=session)
     if as_clinician(session, asked):
         return await choose_record(portal, session, asked, form, _address(handle))

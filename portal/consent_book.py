@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from structlog.contextvars import get_contextvars
 
+from authz.accounts import names_of
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.sessions import SignedInSession
@@ -17,11 +17,11 @@ from fhir.consent_summary import summary_of
 from fhir.consent_writing import PolicyText
 from fhir.search_query import parse_search
 from fhir.store import StoredResource, VersionConflict
+from portal.activity import Names, in_words, user_in
 from portal.pending_requests import PendingRequests
 from portal.ports import CURRENT_STATES, Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
 
 _MOST_CONSENTS: Final = 500
-_OUTCOMES: Final = {"0": "done", "4": "refused"}
 
 
 class PatientsConsentBook:
@@ -66,19 +66,30 @@ class PatientsConsentBook:
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
         """As the port."""
-        await self._decisions.revoke(consent_id, by.account, _request_id())
+        try:
+            await self._decisions.revoke(consent_id, by.account, _request_id())
+        except (NotCurrent, VersionConflict) as ended:
+            raise ConsentEnded from ended
 
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
         """As the port."""
-        found = await self._search("Consent", patient_id, "-_lastUpdated", _MOST_CONSENTS)
-        return [shared for stored in found if (shared := self._shared(stored)) is not None]
+        uses = await self._context.audit.uses(patient_id)
+        return [shared.used(uses.get(shared.client_id)) for shared in await self._consents(patient_id)]
 
     async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
         """As the port."""
         await self._context.audit.settle(patient_id)
-        return [
-            _activity(msgspec.json.decode(s.body)) for s in await self._search("AuditEvent", patient_id, "-date", limit)
-        ]
+        found = await self._search("AuditEvent", patient_id, "-date", limit)
+        events = [msgspec.json.decode(stored.body) for stored in found]
+        shared = await self._consents(patient_id)
+        async with self._context.engine.connect() as connection:
+            people = await names_of(connection, {user for event in events if (user := user_in(event)) is not None})
+        names = Names({s.consent_id: s.app_name for s in shared}, {s.client_id: s.app_name for s in shared}, people)
+        return [in_words(event, names, self._context.catalogue) for event in events]
+
+    async def _consents(self, patient_id: str) -> Sequence[SharedWith]:
+        found = await self._search("Consent", patient_id, "-_lastUpdated", _MOST_CONSENTS)
+        return [shared for stored in found if (shared := self._shared(stored)) is not None]
 
     async def _search(self, kind: str, patient_id: str, sort: str, limit: int) -> Sequence[StoredResource]:
         repository = self._context.repository
@@ -106,38 +117,6 @@ class PatientsConsentBook:
             state=found.state,
             ended=None if found.state in CURRENT_STATES else ended,
         )
-
-
-def _activity(event: Mapping[str, Any]) -> Activity:
-    agent: Mapping[str, Any] = next((a for a in event.get("agent", ()) if a.get("requestor")), {})
-    who = (
-        agent.get("name")
-        or agent.get("who", {}).get("display")
-        or agent.get("who", {}).get("identifier", {}).get("value")
-    )
-    outcome = _OUTCOMES.get(str(event.get("outcome", "0")), "failed")
-    when = instant_of(event.get("recorded"), end=False)
-    return Activity(
-        when=cast(datetime, when),
-        who=who or "Somebody",
-        what=_what(event),
-        outcome=cast(Any, outcome),
-    )
-
-
-def _what(event: Mapping[str, Any]) -> str:
-    """What was done, in plain words."""
-    kinds = [c.get("code", "") for c in event.get("subtype", ())]
-    data = [e.get("what", {}).get("reference", "") for e in event.get("entity", ())]
-    types = sorted({ref.partition("/")[0] for ref in data if "/" in ref} - {"Patient", "Consent"})
-    named = ", ".join(types) or "your record"
-    if "read" in kinds or "vread" in kinds:
-        return f"looked at {named}"
-    if any(kind.startswith("search") for kind in kinds):
-        return f"searched {named}"
-    return {"authorize": "was decided about", "token": "got access", "revoke": "lost access"}.get(
-        next(iter(kinds), ""), "used your sharing settings"
-    )
 
 
 def _request_id() -> str:

@@ -20,6 +20,8 @@ from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in
 LOGICAL_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 """FHIR R4 `id`."""
 ACTIVITY_LINES = 200
+_OTHER_HOMES = {"developer": "/developer", "operator": "/operator"}
+"""Where people begin who are here for something else than a record."""
 
 
 def my_routes(portal: Portal) -> APIRouter:
@@ -59,6 +61,8 @@ def my_routes(portal: Portal) -> APIRouter:
 
 async def _sharing_page(portal: Portal, request: Request, session: SignedInSession) -> Response:
     if not session.account.acts_for:
+        if session.account.role in _OTHER_HOMES:
+            return see_other(_OTHER_HOMES[session.account.role])
         return portal.pages.page("nobody.html", session=session)
     patient = _chosen(request, session)
     if patient is None:
@@ -130,7 +134,10 @@ async def _revoke(portal: Portal, sent: Sent, consent_id: str) -> Response:
     found = await _own_consent(portal, sent.session, consent_id)
     if found is None:
         return _not_there(portal, sent.session)
-    await portal.ports.consents.revoke(consent_id, sent.session)
+    try:
+        await portal.ports.consents.revoke(consent_id, sent.session)
+    except ConsentEnded:
+        return portal.pages.error("consent-ended", 409, session=sent.session)
     return see_other(_my_address(found, "revoked"))
 
 

@@ -52,6 +52,7 @@ class Pages:
             "titles": lambda codes: words.titles(codes, catalogue),
             "purpose": lambda code: words.purpose_title(code, catalogue),
             "policy_html": policy_html,
+            "ticks": words.ticks,
         }
 
     def page(

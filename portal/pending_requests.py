@@ -26,14 +26,18 @@ class PendingRequests:
         """The request itself."""
         user_id = None if session is None else session.account.id
         async with self._context.engine.begin() as connection:
-            return await find_request(connection, request_id, user_id, self._context.clock())
+            now = self._context.clock()
+            return await find_request(
+                connection, request_id, user_id, now, auth_time=None if session is None else session.auth_time
+            )
 
     async def choose_patient(self, request_id: str, session: SignedInSession, patient_id: str) -> None:
         """As the port; a patient for whom the person may not decide is not taken."""
         if all(patient.patient_id != patient_id for patient in session.account.acts_for):
             return
         async with self._context.engine.begin() as connection:
-            found = await find_request(connection, request_id, session.account.id, self._context.clock())
+            now = self._context.clock()
+            found = await find_request(connection, request_id, session.account.id, now, auth_time=session.auth_time)
             if found is not None and "patient" not in (found.launch or {}):
                 await choose_patient(connection, found, patient_id)
 
@@ -53,6 +57,7 @@ def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) ->
         patient_id=pending.patient_id,
         patient_given="patient" in launch,
         user=launch.get("user"),
+        signed_in_since=pending.signed_in_since,
     )
 
 

@@ -6,14 +6,17 @@ checks it again, because a page is not a boundary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from authz.app_registry import RegisteredApp
+from authz.clients import Client, NewClient
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
+from fhir.record_use import Use
 from policies.catalogue import Catalogue
 
 CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
@@ -110,8 +113,12 @@ class SharedWith:
     ended: datetime | None = None
     """When it was revoked, denied or ran out."""
     last_used: datetime | None = None
-    uses: int | None = None
-    """How often the app has looked; None when not known."""
+    uses: int = 0
+    """How often the app has looked."""
+
+    def used(self, use: Use | None) -> SharedWith:
+        """The same, with what the app did with it."""
+        return self if use is None else replace(self, last_used=use.last, uses=use.times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class Activity:
     who: str
     """The app's or the person's name."""
     what: str
-    """What was done, in plain words: "read your Lab results"."""
+    """What was done, in plain words: "looked at Lab results"."""
     outcome: Literal["done", "refused", "failed"]
 
 
@@ -153,7 +160,7 @@ class ConsentBook(Protocol):
         ...
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
-        """End the consent now; to revoke one that has ended is no error."""
+        """End the consent now; to revoke one that has ended is no error. Raises ConsentEnded when it is gone."""
         ...
 
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
@@ -197,6 +204,53 @@ class ClinicianRecords(Protocol):
         ...
 
 
+class Apps(Protocol):
+    """Apps that developers register, and the operator's review of them."""
+
+    async def mine(self, by: SignedInSession) -> Sequence[RegisteredApp]:
+        """Return the apps that this person registered, newest first."""
+        ...
+
+    async def register(self, new: NewClient, by: SignedInSession) -> tuple[Client, str | None]:
+        """Register an app, which then waits for review; return it and its secret. Raises authz.clients.ClientError."""
+        ...
+
+    async def new_secret(self, client_id: str, by: SignedInSession) -> str | None:
+        """Replace the secret of one of this person's apps; None when there is none such."""
+        ...
+
+    async def disable(self, client_id: str, by: SignedInSession) -> bool:
+        """End one of this person's apps, for an operator any; False when there is none such."""
+        ...
+
+    async def all(self) -> Sequence[RegisteredApp]:
+        """Return every app, newest first, a bounded number."""
+        ...
+
+    async def approve(self, client_id: str, by: SignedInSession) -> bool:
+        """Let an app live; False when it doesn't wait for review, or the person is no operator."""
+        ...
+
+
+class Check(Protocol):
+    """One thing that was looked at in the server."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`ok`, `failed` or `skipped`."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was found, or what to do."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything that the pages are given."""
@@ -205,5 +259,8 @@ class Ports:
     requests: AuthorizationRequests
     consents: ConsentBook
     clinicians: ClinicianRecords
+    apps: Apps
+    examine: Callable[[], AsyncIterator[Check]]
+    """Looks whether the server is well, one check after the other."""
     catalogue: Catalogue
     policy: PolicyText

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
+from portal.developer_pages import developer_routes
 from portal.my_sharing import my_routes
+from portal.operator_pages import operator_routes
 from portal.pages import Pages
 from portal.ports import Ports
 from portal.settings import PortalSettings
 from portal.sign_in import sign_in_routes
 from portal.static_files import add_static_files
 from portal.visit import Portal
+
+_NO_PAGE = (404, 405)
+_NO_FORM = (400, 413, 415)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,12 @@ class PortalPages:
         """
         return self.pages.error("authorize", status, detail=detail)
 
-    def not_found(self) -> Response:
-        """Answer a browser that asked for a page that isn't there."""
-        return self.pages.error("not-found", 404)
+    def refused(self, status: int, headers: Mapping[str, str] | None = None) -> Response:
+        """Answer a browser whose request can't be served: no such page (404, 405), or a form that can't be read."""
+        kind = "not-found" if status in _NO_PAGE else "unreadable-form" if status in _NO_FORM else "broken"
+        response = self.pages.error(kind, status)
+        response.headers.update(headers or {})
+        return response
 
     def broken(self) -> Response:
         """Answer a browser when something failed that shouldn't."""
@@ -51,7 +59,8 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
     async def home(request: Request) -> Response:
         return pages.page("home.html", session=await portal.session_of(request))
 
-    for group in (sign_in_routes(portal), authorize_routes(portal), my_routes(portal)):
+    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes)
+    for group in (routes(portal) for routes in pages_of):
         router.include_router(group)
     add_static_files(router, pages.files)
     return PortalPages(router, pages)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+
+from markupsafe import Markup, escape
 
 from policies.catalogue import Catalogue
 
@@ -34,6 +36,19 @@ def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
     wanted = set(codes)
     known = [c.title for c in catalogue.categories.values() if c.code in wanted and not c.always]
     return known + sorted(wanted - set(catalogue.categories))
+
+
+def listed(names: Sequence[str]) -> str:
+    """`A, B and C`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def ticks(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def purpose_title(code: str, catalogue: Catalogue) -> str:

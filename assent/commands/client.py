@@ -11,6 +11,7 @@ import typer
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
+from authz.app_registry import approve_app
 from authz.clients import (
     KINDS,
     Client,
@@ -70,6 +71,14 @@ def rotate(client_id: ClientIdArgument, json: JsonOption = False) -> None:
     show_record({"client_id": client_id, "client_secret": secret}, as_json=json)
 
 
+@app.command("approve")
+def approve(client_id: ClientIdArgument, json: JsonOption = False) -> None:
+    """Let an app live that a developer registered and that waits for review."""
+    if not in_transaction(load_settings(), lambda connection: approve_app(connection, client_id)):
+        raise refuse(f"no client `{client_id}` waits for review; see `assent client list`")
+    show_record({"client_id": client_id, "awaits_review": False}, as_json=json)
+
+
 @app.command("disable")
 def disable(client_id: ClientIdArgument, json: JsonOption = False) -> None:
     """End an app: its tokens count for nothing from now on."""
@@ -98,4 +107,5 @@ def _row(client: Client) -> dict[str, object]:
         "scope": client.scope,
         "purposes": list(client.purposes),
         "disabled": client.disabled,
+        "awaits_review": client.awaits_review,
     }

@@ -8,15 +8,17 @@ from sqlalchemy import MetaData
 
 from authz.tables import metadata as authz_metadata
 from fhir.audit_journal import journal_table
+from fhir.record_use import record_use_table
 from fhir.store_tables import store_metadata
 
 SCHEMA = "assent"
 
 
 def expected_metadata() -> list[MetaData]:
-    """The tables of the authorization server, of the FHIR store and of the audit journal."""
+    """The tables of the authorization server, of the FHIR store and of the audit record."""
     audit = MetaData(schema=SCHEMA)
     journal_table(audit)
+    record_use_table(audit)
     return [authz_metadata, store_metadata(SCHEMA), audit]
 
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from assent import cli
+
+
+def execute(url: str, statement: str) -> None:
+    """Change the database behind the commands' back."""
+
+    async def go() -> None:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(go())
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
@@ -119,6 +134,22 @@ def test_client_is_added_listed_rotated_and_disabled(
     assert run(capsys, monkeypatch, "client", "disable", "nobody")[0] == 1
     code, _, err = run(capsys, monkeypatch, "client", "add", "Bad", "--redirect-uri", "http://app.example/cb")
     assert (code, "must be https" in err) == (1, True)
+
+
+def test_an_app_that_waits_for_review_is_approved_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    add = ("client", "add", "Waiting", "--redirect-uri", "https://app.example/cb", "--json")
+    wanted = json.loads(run(capsys, monkeypatch, *add)[1])["client_id"]
+
+    def waiting() -> list[bool]:
+        return [row["awaits_review"] for row in json.loads(run(capsys, monkeypatch, "client", "list", "--json")[1])]
+
+    assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([False], 1)
+    execute(empty_database_url, "UPDATE assent.client SET review_since = now()")
+    assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([True], 0)
+    assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([False], 1)
 
 
 def test_user_is_added_once_with_a_password_from_standard_input(

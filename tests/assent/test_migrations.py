@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from importlib import import_module
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.migrate import current_revision, migrate, newest_revision
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
 from authz.grants import find_grant
+from fhir.audit_event import AuditRecord
+from fhir.audit_indexing import AuditIndexing
+from fhir.audit_journal import AuditJournal
+from fhir.audit_trail import AuditTrail
+from fhir.definitions import load_definitions
+from fhir.store import Repository
 
 
 def differences(connection: Connection) -> list[object]:
@@ -82,3 +91,27 @@ async def test_the_release_before_can_still_write(engine: AsyncEngine) -> None:
         grant = await find_grant(connection, "g")
     assert grant is not None
     assert (grant.standing, grant.launch) == (False, None)
+
+
+async def test_looks_of_before_are_counted(empty_database_url: str) -> None:
+    """`record_use` starts with what the AuditEvents that are there tell."""
+    await migrate(empty_database_url)
+    engine = create_async_engine(empty_database_url)
+    repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=lambda: datetime.now(UTC))
+    trail = AuditTrail(journal := AuditJournal(engine, schema=SCHEMA), indexing := AuditIndexing(journal, repository))
+    trail.start()
+    first, last = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    look = AuditRecord("read", "R", "0", last, "r", client_id="app", patient="p1", entities=("Observation/o",))
+    searched = replace(look, kind="search", action="E", recorded=first, query="Observation?code=1", user="Patient/p1")
+    others = [replace(look, outcome="4"), replace(look, kind="token", action="E"), replace(look, client_id=None)]
+    for record in (look, searched, replace(look, patient="p2"), *others):
+        await trail.record(record)
+    counted = [await trail.uses(patient) for patient in ("p1", "p2")]
+    await trail.close()
+    migration = import_module("assent.migrations.versions.v0004_record_use")
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM assent.record_use"))
+        await connection.execute(text(migration.FROM_EVENTS))
+    assert [await indexing.uses(patient) for patient in ("p1", "p2")] == counted
+    assert counted == [{"app": (2, last)}, {"app": (1, last)}]
+    await engine.dispose()

@@ -115,6 +115,12 @@ async def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(
         ({"request": "e30."}, "request_not_supported"),
         ({"launch": "forged"}, "invalid_request"),
         ({"prompt": "none"}, "interaction_required"),
+        ({"prompt": "none login"}, "invalid_request"),
+        ({"prompt": "everything"}, "invalid_request"),
+        ({"max_age": "soon"}, "invalid_request"),
+        ({"max_age": "-1"}, "invalid_request"),
+        ({"max_age": "1e3"}, "invalid_request"),
+        ({"max_age": "9" * 40}, "invalid_request"),
     ],
 )
 @pytest.mark.smart(15, 59, 213)

@@ -223,3 +223,33 @@ async def test_ids_are_uuids_of_version_7_that_grow_with_time() -> None:
     entries = [entry_of(replace(RECORD, recorded=NOW.replace(microsecond=1000 * n))) for n in range(50)]
     assert [e.id.version for e in entries] == [7] * 50
     assert [e.id for e in entries] == sorted(e.id for e in entries)
+
+
+async def test_what_each_app_looked_at_is_counted_once(engine: AsyncEngine, trail: AuditTrail) -> None:
+    later = NOW.replace(hour=13)
+    looks = [
+        RECORD,
+        replace(RECORD, kind="search", action="E", recorded=later, query="Observation"),
+        replace(RECORD, client_id="other"),
+        replace(RECORD, patient="p2"),
+        replace(RECORD, outcome="4"),
+        replace(RECORD, kind="token", action="E"),
+        replace(RECORD, client_id=None),
+        replace(RECORD, patient=None),
+    ]
+    for look in looks:
+        await trail.record(look)
+    assert await trail.uses("p1") == {"app": (2, later), "other": (1, NOW)}
+    await trail.record(RECORD)
+    assert await trail.uses("p1") == {"app": (3, later), "other": (1, NOW)}
+    assert await trail.uses("nobody") == {}
+
+
+async def test_movers_at_once_count_every_look(engine: AsyncEngine, journal: AuditJournal) -> None:
+    repository = Repository(engine, load_definitions(), schema="assent", clock=lambda: NOW)
+    patients = [f"p{n % 7}" for n in range(3 * BATCH)]
+    await journal.append([entry_of(replace(RECORD, patient=p, client_id=f"a{n % 3}")) for n, p in enumerate(patients)])
+    movers = [AuditIndexing(journal, repository) for _ in range(4)]
+    await asyncio.gather(*(mover.settle() for mover in movers))
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT sum(times) FROM assent.record_use"))).scalar_one() == 3 * BATCH

@@ -97,6 +97,18 @@ async def test_every_disclosure_has_its_audit_event_before_the_answer(leaky: Wor
     assert "Observation/lab0" in events.text
 
 
+@pytest.mark.leak("L70")
+async def test_l70_the_record_tells_an_app_neither_queries_nor_kinds_of_data(leaky: World) -> None:
+    other = await leaky.app(["laboratory", "hiv"])
+    assert (await other.get("Observation?code=http://loinc.org|2345-7")).status_code == 200
+    app = await leaky.app(["sharing-record"])
+    events = (await app.get("AuditEvent?_count=200&_sort=-date")).json()["entry"]
+    seen = [event["resource"] for event in events if other.client_id in str(event)]
+    assert seen
+    entities = [entity for event in seen for entity in event.get("entity", ())]
+    assert {name for entity in entities for name in entity} <= {"what", "type", "role"}
+
+
 @pytest.mark.leak("L60")
 async def test_own_consents_are_readable_and_another_patients_are_not(leaky: World) -> None:
     app = await leaky.app(["sharing-record"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -12,10 +12,21 @@ from fastapi import FastAPI
 
 from assent.policy_files import load_catalogue, load_policy_text
 from authz.accounts import Account, ActsFor
+from authz.app_registry import RegisteredApp
+from authz.clients import Client, ClientError, NewClient
 from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
-from portal.ports import Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, OpenRecord, Ports, SharedWith
+from portal.ports import (
+    Activity,
+    AuthorizationRequest,
+    Check,
+    ConsentChoice,
+    ConsentEnded,
+    OpenRecord,
+    Ports,
+    SharedWith,
+)
 from portal.router import PortalPages, portal_pages
 from portal.settings import PortalSettings
 
@@ -150,6 +161,35 @@ class FakeClinicians:
 
 
 @dataclass
+class FakeApps:
+    """Nobody registered any app; tests/portal/test_developer_pages.py has the real ones."""
+
+    async def mine(self, by: SignedInSession) -> Sequence[RegisteredApp]:
+        return ()
+
+    async def register(self, new: NewClient, by: SignedInSession) -> tuple[Client, str | None]:
+        raise ClientError("no app is registered here")
+
+    async def new_secret(self, client_id: str, by: SignedInSession) -> str | None:
+        return None
+
+    async def disable(self, client_id: str, by: SignedInSession) -> bool:
+        return False
+
+    async def all(self) -> Sequence[RegisteredApp]:
+        return ()
+
+    async def approve(self, client_id: str, by: SignedInSession) -> bool:
+        return False
+
+
+async def nothing_examined() -> AsyncIterator[Check]:
+    nothing: tuple[Check, ...] = ()
+    for check in nothing:
+        yield check
+
+
+@dataclass
 class Place:
     """The pages with their fakes, and a client that keeps cookies."""
 
@@ -174,7 +214,11 @@ def place(settings: PortalSettings | None = None) -> Place:
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
-    pages = portal_pages(Ports(sessions, requests, consents, FakeClinicians(), CATALOGUE, POLICY), chosen, lambda: NOW)
+    pages = portal_pages(
+        Ports(sessions, requests, consents, FakeClinicians(), FakeApps(), nothing_examined, CATALOGUE, POLICY),
+        chosen,
+        lambda: NOW,
+    )
     app = FastAPI(openapi_url=None)
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"

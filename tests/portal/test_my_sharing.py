@@ -35,7 +35,7 @@ async def test_each_app_is_a_section_headed_by_its_name_with_change_and_revoke(h
     assert '<a class="button" href="/my/sharing/c1/change" aria-describedby="app-c1">Change</a>' in response.text
     for words in ("Lab results", "HIV", "Shared in part", "22 October 2026", "20 January 2027, 14:05 UTC"):
         assert words in response.text
-    assert "Last looked" not in response.text
+    assert "not yet" in response.text
 
 
 async def test_use_is_told_when_it_is_known(here: Place) -> None:

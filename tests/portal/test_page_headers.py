@@ -109,5 +109,5 @@ async def test_an_authorization_error_tells_the_person_and_the_developer_apart(h
 
 
 async def test_a_page_that_is_not_there_is_an_html_404(here: Place) -> None:
-    assert here.pages.not_found().status_code == 404
+    assert here.pages.refused(404).status_code == 404
     assert here.pages.broken().status_code == 500

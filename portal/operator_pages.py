@@ -1,0 +1,65 @@
+"""`/operator`: apps that wait for review, all apps, and whether the server is well. Operators only."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from authz.sessions import SignedInSession
+from portal.pending_requests import asked_categories
+from portal.visit import Portal, read_sent, see_other, sign_in_first
+
+
+def operator_routes(portal: Portal) -> APIRouter:
+    """The overview, and the two decisions about an app."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/operator")
+    async def overview(request: Request) -> Response:
+        session = await portal.session_of(request)
+        if session is None:
+            return sign_in_first("/operator")
+        return await _overview(portal, session) if _may(session) else _nothing(portal, session)
+
+    @router.get("/operator/health")
+    async def health(request: Request) -> Response:
+        session = await portal.session_of(request)
+        if session is None:
+            return sign_in_first("/operator/health")
+        if not _may(session):
+            return _nothing(portal, session)
+        checks = [check async for check in portal.ports.examine()]
+        return portal.pages.page("health.html", session=session, checks=checks)
+
+    @router.post("/operator/apps/{client_id}/approve")
+    async def approve(request: Request, client_id: str) -> Response:
+        sent = await read_sent(portal, request)
+        if isinstance(sent, Response):
+            return sent
+        done = _may(sent.session) and await portal.ports.apps.approve(client_id, sent.session)
+        return see_other("/operator") if done else _nothing(portal, sent.session)
+
+    @router.post("/operator/apps/{client_id}/disable")
+    async def disable(request: Request, client_id: str) -> Response:
+        sent = await read_sent(portal, request)
+        if isinstance(sent, Response):
+            return sent
+        done = _may(sent.session) and await portal.ports.apps.disable(client_id, sent.session)
+        return see_other("/operator") if done else _nothing(portal, sent.session)
+
+    return router
+
+
+def _may(session: SignedInSession) -> bool:
+    return session.account.role == "operator"
+
+
+def _nothing(portal: Portal, session: SignedInSession) -> Response:
+    return portal.pages.error("not-found", 404, session=session)
+
+
+async def _overview(portal: Portal, session: SignedInSession) -> Response:
+    apps = await portal.ports.apps.all()
+    waiting = [app for app in apps if app.state == "waiting"]
+    asked = {app.client.client_id: asked_categories(app.client.scope, portal.ports.catalogue) for app in waiting}
+    others = [app for app in apps if app.state != "waiting"]
+    return portal.pages.page("operator.html", session=session, waiting=waiting, asked=asked, others=others)
