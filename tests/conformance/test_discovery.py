@@ -123,3 +123,8 @@ async def test_a_script_from_anywhere_may_read_discovery(server: World, path: st
     assert before.status_code == 204
     assert before.headers["access-control-allow-origin"] == "*"
     assert "GET" in before.headers["access-control-allow-methods"]
+
+
+async def test_the_capability_statement_says_what_system_scopes_open(server: World) -> None:
+    statement = (await server.http.get("/fhir/metadata")).json()
+    assert "`system/` opens for a backend service" in statement["rest"][0]["security"]["description"]
