@@ -52,7 +52,9 @@ from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
 from fhir.proxy import FhirProxy, ProxyParts
+from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
+from fhir.sharing_patients import SharingPatients
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
@@ -227,7 +229,7 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
         ProxyParts(
             base=f"{settings.public_url}/fhir",
             gate=gate,
-            register=register,
+            plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
             catalogue=catalogue,
             definitions=definitions,
             masks=masks,

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from assent.commands import audit, client, consent, keys, policy, user
+from assent.commands.consent_grant import grant_command
 from assent.commands.doctor import doctor_command
 from assent.commands.explain import explain_command
 from assent.commands.migrate import migrate_command
@@ -35,6 +36,7 @@ app.command("sandbox")(sandbox_command)
 app.command("migrate")(migrate_command)
 app.command("doctor")(doctor_command)
 app.command("explain")(explain_command)
+consent.app.command("grant")(grant_command)
 for name, noun in (
     ("client", client.app),
     ("user", user.app),

@@ -19,14 +19,14 @@ from fhir.interaction import Interaction
 from fhir.mask_plan import MaskNode
 from fhir.masks import Masks
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
-from fhir.narrowing import category_bound, upstream_search
+from fhir.narrowing import category_bound, named_patients, upstream_search
 from fhir.search_literals import SearchError
 from fhir.search_request import SearchRefused, read_search
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import ReadPlan, decide_resource, grantee_of, plan_read
+from policies.decide import NOT_SHARED, ReadPlan, decide_resource, grantee_of, plan_read, share_of
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -65,16 +65,28 @@ class Rules:
 
 
 def explain_plan(
-    rules: Rules, access: Access, interaction: Interaction, consents: Sequence[ConsentRule], now: datetime
+    rules: Rules,
+    access: Access,
+    interaction: Interaction,
+    patient: str | None,
+    consents: Sequence[ConsentRule],
+    now: datetime,
 ) -> tuple[ReadPlan | None, Explanation]:
-    """Whether the request may go to the upstream at all; the plan is None when it may not."""
+    """Whether the request may show anything of the patient in context or, for a service, of the one asked about.
+
+    The plan is None when it may not.
+    """
     kind = interaction.resource_type
     name = name_of(interaction)
-    token = Reason("token", f"app `{access.client_id}`, patient `{access.patient}`, purpose `{access.purpose}`")
-    plan = plan_read(access, interaction.code, kind, consents, rules.catalogue, now)
-    asked = _consents_asked(access, consents, now)
+    token = Reason("token", f"app `{access.client_id}`, patient `{patient}`, purpose `{access.purpose}`")
+    plan = plan_read(access, interaction.code, kind, rules.catalogue)
+    asked = _consents_asked(access, patient or "", consents, now)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
+    share = share_of(plan, patient or "", consents, now)
+    if share is None:
+        return None, Explanation(name, "deny", (token, *asked, *NOT_SHARED.reasons))
+    plan = plan.sharing({share.circumstances.patient: share})
     if kind not in rules.definitions.types:
         return None, Explanation(name, "deny", (token, Reason("default", f"R4 has no resource type `{kind}`")))
     return plan, Explanation(name, "permit", (token, *asked))
@@ -85,11 +97,11 @@ def name_of(interaction: Interaction) -> str:
     return f"{interaction.code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
 
 
-def _consents_asked(access: Access, consents: Sequence[ConsentRule], now: datetime) -> tuple[Reason, ...]:
-    around = Circumstances(access.patient or "", frozenset({grantee_of(access.client_id)}), access.purpose, now)
+def _consents_asked(access: Access, patient: str, consents: Sequence[ConsentRule], now: datetime) -> tuple[Reason, ...]:
+    around = Circumstances(patient, frozenset({grantee_of(access.client_id)}), access.purpose, now)
     asked = applicable(consents, around)
     others = [rule for rule in consents if rule not in asked]
-    found = [Reason("consent", "in force for this app and purpose", rule.reference) for rule in asked]
+    found = [Reason("consent", _in_force(access, rule), rule.reference) for rule in asked]
     found += [
         Reason("consent", "for another app, purpose or time: not asked", rule.reference)
         for rule in others[:_MOST_OTHERS]
@@ -97,6 +109,12 @@ def _consents_asked(access: Access, consents: Sequence[ConsentRule], now: dateti
     if len(others) > _MOST_OTHERS:
         found.append(Reason("consent", f"and `{len(others) - _MOST_OTHERS}` more that aren't asked"))
     return tuple(found)
+
+
+def _in_force(access: Access, rule: ConsentRule) -> str:
+    if access.is_service and not rule.root.actors:
+        return "in force, names no app: a service is denied by it but not permitted"
+    return "in force for this app and purpose"
 
 
 def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, body: bytes | None) -> Explanation:
@@ -108,6 +126,8 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
             return _denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+        if plan.patient is None and facts.owners and facts.owners != plan.shares.keys():
+            return _denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
         decision = decide_resource(plan, facts, rules.catalogue)
         reasons = (*_scope_reasons(plan, facts), *_kind_reasons(rules, facts), *decision.reasons)
         if not isinstance(decision, Permit):
@@ -186,8 +206,14 @@ def explain_search(
         return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
     except SearchError as refused:
         return _denied(so_far, Reason("guard", str(refused)))
+    reasons: list[Reason] = []
+    if plan.patient is None:
+        named = named_patients(search)
+        if named is not None and plan.shares.keys().isdisjoint(named):
+            return _denied(so_far, Reason("guard", "the search names other patients than the one asked about"))
+        reasons.append(Reason("default", "a service's search is told for the patient asked about alone"))
     scopes = [s for s in plan.scopes if plan.permission in s.permissions and names_type(s, kind)]
-    reasons = [Reason("scope", "the scope names the type", format_scope(scope)) for scope in scopes]
+    reasons += [Reason("scope", "the scope names the type", format_scope(scope)) for scope in scopes]
     bound = category_bound(kind, plan, rules.catalogue)
     if bound:
         reasons.append(Reason("category", f"only `category` values of what is open are asked for: {', '.join(bound)}"))

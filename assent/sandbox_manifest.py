@@ -19,15 +19,17 @@ from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assent.app import Assent, SandboxExtras
+from assent.policy_files import load_policy_text
 from assent.sandbox_demo import demo_routes
 from assent.sandbox_launcher import launcher_routes
 from authz.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
 from authz.clients import ClientKind, NewClient, add_client, find_client
 from authz.context import AuthzContext
 from authz.passwords import Passwords
+from authz.recorded_consents import Decided, record_consent
 from portal.settings import DemoUser
 from sandbox.brands import sandbox_brands
-from sandbox.clients import CLIENTS, SandboxClient
+from sandbox.clients import CLIENTS, SERVICE_CONSENTS, SandboxClient
 from sandbox.people import USERS, SandboxUser
 from smart.brands import read_brands
 from smart.scope_syntax import format_scope
@@ -143,6 +145,7 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
         for client in CLIENTS:
             if await find_client(connection, client.client_id) is None:
                 await _add_client(connection, client, assent.authz.issuer, keys, now)
+                await _consent_to(connection, client, assent.authz)
 
 
 async def _add_user(connection: AsyncConnection, user: SandboxUser, password_hash: str, now: datetime) -> None:
@@ -172,3 +175,13 @@ async def _add_client(
         client_secret=client.client_secret,
     )
     await add_client(connection, new, now)
+
+
+async def _consent_to(connection: AsyncConnection, client: SandboxClient, context: AuthzContext) -> None:
+    """With a new service come the patients who share with it; who takes that back keeps it so at the next start."""
+    service = await find_client(connection, client.client_id)
+    text, now = load_policy_text(context.catalogue), context.clock()
+    for given in SERVICE_CONSENTS:
+        if service is not None and given.client_id == service.client_id:
+            decided = Decided(given.patient, given.patient_name, given.categories, None, text)
+            await record_consent(connection, context.repository, context.catalogue, service, decided, now)

@@ -131,7 +131,7 @@ class Decisions:
                 text=choice.text,
             )
             await self._next_version(connection, consent_id, found.version, decision)
-            await self._keep_text(connection, choice.text, now)
+            await keep_text(connection, choice.text, now)
             await self._record(
                 connection, "consent", request_id, None, account, decision.patient, consent_id, action="U"
             )
@@ -158,7 +158,7 @@ class Decisions:
     ) -> str:
         context = self._context
         decision = self._decision(request, account, choice, now, status)
-        await self._keep_text(connection, choice.text, now)
+        await keep_text(connection, choice.text, now)
         current = await self._current(connection, decision)
         if current is not None:
             await self._next_version(connection, *current, decision)
@@ -218,11 +218,6 @@ class Decisions:
         check_consent(resource)
         return resource
 
-    async def _keep_text(self, connection: AsyncConnection, text: PolicyText, now: datetime) -> None:
-        """The text as it was shown, once for each hash, never changed."""
-        row = {n: getattr(text, n) for n in ("sha256", "uri", "version", "language", "text")}
-        await connection.execute(insert(tables.policy_text).values(**row, created_at=now).on_conflict_do_nothing())
-
     async def _record(
         self,
         connection: AsyncConnection,
@@ -256,6 +251,12 @@ def may_decide(request: PendingRequest, account: Account) -> bool:
     """Whether somebody may decide on a request, for the patient in context or, without one, for themselves."""
     mine = request.patient_id is None or any(p.patient_id == request.patient_id for p in account.acts_for)
     return mine and request.is_for(account.fhir_user)
+
+
+async def keep_text(connection: AsyncConnection, text: PolicyText, now: datetime) -> None:
+    """The text as it was shown, once for each hash, never changed."""
+    row = {n: getattr(text, n) for n in ("sha256", "uri", "version", "language", "text")}
+    await connection.execute(insert(tables.policy_text).values(**row, created_at=now).on_conflict_do_nothing())
 
 
 async def end_consent(connection: AsyncConnection, repository: Repository, consent_id: str, now: datetime) -> Ended:

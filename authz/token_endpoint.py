@@ -33,7 +33,7 @@ from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change
 from policies.model import Scope
 from smart.scope_intersection import intersection
-from smart.scope_syntax import format_as_asked, split_scope
+from smart.scope_syntax import format_as_asked, parse_scope, split_scope
 
 _SERVICE_TOKEN: Final = timedelta(minutes=5)
 """SMART 2.2, backend services: at most five minutes."""
@@ -227,14 +227,14 @@ class TokenEndpoint:
     async def _client_credentials(
         self, connection: AsyncConnection, client: Client, form: Mapping[str, str], request_id: str
     ) -> dict[str, Any]:
-        """RFC 6749 §4.4: scopes that were registered for the client, no more."""
-        registered = client.scope.split(" ")
+        """RFC 6749 §4.4: scopes that lie within those registered for the client, no more."""
         wanted = form.get("scope", client.scope).split(" ")
-        scope = " ".join(text for text in dict.fromkeys(wanted) if text and text in registered)
+        scope = " ".join(text for text in dict.fromkeys(wanted) if text and _is_registered(client, text))
         if not scope:
             raise OAuthError("invalid_scope", "no scope was asked for that is registered for this client")
         context = self._context
-        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN)
+        purpose = next(iter(client.purposes), "")
+        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN, purpose=purpose)
         token, jti = context.tokens.mint(claims)
         await self._record(connection, client, None, None, (), jti, request_id)
         seconds = int(_SERVICE_TOKEN.total_seconds())
@@ -264,6 +264,22 @@ class TokenEndpoint:
             description=f"access token {jti}",
         )
         await self._context.audit.record(record, connection)
+
+
+def _is_registered(client: Client, asked: str) -> bool:
+    """Whether a scope for the client itself lies within its registration (SMART 2.2, backend services).
+
+    `system/` scopes are for backend services: only these prove who they are with a key. Other clinical scopes
+    need a person.
+    """
+    registered = client.scope.split(" ")
+    scope = parse_scope(asked)
+    if scope is None:
+        return asked in registered
+    if scope.context != "system" or client.kind != "backend":
+        return False
+    held = [own for text in registered if (own := parse_scope(text)) is not None and own.context == "system"]
+    return any(intersection(own, scope) == scope for own in held)
 
 
 def _narrowed(opened: OpenNow, asked: str | None) -> str:

@@ -8,7 +8,7 @@ must not happen, so whoever gets AuditUnavailable refuses. Records become AuditE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -71,6 +71,13 @@ class AuditTrail:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((entry, written))
         await written
+
+    async def record_all(self, records: Sequence[AuditRecord]) -> None:
+        """Return once all are committed, which may be one after another. Raises AuditUnavailable."""
+        if len(records) == 1:
+            await self.record(records[0])
+        else:
+            await asyncio.gather(*(self.record(record) for record in records))
 
     async def settle(self, patient: str | None = None) -> None:
         """As `AuditIndexing.settle`: call it before AuditEvents are searched."""

@@ -12,6 +12,10 @@ from policies.search_guard import MODIFIERS
 
 _OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_DESCRIPTION: Final = (
+    "SMART scopes, within the patients' consents of the moment: `patient/` and `user/` open the patient in context; "
+    "`system/` opens for a backend service, of each patient, what that patient's consents permit to it by name."
+)
 
 
 def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definitions, date: str) -> bytes:
@@ -47,6 +51,7 @@ def _security(issuer: str) -> dict[str, Any]:
         ],
         "cors": True,
         "service": [{"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+        "description": _DESCRIPTION,
     }
 
 

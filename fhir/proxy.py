@@ -6,15 +6,14 @@ the default at each; no body leaves before its audit record is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlencode
 
-from fhir.audit_event import AuditRecord, Outcome
+from fhir.access_records import Seen, record_of_refusal, records_of_answer
 from fhir.audit_trail import AuditTrail
-from fhir.consent_register import ConsentRegister
 from fhir.definitions import Definitions
 from fhir.interaction import Interaction, Unsupported, interaction_of
 from fhir.masks import Masks
@@ -22,14 +21,15 @@ from fhir.minimize import NotMinimizable
 from fhir.narrowing import upstream_search
 from fhir.page_token import PagePayload, PageSealer
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
+from fhir.read_plans import ReadPlans
 from fhir.refusals import refusal_of
-from fhir.resource_view import ResourceViews, Show
+from fhir.resource_view import ResourceViews
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
 from fhir.search_request import SearchRequest, read_search
-from fhir.searchset import Page, Shown, fill_page, searchset
+from fhir.searchset import Page, fill_page, searchset
 from fhir.source import Source
 from policies.catalogue import Catalogue
-from policies.decide import ReadPlan, plan_read
+from policies.decide import ReadPlan
 from policies.model import Access, Deny
 from policies.scope_match import names_type
 
@@ -73,7 +73,7 @@ class ProxyParts:
     base: str
     """Public FHIR base without a trailing slash."""
     gate: TokenGate
-    register: ConsentRegister
+    plans: ReadPlans
     catalogue: Catalogue
     definitions: Definitions
     masks: Masks
@@ -117,13 +117,11 @@ class FhirProxy:
         # 1 token
         access = await self._access(request)
         request.log["client_id"] = access.client_id
-        # 2 consent
-        rules = () if access.patient is None else await parts.register.rules(access.patient)
-        # 3 decide
+        # 2 consent, 3 decide; a service's plan is completed by the patients whom it comes upon
         now = parts.clock()
-        plan = plan_read(access, interaction.code, interaction.resource_type, rules, parts.catalogue, now)
+        plan = await parts.plans.begin(access, interaction, now)
         if isinstance(plan, Deny):
-            await self._record(request, access, interaction, (), outcome="4")
+            await parts.audit.record(record_of_refusal(request, access, interaction, now))
             raise ProxyRefusal(403, "forbidden", plan.reasons[0].text)
         if interaction.resource_type not in parts.definitions.types:
             raise ProxyRefusal(404, "not-supported", "R4 has no such resource type")
@@ -133,7 +131,8 @@ class FhirProxy:
         else:
             body, seen = await self._read(request, access, plan, interaction)
         # 7 record
-        await self._record(request, access, interaction, seen)
+        records = records_of_answer(request, access, interaction, seen, parts.clock())
+        await parts.audit.record_all(records)
         # 8 answer
         return 200, body
 
@@ -148,27 +147,32 @@ class FhirProxy:
 
     async def _read(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
-    ) -> tuple[bytes, Sequence[Shown]]:
-        parts, kind, wanted = self._parts, interaction.resource_type, interaction.id
-        elements = self._read_elements(request, kind, plan)
-        show = parts.views.under(plan, {kind: elements})
-        shown = await self._shown(show, kind, wanted, interaction.version)
-        if shown is not None and interaction.version and await self._shown(show, kind, wanted, "") is None:
-            shown = None  # withheld or deleted by now: no older version tells of it (docs/leaks.md L40)
-        if shown is None:
+    ) -> tuple[bytes, Seen]:
+        elements = self._read_elements(request, interaction.resource_type, plan)
+        seen = await self._seen(plan, interaction, interaction.version, elements)
+        if seen is not None and interaction.version and await self._seen(plan, interaction, "", elements) is None:
+            seen = None  # withheld or deleted by now: no older version tells of it (docs/leaks.md L40)
+        if seen is None:
             # One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06).
-            await self._record(request, access, interaction, (), outcome="4")
+            await self._parts.audit.record(record_of_refusal(request, access, interaction, self._parts.clock()))
             raise ProxyRefusal(404, "not-found", "there is no such resource that this token opens")
-        return shown.body, (shown,)
+        return seen.shown[0].body, seen
 
-    async def _shown(self, show: Show, kind: str, wanted: str, version: str) -> Shown | None:
+    async def _seen(
+        self, plan: ReadPlan, interaction: Interaction, version: str, elements: frozenset[str] | None
+    ) -> Seen | None:
         """What may be seen of one resource; None when that is nothing, or when the source gave another one."""
-        body = await self._parts.source_of(kind).read(kind, wanted, version)
+        parts, kind = self._parts, interaction.resource_type
+        body = await parts.source_of(kind).read(kind, interaction.id, version)
+        if body is None:
+            return None
         try:
-            shown = None if body is None else show(body)
+            if plan.patient is None:
+                plan = await parts.plans.for_resource(plan, parts.views.facts(body), parts.clock())
+            shown = parts.views.under(plan, {kind: elements})(body)
         except NotMinimizable:
             return None
-        return shown if shown is not None and shown.name == f"{kind}/{wanted}" else None
+        return Seen(plan, (shown,)) if shown is not None and shown.name == f"{kind}/{interaction.id}" else None
 
     def _read_elements(self, request: ProxyRequest, kind: str, plan: ReadPlan) -> frozenset[str] | None:
         """`_elements`, `_summary` and `_format` are all that a read may carry."""
@@ -194,13 +198,14 @@ class FhirProxy:
 
     async def _search(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction
-    ) -> tuple[bytes, Sequence[Shown]]:
+    ) -> tuple[bytes, Seen]:
         parts, kind = self._parts, interaction.resource_type
         now = parts.clock()
         binding = f"{access.client_id} {access.grant_id} {plan.patient} {kind}"
         token = next((value for name, value in request.parameters if name == _PAGE), None)
         if token is None:
             search = self._search_request(kind, request, plan)
+            plan = await parts.plans.for_search(plan, search, now)
             first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
         else:
             payload = parts.sealer.open(token, binding=binding, now=now)
@@ -208,15 +213,26 @@ class FhirProxy:
                 raise ProxyRefusal(410, "expired", "the page link is not valid any more, search again")
             # The guard decides again, by the consent and the masks of this moment (docs/leaks.md L21).
             search = self._search_request(kind, request.with_parameters(payload.query), plan)
+            plan = await parts.plans.for_search(plan, search, now)
             first, position = payload.upstream_url, payload.position
         show = parts.views.under(plan, {kind: search.elements}, search.includes)
-        source = parts.source_of(kind)
-        page = await fill_page(kind, search.count, first, position, source.page, show, including=bool(search.includes))
-        body = self._render(kind, search, page, binding, token, now)
-        return body, (*page.matches, *page.includes)
+        page, fetch = Page(), parts.source_of(kind).page
+        if plan.shares:
+            page = await fill_page(kind, search.count, first, position, fetch, show, including=bool(search.includes))
+        # Honest only when all was seen from the first entry to the last (docs/leaks.md L04); a service gets none.
+        whole = token is None and page.next_url is None and plan.patient is not None
+        body = self._render(kind, search, page, binding, token, now, len(page.matches) if whole else None)
+        return body, Seen(plan, (*page.matches, *page.includes))
 
     def _render(
-        self, kind: str, search: SearchRequest, page: Page, binding: str, token: str | None, now: datetime
+        self,
+        kind: str,
+        search: SearchRequest,
+        page: Page,
+        binding: str,
+        token: str | None,
+        now: datetime,
+        total: int | None,
     ) -> bytes:
         base = self._parts.base
         if token is None:
@@ -227,38 +243,7 @@ class FhirProxy:
             payload = PagePayload(page.next_url, kind, search.echo, page.next_position, now)
             sealed = self._parts.sealer.seal(payload, binding=binding)
             links.append(("next", f"{base}/{kind}?{urlencode({_PAGE: sealed})}"))
-        # Honest only when everything was seen from the first entry to the last (docs/leaks.md L04).
-        total = len(page.matches) if token is None and page.next_url is None else None
         return searchset(page, base, links, total)
-
-    async def _record(
-        self,
-        request: ProxyRequest,
-        access: Access,
-        interaction: Interaction,
-        seen: Sequence[Shown],
-        outcome: Outcome = "0",
-    ) -> None:
-        search = interaction.code == "search-type"
-        query = urlencode(request.parameters) if search else None
-        await self._parts.audit.record(
-            AuditRecord(
-                kind="search" if search else "read",
-                action="E" if search else "R",
-                outcome=outcome,
-                recorded=self._parts.clock(),
-                request_id=request.request_id,
-                client_id=access.client_id,
-                client_name=access.client_name,
-                user=access.user,
-                patient=access.patient,
-                purpose=access.purpose,
-                entities=tuple(shown.name for shown in seen),
-                query=query and f"{interaction.resource_type}?{query}",
-                consents=access.consents,
-                categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
-            )
-        )
 
 
 def _route(interaction: Interaction | Unsupported) -> str:

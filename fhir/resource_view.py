@@ -18,7 +18,7 @@ from fhir.strict_json import decode_once
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.decide import ReadPlan, decide_resource
-from policies.model import Permit
+from policies.model import Permit, ResourceFacts
 
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -70,6 +70,10 @@ class ResourceViews:
             return Shown(facts, form, found, content.categories)
 
         return show
+
+    def facts(self, raw: bytes) -> ResourceFacts:
+        """What rules look at in a resource. Raises NotMinimizable."""
+        return self._content(raw).facts
 
     def _content(self, raw: bytes) -> Content:
         content = self._memo.find(raw)

@@ -264,15 +264,15 @@ def _shown(text: str) -> str:
 
 
 def narrowed(
-    request: SearchRequest, patient: str, owner_parameter: str | None, categories: Iterable[str]
+    request: SearchRequest, patients: Iterable[str], owner_parameter: str | None, categories: Iterable[str]
 ) -> list[tuple[str, str]]:
-    """What the upstream is asked: the app's criteria, held to the patient and to what is open.
+    """What the upstream is asked: the app's criteria, held to these patients and to what is open.
 
     `categories` are values of the `category` parameter of which one must hold; empty for no such bound.
     """
     asked = list(request.criteria)
     if owner_parameter is not None:
-        asked.append((owner_parameter, patient))
+        asked.append((owner_parameter, ",".join(patients)))
     bound = ",".join(sorted(set(categories)))
     if bound and len(bound) <= MAX_VALUE:
         asked.append(("category", bound))

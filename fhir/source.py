@@ -74,7 +74,8 @@ class OwnSource:
         resource_type, _, text = url.partition("?")
         pairs = parse_qsl(text, keep_blank_values=True)
         if resource_type == "AuditEvent" and self._settle is not None:
-            await self._settle(_patient(pairs))
+            for patient in _patients(pairs):
+                await self._settle(patient)
         query = parse_search(resource_type, pairs, self._repository.definitions, max_count=_MAX_PAGE)
         page = await self._repository.search(query)
         entries = [_entry(found, "match") for found in page.matches] + [_entry(f, "include") for f in page.included]
@@ -87,9 +88,10 @@ class OwnSource:
         return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
 
 
-def _patient(pairs: Sequence[tuple[str, str]]) -> str | None:
-    """The patient to whom the query is bound; None when it is bound to none."""
-    return next((value.removeprefix("Patient/") for name, value in pairs if name == "patient"), None)
+def _patients(pairs: Sequence[tuple[str, str]]) -> Sequence[str | None]:
+    """The patients to whom the query is bound; None alone when it is bound to none."""
+    found = next((value for name, value in pairs if name == "patient"), None)
+    return [None] if found is None else [part.removeprefix("Patient/") for part in found.split(",")]
 
 
 def _entry(found: StoredResource, mode: str) -> dict[str, object]:

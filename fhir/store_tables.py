@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 INDEXED_LENGTH = 300
@@ -102,6 +103,17 @@ def _values(metadata: MetaData, name: str, columns: list[Column[Any]], *lookups:
         )
 
 
+def _consents_by_app(metadata: MetaData) -> None:
+    """Which Consents name an app: `fhir.sharing_patients` asks for every search of a service."""
+    reference = metadata.tables[f"{metadata.schema}.fhir_reference" if metadata.schema else "fhir_reference"]
+    Index(
+        "ix_fhir_reference_consent_actor",
+        reference.c.identifier_value,
+        reference.c.pk,
+        postgresql_where=text("resource_type = 'Consent' AND param = 'actor'"),
+    )
+
+
 def store_metadata(schema: str | None) -> MetaData:
     """The FHIR store's tables in the PostgreSQL schema `schema`: one store, a server of its own."""
     metadata = MetaData(schema=schema)
@@ -124,6 +136,7 @@ def store_metadata(schema: str | None) -> MetaData:
         ],
         ("target_id", "target_type"),
     )
+    _consents_by_app(metadata)
     _values(metadata, "fhir_date", [_moment("low"), _moment("high")], ("low", "high"), ("high",))
     _values(metadata, "fhir_string", [_word("normalized"), _word("value")], ("normalized",))
     _values(

@@ -53,6 +53,8 @@ class Circumstances:
     """Every name under which the asking app is known: `system|value`, `Device/…`, its organization."""
     purpose: str
     now: datetime
+    by_name: bool = False
+    """Only a consent that names the grantee permits, as for a service, which nobody has launched; any one may deny."""
 
 
 def applicable(consents: Iterable[ConsentRule], circumstances: Circumstances) -> tuple[ConsentRule, ...]:
@@ -94,6 +96,8 @@ def consent_decision(
         found = _decide_rule(rule, around, facts, kind)
         if found is not None:
             permit, path = found
+            if permit and around.by_name and not rule.root.actors:
+                continue
             source = f"{rule.reference}#{path}"
             text = "the consent permits this" if permit else "the consent denies this"
             (permits if permit else denials).append(Reason("consent", text, source))

@@ -1,14 +1,16 @@
 """The decision: effective = scopes ∩ consents ∩ catalogue. Deny by default, with the reasons.
 
-`plan_read` decides a request once; `decide_resource` decides every resource that the upstream answers, on its own
-content. Masks come after: docs/architecture.md, "A request, end to end".
+`plan_read` decides what a token lets a request do at all; `share_of` adds what a patient's consents say to it;
+`decide_resource` decides every resource that the upstream answers, on its own content and by the consents of its own
+patient. Masks come after: docs/architecture.md, "A request, end to end".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from policies.catalogue import Catalogue, Category
 from policies.classify import Classification, classify
@@ -23,17 +25,36 @@ CLIENT_SYSTEM = "urn:assent:client"
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The consents of one patient that speak about a request."""
+
+    consents: tuple[ConsentRule, ...]
+    circumstances: Circumstances
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPlan:
     """What one request may see, before any resource is looked at."""
 
-    patient: str
+    client_id: str
+    patient: str | None
+    """The patient in context; None for a service, to which each patient's own consents speak."""
     purpose: str
     permission: str
     """The SMART permission letter that the interaction needs: `r` or `s`."""
     scopes: tuple[Scope, ...]
     """All of the token's scopes that can open anything, whatever the type: included resources need theirs too."""
-    consents: tuple[ConsentRule, ...]
-    circumstances: Circumstances
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    """By patient. INVARIANT: data of a patient who isn't in here stays closed, and without any patient all does."""
+
+    def sharing(self, shares: Mapping[str, Share]) -> ReadPlan:
+        """The same plan with what these patients' consents say."""
+        return replace(self, shares=shares)
+
+
+_NOT_ABOUT: Final = "the resource is not about the patient in context alone"
+_ABOUT_NOBODY_SHARING: Final = "the resource is not about one patient alone who shares with this app"
+NOT_SHARED: Final = Deny((Reason("consent", "no consent of the patient for this app and purpose is in force"),))
 
 
 def grantee_of(client_id: str) -> str:
@@ -41,18 +62,11 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
-def plan_read(
-    access: Access,
-    interaction: str,
-    resource_type: str,
-    consents: Iterable[ConsentRule],
-    catalogue: Catalogue,
-    now: datetime,
-) -> ReadPlan | Deny:
-    """Decide whether the request may go to the upstream at all."""
+def plan_read(access: Access, interaction: str, resource_type: str, catalogue: Catalogue) -> ReadPlan | Deny:
+    """Decide what the token alone decides: the plan opens nobody's data yet (`share_of`)."""
     if interaction not in READ_INTERACTIONS:
         return _deny("default", f"the interaction `{interaction}` is not supported")
-    if access.patient is None:
+    if access.patient is None and not access.is_service:
         return _deny("token", "the token has no patient in context, so patient data stays closed")
     if access.purpose not in catalogue.purposes:
         return _deny("token", f"the purpose of use `{access.purpose}` is not in the catalogue")
@@ -62,16 +76,29 @@ def plan_read(
         return _deny("scope", f"no scope of the token allows `{permission}` on `{resource_type}`")
     if catalogue.mask(access.purpose, resource_type) is None or resource_type not in catalogue.scopes_by_type:
         return _deny("category", f"`{resource_type}` belongs to no category that can be shared for this purpose")
-    around = Circumstances(access.patient, frozenset({grantee_of(access.client_id)}), access.purpose, now)
-    found = applicable(consents, around)
-    if not found:
-        return _deny("consent", "no consent of the patient for this app and purpose is in force")
-    return ReadPlan(access.patient, access.purpose, permission, scopes, found, around)
+    return ReadPlan(access.client_id, access.patient, access.purpose, permission, scopes)
 
 
 def open_scopes_of(access: Access) -> tuple[Scope, ...]:
-    """The token's scopes that can open a patient's data: `patient/` ones, and `user/` ones within the patient."""
-    return tuple(s for s in access.scopes if s.context in ("patient", "user"))
+    """The token's scopes that can open anything.
+
+    A service's are `system/` ones; a person's `patient/` ones, and `user/` ones within the patient in context.
+    """
+    contexts = ("system",) if access.is_service else ("patient", "user")
+    return tuple(s for s in access.scopes if s.context in contexts)
+
+
+def share_of(plan: ReadPlan, patient: str, consents: Iterable[ConsentRule], now: datetime) -> Share | None:
+    """What a patient's consents say to the plan's app; None when none of them speaks about it.
+
+    A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
+    """
+    service = plan.patient is None
+    around = Circumstances(patient, frozenset({grantee_of(plan.client_id)}), plan.purpose, now, by_name=service)
+    found = applicable(consents, around)
+    if not found or (service and not any(rule.root.actors for rule in found)):
+        return None
+    return Share(found, around)
 
 
 def decide_resource(
@@ -82,21 +109,36 @@ def decide_resource(
         kind = classify(facts, catalogue)
     if not kind.everyday:
         return _deny("category", "the resource belongs to no category that can be shared")
+    if not plan.shares:
+        return NOT_SHARED
     if kind.everyday <= catalogue.always:
         if facts.owners or facts.foreign:
             return _deny("compartment", "a resource that should be about no patient names one")
-    elif facts.foreign or facts.owners != {plan.patient}:
-        return _deny("compartment", "the resource is not about the patient in context alone")
+        share = plan.shares.get(plan.patient or "")
+    else:
+        share = _share_about(plan, facts)
+        if share is None:
+            return _deny("compartment", _NOT_ABOUT if plan.patient is not None else _ABOUT_NOBODY_SHARING)
     scope = next((s for s in plan.scopes if plan.permission in s.permissions and covers(s, facts)), None)
     if scope is None:
         return _deny("scope", "no scope of the token covers the resource")
     if kind.everyday <= catalogue.always and not kind.sensitive:
         return Permit((Reason("category", "the resource is about no patient", _source(kind)),))
-    return _by_consents(plan, facts, kind)
+    if share is None:
+        return _deny("sensitivity", "the resource is sensitive and about no patient whose consents could open it")
+    return _by_consents(share, facts, kind)
 
 
-def _by_consents(plan: ReadPlan, facts: ResourceFacts, kind: Classification) -> Decision:
-    decision = consent_decision(plan.consents, plan.circumstances, facts, kind)
+def _share_about(plan: ReadPlan, facts: ResourceFacts) -> Share | None:
+    """The consents of the one patient whom the resource is about; None where it is about others, or more besides."""
+    if facts.foreign or len(facts.owners) != 1:
+        return None
+    (owner,) = facts.owners
+    return plan.shares.get(owner)
+
+
+def _by_consents(share: Share, facts: ResourceFacts, kind: Classification) -> Decision:
+    decision = consent_decision(share.consents, share.circumstances, facts, kind)
     if isinstance(decision, Deny) and kind.sensitive:
         why = Reason("sensitivity", f"the resource is sensitive: {', '.join(sorted(kind.sensitive))}", _source(kind))
         return Deny((*decision.reasons, why))

@@ -65,6 +65,11 @@ class Access:
     client_name: str = ""
     """As registered, for the record; no claim."""
 
+    @property
+    def is_service(self) -> bool:
+        """A backend service's own token (RFC 6749 §4.4): on no grant, for no person and no patient."""
+        return not self.grant_id and self.patient is None and self.user is None and self.subject == self.client_id
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

@@ -29,6 +29,16 @@ def _secret(client_id: str) -> str:
     return f"{client_id}-secret-not-for-production"
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceConsent:
+    """What a patient shares with a backend service from the beginning."""
+
+    client_id: str
+    patient: str
+    patient_name: str
+    categories: tuple[str, ...]
+
+
 CLIENTS: Final[tuple[SandboxClient, ...]] = (
     SandboxClient("Heart Diary", "sandbox-public", "public", _CALLBACKS, ""),
     SandboxClient(
@@ -60,4 +70,10 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
         purposes=("TREAT",),
     ),
     SandboxClient("Open Study", "sandbox-research", "public", _CALLBACKS, "", purposes=("HRESCH",)),
+)
+
+SERVICE_CONSENTS: Final[tuple[ServiceConsent, ...]] = (
+    ServiceConsent("sandbox-backend", "fatima-al-rashid", "Fatima Al-Rashid", ("laboratory", "vital-signs")),
+    ServiceConsent("sandbox-backend", "adwoa-mensah", "Adwoa Mensah", ("laboratory", "conditions", "encounters")),
+    ServiceConsent("sandbox-backend", "daniel-obrien", "Daniel O'Brien", ("vital-signs",)),
 )

@@ -29,7 +29,7 @@ CAPABILITIES: Final = (
 )
 _SCOPES: Final = (
     *("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"),
-    "patient/*.rs",
+    *("patient/*.rs", "system/*.rs"),
 )
 _AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256")

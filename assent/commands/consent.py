@@ -1,4 +1,7 @@
-"""`assent consent`: what patients decided, for the operator to look at and, when a patient asks for it, to end."""
+"""`assent consent`: what patients decided, for the operator to look at and, when a patient asks for it, to end.
+
+`assent.commands.consent_grant` records what a patient decided about a service.
+"""
 
 from __future__ import annotations
 
@@ -52,14 +55,14 @@ def list_all(patient: PatientOption = None, json: JsonOption = False) -> None:
         found = stored_pages(repository, "Consent", criteria)
         return [summary(stored, sensitive, now()) async for page in found for stored in page]
 
-    show_rows(_with_repository(work), _COLUMNS, as_json=json)
+    show_rows(with_repository(work), _COLUMNS, as_json=json)
 
 
 @app.command("show")
 def show(consent: ConsentArgument, json: JsonOption = False) -> None:
     """Print the current version: a FHIR R4 Consent, which is JSON with or without `--json`."""
     wanted = consent_id(consent)
-    found = _with_repository(lambda _, repository: repository.read("Consent", wanted))
+    found = with_repository(lambda _, repository: repository.read("Consent", wanted))
     if found is None or found.deleted:
         raise _unknown(wanted)
     typer.echo(msgspec.json.format(found.body, indent=2).decode())
@@ -69,7 +72,7 @@ def show(consent: ConsentArgument, json: JsonOption = False) -> None:
 def history(consent: ConsentArgument, json: JsonOption = False) -> None:
     """List every version, the newest first; with `--json` each with its FHIR R4 Consent."""
     wanted = consent_id(consent)
-    versions = _with_repository(lambda _, repository: repository.history("Consent", wanted))
+    versions = with_repository(lambda _, repository: repository.history("Consent", wanted))
     if not versions:
         raise _unknown(wanted)
     sensitive = _sensitive()
@@ -100,7 +103,7 @@ def revoke(
         return ended
 
     try:
-        ended = _with_repository(work)
+        ended = with_repository(work)
     except NotCurrent:
         raise _unknown(wanted) from None
     show_record({"id": wanted, "patient": ended.patient, "revoked": True, "grants": list(ended.grants)}, as_json=json)
@@ -137,11 +140,16 @@ def _by_operator(consent: str, ended: Ended, reason: str) -> AuditRecord:
         outcome="0",
         recorded=now(),
         request_id=str(uuid.uuid4()),
-        user=f"operator:{getpass.getuser()}",
+        user=operator(),
         patient=ended.patient,
         entities=(f"Consent/{consent}",),
         description=f"ended by an operator on the command line: {reason}" if reason else "ended by an operator",
     )
+
+
+def operator() -> str:
+    """Who runs the command, for the audit record."""
+    return f"operator:{getpass.getuser()}"
 
 
 async def stored_pages(
@@ -191,7 +199,9 @@ def _unknown(consent: str) -> typer.Exit:
     return refuse(f"there is no consent `{consent}`; see `assent consent list`")
 
 
-def _with_repository(work: Callable[[AsyncEngine, Repository], Awaitable[Result]]) -> Result:
+def with_repository(work: Callable[[AsyncEngine, Repository], Awaitable[Result]]) -> Result:
+    """Run `work` on the store."""
+
     async def run() -> Result:
         async with command_engine(load_settings()) as engine:
             return await work(engine, Repository(engine, load_definitions(), schema=SCHEMA, clock=now))

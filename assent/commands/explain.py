@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
-from assent.commands.consent import consent_id, misused
+from assent.commands.consent import consent_id, misused, patient_id
 from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
 from assent.load_settings import load_settings
@@ -63,6 +63,8 @@ class Question:
 
     token: str | None
     consent: str | None
+    patient: str | None
+    """Of whom it is asked, for a service's token."""
     interaction: Interaction
     parameters: tuple[tuple[str, str], ...] = ()
 
@@ -82,6 +84,7 @@ def explain_command(
     token: Annotated[str | None, typer.Option(metavar="-", help="`-`: the token is on standard input.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
     consent: Annotated[str | None, typer.Option(metavar="ID", help="A consent, instead of a token.")] = None,
+    patient: Annotated[str | None, typer.Option(metavar="ID", help="Of whom, for a service's token.")] = None,
     read: Annotated[str | None, typer.Option(metavar="TYPE/ID", help="The resource that is read.")] = None,
     search: Annotated[str | None, typer.Option(metavar="TYPE?QUERY", help="The search that is asked.")] = None,
     json: JsonOption = False,
@@ -96,7 +99,13 @@ def explain_command(
         raise misused("give one of `--token -`, `--token-file` and `--consent`")
     interaction, parameters = _interaction(read, search)
     text_of_token = None if consent is not None else _token(token_file)
-    question = Question(text_of_token, None if consent is None else consent_id(consent), interaction, parameters)
+    question = Question(
+        text_of_token,
+        None if consent is None else consent_id(consent),
+        None if patient is None else patient_id(patient),
+        interaction,
+        parameters,
+    )
     settings = load_settings()
     try:
         explanation = asyncio.run(_answer(settings, question))
@@ -146,8 +155,9 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
         if access is None:
             return Explanation(name_of(interaction), "deny", said)
         register = ConsentRegister(StoredConsents(repository), bus)
-        consents = () if access.patient is None else await register.rules(access.patient)
-        plan, so_far = explain_plan(rules, access, interaction, consents, at)
+        patient = _patient(access, question.patient)
+        consents = () if patient is None else await register.rules(patient)
+        plan, so_far = explain_plan(rules, access, interaction, patient, consents, at)
         so_far = Explanation(so_far.interaction, so_far.decision, (*said, *so_far.reasons))
         if plan is None:
             return so_far
@@ -157,6 +167,15 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
         async with _source(bench, kind) as source:
             body = await source.read(kind, interaction.id, interaction.version)
         return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
+
+
+def _patient(access: Access, asked: str | None) -> str | None:
+    """Whose consents decide. Raises CannotExplain."""
+    if access.is_service and asked is None:
+        raise CannotExplain("the token is a service's own; say with `--patient` of whose data you ask")
+    if not access.is_service and asked not in (None, access.patient):
+        raise CannotExplain("the token is no service's: it is good for the patient in its context only")
+    return asked if access.is_service else access.patient
 
 
 async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tuple[Reason, ...]]:

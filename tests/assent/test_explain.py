@@ -22,6 +22,7 @@ from fhir.definitions import load_definitions
 from fhir.source import UpstreamSource
 from tests.assent.commands import CommandLine
 from tests.conftest import MakeDatabase
+from tests.leaks.service import service
 from tests.leaks.world import App, World, observation, patient, world
 
 UNSEEN = "NOBODY-MAY-SEE-THIS"
@@ -211,6 +212,48 @@ async def test_the_upstream_that_is_set_is_read_with_its_credentials(place: Plac
 def _the_same() -> Dataset:
     """What the world has loaded, so that it isn't loaded again."""
     return Dataset(hashlib.sha256(repr(RESOURCES).encode()).hexdigest(), lambda: RESOURCES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "patient", "expect", "rule"),
+    [
+        ("Observation/lab0", "ana", 0, "consent"),
+        ("Observation/vital0", "ana", 1, "default"),
+        ("Observation/bob1", "bob", 1, "consent"),
+        ("Observation/bob1", "ana", 1, "compartment"),
+        ("Observation/hiv0", "ana", 1, "sensitivity"),
+        ("Condition/c", "ana", 1, "scope"),
+    ],
+)
+async def test_a_services_token_is_explained_for_the_patient_asked_about(
+    place: Place, asked: str, patient: str, expect: int, rule: str
+) -> None:
+    here, assent = place
+    app = await service(here, {"ana": ["laboratory"]}, scope="system/Observation.rs")
+    said = await _explained(assent, app, "--patient", patient, "--read", asked, expect=expect)
+    assert rule in _rules(said)
+    assert (await app.get(asked)).status_code == (200 if expect == 0 else 403 if rule == "scope" else 404)
+
+
+async def test_a_services_search_is_explained_as_the_upstream_is_asked(place: Place) -> None:
+    here, assent = place
+    app = await service(here, {"ana": ["laboratory"], "bob": ["vital-signs"]})
+    search = "Observation?patient=ana&code=718-7"
+    with here.upstream.listening() as heard:
+        assert (await app.get(search)).status_code == 200
+    said = await _explained(assent, app, "--patient", "ana", "--search", search, expect=0)
+    assert heard[0].target.endswith(said["upstream"])
+    other = await _explained(assent, app, "--patient", "bob", "--search", search, expect=1)
+    assert other["reasons"][-1]["rule"] == "guard"
+
+
+async def test_of_whom_is_said_for_a_services_token_and_for_no_other(place: Place) -> None:
+    here, assent = place
+    app, person = await service(here, {"ana": ["laboratory"]}), await here.app(["laboratory"])
+    for who, more, why in ((app, (), "--patient"), (person, ("--patient", "bob"), "no service's")):
+        asked = ("explain", "--token", "-", *more, "--read", "Observation/lab0")
+        result = await assent.run(*asked, input=str(who.token["access_token"]))
+        assert (result.exit_code, why in result.stderr) == (1, True)
 
 
 async def test_a_token_as_an_argument_is_refused_with_why(place: Place) -> None:

@@ -251,7 +251,7 @@ async def test_without_a_good_token_nothing_is_created(
 async def test_a_token_without_the_scope_is_refused(server: World) -> None:
     tokens = [
         (await _service_token(server, kind="gateway", scope="assent/introspect"))[1],
-        (await _service_token(server, kind="gateway", scope="system/*.rs"))[1],
+        (await _service_token(server, kind="ehr", scope="assent/introspect"))[1],
         (await server.app(["laboratory"])).token["access_token"],
         (await server.app(["laboratory"], scope=f"launch/patient patient/*.rs {SCOPE}")).token["access_token"],
     ]

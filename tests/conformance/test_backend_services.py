@@ -10,7 +10,8 @@ from jose import jwt
 
 from authz.access_tokens import AccessTokens, TokenClaims
 from tests.conformance.launching import ASSERTION_TYPE, FHIR_BASE, Launch, assertion, key_pair, register
-from tests.leaks.world import ISSUER, App, World
+from tests.leaks.service import service
+from tests.leaks.world import CATEGORY, ISSUER, App, World
 
 PUBLIC, PRIVATE = key_pair("ES384")
 REGISTERED = "system/Patient.rs system/Observation.rs"
@@ -21,10 +22,10 @@ async def _service(server: World) -> Launch:
     return Launch(server, client_id, None)
 
 
-async def _ask(service: Launch, jti: str = "1", **form: str) -> Any:
-    signed = assertion(service.client_id, PRIVATE, "ES384", jti=jti)
+async def _ask(own: Launch, jti: str = "1", **form: str) -> Any:
+    signed = assertion(own.client_id, PRIVATE, "ES384", jti=jti)
     authenticated = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
-    return await service.world.http.post("/token", data={"grant_type": "client_credentials", **authenticated, **form})
+    return await own.world.http.post("/token", data={"grant_type": "client_credentials", **authenticated, **form})
 
 
 @pytest.mark.smart(253, 254, 255, 256, 257, 258, 261, 262, 248)
@@ -47,6 +48,8 @@ async def test_a_service_gets_a_bearer_token_for_five_minutes_and_no_refresh_tok
         ("system/Patient.rs", "system/Patient.rs"),
         ("system/Patient.rs system/Condition.rs", "system/Patient.rs"),
         ("system/Patient.rs system/*.cruds", "system/Patient.rs"),
+        ("system/Patient.r system/Observation.read", "system/Patient.r system/Observation.read"),
+        ("system/Observation.s?category=a|b system/Patient.rs?x", "system/Observation.s?category=a|b"),
         (REGISTERED, REGISTERED),
     ],
 )
@@ -59,7 +62,11 @@ async def test_a_service_gets_what_it_asks_for_within_what_was_registered(
 
 @pytest.mark.smart(250, 251, 252)
 @pytest.mark.parametrize(
-    "asked", ["system/Condition.rs", "system/*.rs", "system/Patient.cruds", "user/Patient.rs", "x"]
+    "asked",
+    [
+        *("system/Condition.rs", "system/*.rs", "system/Patient.cruds", "user/Patient.rs", "x"),
+        *("patient/Patient.rs", "system/Patient.write", "system/patient.rs", "openid"),
+    ],
 )
 async def test_a_service_gets_nothing_that_was_not_registered(server: World, asked: str) -> None:
     answer = await _ask(await _service(server), scope=asked)
@@ -67,21 +74,88 @@ async def test_a_service_gets_nothing_that_was_not_registered(server: World, ask
     assert answer.json()["error_description"]
 
 
+@pytest.mark.parametrize("scope", ["system/Observation.rs", "patient/Observation.rs", "user/*.rs"])
+@pytest.mark.parametrize("kind", ["gateway", "ehr"])
+async def test_clinical_scopes_are_for_backend_services_only(server: World, kind: str, scope: str) -> None:
+    client_id, secret = await register(server, kind=kind, redirect_uris=(), scope=f"{scope} assent/introspect")
+    client = Launch(server, client_id, secret)
+    answer = await client.token(grant_type="client_credentials", scope=scope)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    answer = await client.token(grant_type="client_credentials")
+    assert answer.json()["scope"] == "assent/introspect"
+
+
+@pytest.mark.parametrize("scope", ["patient/Observation.rs", "user/*.rs", "launch openid", "assent/introspect"])
+async def test_a_services_token_without_system_scopes_opens_nothing(server: World, scope: str) -> None:
+    client_id, _ = await register(server, kind="gateway", redirect_uris=(), scope="assent/introspect")
+    claims = TokenClaims(client_id, client_id, scope, timedelta(minutes=5))
+    app = App(server, client_id, {"access_token": server.assent.authz.tokens.mint(claims)[0]})
+    for path in ("Observation/lab0", "Observation", "Practitioner/doc"):
+        assert (await app.get(path)).status_code == 403
+
+
+async def test_the_purpose_of_a_services_token_is_the_registered_one(server: World) -> None:
+    app = await service(server, {"ana": ["laboratory"]}, purpose="HRESCH")
+    assert jwt.get_unverified_claims(str(app.token["access_token"]))["purpose_of_use"] == "HRESCH"
+    shown = (await app.get("Observation/lab0")).json()
+    assert "performer" not in shown  # what the mask for research leaves out
+
+
+@pytest.mark.smart(142, 266)
+async def test_system_scopes_open_what_patients_allow_the_service_itself(server: World) -> None:
+    app = await service(server, {"ana": ["demographics", "laboratory"], "bob": ["laboratory"]})
+    found = (await app.get("Observation")).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == ["lab0", "bob0"]
+    assert "total" not in found
+    for path, status in (("Patient/ana", 200), ("Patient/bob", 404), ("Observation/bob0", 200), ("Condition/flu", 404)):
+        assert (await app.get(path)).status_code == status, path
+    await app.revoked_by("bob")
+    assert (await app.get("Observation/bob0")).status_code == 404
+
+
+@pytest.mark.smart(266)
+@pytest.mark.parametrize(
+    ("scope", "statuses"),
+    [
+        ("system/Observation.rs", (200, 403, 200, 403)),
+        ("system/Observation.r system/Patient.s", (200, 403, 403, 200)),
+        (f"system/Observation.rs?category={CATEGORY}|vital-signs", (404, 403, 200, 403)),
+        ("system/*.rs", (200, 200, 200, 200)),
+    ],
+)
+async def test_a_service_gets_only_what_its_scope_covers(server: World, scope: str, statuses: tuple[int, ...]) -> None:
+    app = await service(server, {"ana": ["demographics", "laboratory"]}, scope=scope)
+    answers = [
+        (await app.get(path)).status_code for path in ("Observation/lab0", "Patient/ana", "Observation", "Patient")
+    ]
+    assert tuple(answers) == statuses
+
+
+async def test_introspection_of_a_services_token_tells_its_scope_and_no_patients(server: World) -> None:
+    app = await service(server, {"ana": ["laboratory"]}, scope="system/Observation.rs")
+    gateway, secret = await register(server, kind="gateway", redirect_uris=(), scope="assent/introspect")
+    assert secret is not None
+    asked = {"token": app.token["access_token"]}
+    said = (await server.http.post("/introspect", data=asked, auth=(gateway, secret))).json()
+    assert (said["active"], said["scope"], said["sub"]) == (True, "system/Observation.rs", app.client_id)
+    assert {"consent", "patient", "extensions"}.isdisjoint(said)
+
+
 @pytest.mark.smart(265)
 async def test_a_services_expired_token_is_no_token(server: World) -> None:
-    service, context = await _service(server), server.assent.authz
-    for age, status in ((timedelta(), 403), (timedelta(hours=1), 401)):
+    own, context = await _service(server), server.assent.authz
+    for age, status in ((timedelta(), 200), (timedelta(hours=1), 401)):
         clock = lambda age=age: context.clock() - age  # noqa: E731
         mint = AccessTokens(context.keys, issuer=ISSUER, audience=FHIR_BASE, clock=clock).mint
-        token, _ = mint(TokenClaims(service.client_id, service.client_id, REGISTERED, timedelta(minutes=5)))
-        answer = await App(server, service.client_id, {"access_token": token}).get("Observation/lab0")
+        token, _ = mint(TokenClaims(own.client_id, own.client_id, REGISTERED, timedelta(minutes=5)))
+        answer = await App(server, own.client_id, {"access_token": token}).get("Observation")
         assert answer.status_code == status
 
 
 @pytest.mark.smart(243, 244)
 @pytest.mark.parametrize("path", ["Condition", "Condition/flu", "Library", "Nonsense"])
 async def test_what_a_services_token_does_not_cover_fails_at_once(server: World, path: str) -> None:
-    service = await _service(server)
-    token = (await _ask(service, scope="system/Patient.rs")).json()
-    answer = await App(server, service.client_id, token).get(path)
+    own = await _service(server)
+    token = (await _ask(own, scope="system/Patient.rs")).json()
+    answer = await App(server, own.client_id, token).get(path)
     assert (answer.status_code, answer.json()["resourceType"]) == (403, "OperationOutcome")

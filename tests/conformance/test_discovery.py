@@ -10,6 +10,7 @@ import pytest
 
 from smart.discovery import CAPABILITIES
 from tests.conformance.launching import FHIR_BASE, launch
+from tests.leaks.service import service
 from tests.leaks.world import ISSUER, World
 from tests.sandbox_server import Sandbox
 
@@ -77,7 +78,10 @@ async def test_every_endpoint_in_the_document_is_there(server: World) -> None:
 
 @pytest.mark.smart(389)
 async def test_every_scope_in_the_document_is_granted_when_it_is_asked_for(server: World) -> None:
-    scopes = [scope for scope in (await _document(server))["scopes_supported"] if scope != "launch"]  # an EHR's
+    announced = (await _document(server))["scopes_supported"]
+    own = await service(server, {}, registered="system/*.rs")
+    assert own.token["scope"] == "system/*.rs"
+    scopes = [scope for scope in announced if scope not in ("launch", "system/*.rs")]  # an EHR's, and a service's
     asked = await launch(server, " ".join(scopes))
     categories = [c.code for c in server.assent.authz.catalogue.categories.values()]
     app = await asked.app(categories)
@@ -127,3 +131,8 @@ async def test_a_script_from_anywhere_may_read_discovery(server: World, path: st
     assert before.status_code == 204
     assert before.headers["access-control-allow-origin"] == "*"
     assert "GET" in before.headers["access-control-allow-methods"]
+
+
+async def test_the_capability_statement_says_what_system_scopes_open(server: World) -> None:
+    statement = (await server.http.get("/fhir/metadata")).json()
+    assert "`system/` opens for a backend service" in statement["rest"][0]["security"]["description"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -14,16 +16,18 @@ from typer.testing import CliRunner
 
 from assent.cli import app
 from assent.settings import Settings
+from sandbox.clients import SERVICE_CONSENTS, ServiceConsent
 from tests.sandbox_server import Sandbox
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)")
-BLOCK = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _commands(page: Path) -> list[str]:
-    return [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines() if line.strip()]
+    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language != "python")
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -77,6 +81,19 @@ def test_the_ehr_launch_shown_to_app_developers_works(sandbox: Sandbox) -> None:
         token = answer.get("access_token", token)
     assert (len(shown), answer["expires_in"]) == (2, 300)
     assert answer["launch"]
+
+
+def test_the_service_shown_to_app_developers_works(sandbox: Sandbox) -> None:
+    blocks = BLOCK.findall((ROOT / "docs" / "apps.md").read_text())
+    (program,) = [text for language, text in blocks if language == "python"]
+    words = [sys.executable, "-c", program.replace("http://127.0.0.1:8000", sandbox.issuer)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+    assert ast.literal_eval(done.stdout) == [f"Patient/{given.patient}" for given in _sharing_observations()]
+
+
+def _sharing_observations() -> list[ServiceConsent]:
+    shares = {"laboratory", "vital-signs"}
+    return sorted((c for c in SERVICE_CONSENTS if shares & {*c.categories}), key=lambda c: c.patient)
 
 
 def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
+from tests.leaks.service import service
 from tests.leaks.twin_content import SHOWN, masked_differently, mixed
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
@@ -54,3 +55,11 @@ async def altered(make_database: MakeDatabase, tmp_path_factory: pytest.TempPath
 async def pair(worlds: tuple[World, World]) -> Twins:
     """An app with some everyday categories in both."""
     return await twins(*worlds, TICKED)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def services(worlds: tuple[World, World]) -> Twins:
+    """The same service in both worlds; of those who share, zoe is there in one only, and all of her is sensitive."""
+    shares = {"ana": TICKED, "zoe": ["demographics"], "nobody": ["laboratory"]}
+    one, other = await service(worlds[0], shares), await service(worlds[1], shares)
+    return Twins(one.lasting(), other.lasting())

@@ -23,13 +23,14 @@ KINDS = ("Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def apps(worlds: tuple[World, World], altered: World) -> dict[str, Twins]:
-    """The same app twice: before what is withheld from it, and before what is masked for it."""
-    return {"own": await twins(*worlds, TICKED), "research": await twins(worlds[0], altered, TICKED, "HRESCH")}
+async def apps(worlds: tuple[World, World], altered: World, services: Twins) -> dict[str, Twins]:
+    """The same app twice: before what is withheld from it, before what is masked for it, and with nobody there."""
+    research = await twins(worlds[0], altered, TICKED, "HRESCH")
+    return {"own": await twins(*worlds, TICKED), "research": research, "service": services}
 
 
 @pytest.mark.leak("L01", "L02", "L08")
-@pytest.mark.parametrize("app", ["own", "research"])
+@pytest.mark.parametrize("app", ["own", "research", "service"])
 @pytest.mark.parametrize(
     "kind", ["Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter", "Observation"]
 )
@@ -48,7 +49,7 @@ async def test_no_search_parameter_tells_of_what_is_withheld_or_masked(
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
-    app=st.sampled_from(["own", "own", "research"]),
+    app=st.sampled_from(["own", "own", "research", "service"]),
     asked=st.lists(REQUESTS, min_size=1, max_size=3),
     pages=st.sampled_from([0, 1, 5]),
 )

@@ -134,9 +134,10 @@ class World:
     async def forget_consents(self) -> None:
         """Leave no consent behind: all are asked at every decision, and hundreds take time."""
         context = self.assent.authz
-        for stored in (await context.repository.search(_consents())).matches:
+        for stored in (await context.repository.search(_consents(None))).matches:
             await context.repository.delete("Consent", stored.id)
-        context.tell(Change("consent", "ana"))
+            patient_id = json.loads(stored.body)["patient"]["reference"].removeprefix("Patient/")
+            context.tell(Change("consent", patient_id))
 
 
 @dataclass(slots=True)
@@ -175,10 +176,12 @@ class App:
         return str(mine[0]["id"])
 
 
-def _consents() -> Any:
+def _consents(of: str | None = "ana") -> Any:
     from fhir.search_query import parse_search
 
-    pairs = (("patient", "Patient/ana"), ("_count", "500"), ("_sort", "-_lastUpdated"))
+    pairs = [("_count", "500"), ("_sort", "-_lastUpdated")]
+    if of is not None:
+        pairs.append(("patient", f"Patient/{of}"))
     return parse_search("Consent", pairs, load_definitions(), max_count=500)
 
 

@@ -1,0 +1,89 @@
+"""What the audit trail is told of one request: who asked, whose data was shown, by which consents, for which purpose.
+
+A record is part of its patient's record and may be shared with others by them. So an access by a service, which can
+show data of several patients, leaves one record for each of them that names nothing of the others, and the query,
+which may name anybody, in one that is nobody's (docs/decisions/0013-system-scopes.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from fhir.audit_event import AuditRecord, Outcome
+from fhir.interaction import Interaction
+from fhir.proxy_request import ProxyRequest
+from fhir.searchset import Shown
+from policies.decide import ReadPlan
+from policies.model import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an answer shows, and the plan that opened it."""
+
+    plan: ReadPlan
+    shown: Sequence[Shown]
+
+
+def records_of_answer(
+    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen, now: datetime
+) -> list[AuditRecord]:
+    """Everything that must be on record before the answer leaves."""
+    if seen.plan.patient is not None:
+        return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
+    by_patient: dict[str | None, list[Shown]] = {None: []}
+    for shown in seen.shown:
+        by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown)
+    nobodys = by_patient.pop(None)
+    records = [
+        _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
+        for patient, own in by_patient.items()
+    ]
+    if nobodys or interaction.code == "search-type":
+        records.append(_record(request, access, interaction, now, None, nobodys, ()))
+    return records
+
+
+def record_of_refusal(request: ProxyRequest, access: Access, interaction: Interaction, now: datetime) -> AuditRecord:
+    """An access that shows nothing."""
+    return _record(request, access, interaction, now, access.patient, (), access.consents, outcome="4")
+
+
+def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
+    share = plan.shares.get(patient or "")
+    return () if share is None else tuple(rule.reference for rule in share.consents)
+
+
+def _record(
+    request: ProxyRequest,
+    access: Access,
+    interaction: Interaction,
+    now: datetime,
+    patient: str | None,
+    seen: Sequence[Shown],
+    consents: tuple[str, ...],
+    *,
+    outcome: Outcome = "0",
+    with_query: bool = True,
+) -> AuditRecord:
+    search = interaction.code == "search-type"
+    query = urlencode(request.parameters) if search and with_query else None
+    return AuditRecord(
+        kind="search" if search else "read",
+        action="E" if search else "R",
+        outcome=outcome,
+        recorded=now,
+        request_id=request.request_id,
+        client_id=access.client_id,
+        client_name=access.client_name,
+        user=access.user,
+        patient=patient,
+        purpose=access.purpose,
+        entities=tuple(shown.name for shown in seen),
+        query=query and f"{interaction.resource_type}?{query}",
+        consents=consents,
+        categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
+    )
