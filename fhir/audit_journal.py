@@ -90,6 +90,7 @@ class AuditJournal:
 
     def __init__(self, engine: AsyncEngine, *, schema: str) -> None:
         self.engine: Final = engine
+        self.schema: Final = schema
         # One statement is its own transaction: no BEGIN and COMMIT around it.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         table = f'"{schema}".audit_journal'
