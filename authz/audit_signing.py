@@ -40,6 +40,11 @@ class AuditSigner:
         except ValueError:
             return False
 
+    def published(self, kid: str) -> dict[str, Any] | None:
+        """As `Signer.published`."""
+        key = self._keys.find(kid)
+        return None if key is None else key.public_jwk
+
     def _voucher(self, public_jwk: Mapping[str, Any]) -> bytes:
         named = f"{public_jwk.get('kid')}\n{thumbprint(public_jwk)}\n"
         return hmac.digest(self._mac_key, named.encode(), sha256)

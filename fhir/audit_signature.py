@@ -36,6 +36,9 @@ class Signer(Protocol):
     def vouches(self, public_jwk: Mapping[str, Any], voucher: bytes) -> bool:
         """Whether this was a key of this server when it signed, however long ago."""
 
+    def published(self, kid: str) -> dict[str, Any] | None:
+        """The public key of this id, while it is published."""
+
 
 def kid_of(token: str) -> str | None:
     """The `kid` that a JWS claims, unverified; None when it isn't a JWS."""

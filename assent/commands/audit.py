@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from assent.app import SCHEMA
+from assent.commands.audit_verify import verify
 from assent.commands.connection import command_engine, now
 from assent.commands.consent import PatientOption, misused, on_one_line, patient_id, stored_pages
 from assent.load_settings import load_settings
@@ -20,6 +21,7 @@ from fhir.definitions import load_definitions
 from fhir.store import Repository
 
 app = typer.Typer(help="The record of what happened.", no_args_is_help=True)
+app.command("verify")(verify)
 
 _DATE_HELP = "A FHIR date or dateTime (`2026-03`, `2026-03-09`, `2026-03-09T08:00:00Z`); it is included."
 
