@@ -10,40 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fhir.audit_chain import GENESIS, Link
 from fhir.audit_checkpoints import Checkpoint, claims_in
+from fhir.audit_defect import Defect
 from fhir.audit_signature import Signer, kid_of
 from fhir.resource_body import instant
 
 BATCH: Final = 200
-
-Kind = Literal[
-    "entry-missing",
-    "entry-changed",
-    "order",
-    "event-missing",
-    "content-changed",
-    "event-unchained",
-    "checkpoint-changed",
-    "checkpoint-contradicted",
-    "signature",
-    "truncated",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """The first thing that is wrong: at which entry, with which AuditEvent, and what."""
-
-    kind: Kind
-    text: str
-    seq: int | None = None
-    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
