@@ -95,6 +95,13 @@ def checkpoint_table(metadata: MetaData) -> Table:
     )
 
 
+async def latest_checkpoint(connection: AsyncConnection, *, schema: str) -> Checkpoint | None:
+    """The last checkpoint there is, unverified."""
+    table = checkpoint_table(MetaData(schema=schema))
+    row = (await connection.execute(select(table).order_by(table.c.seq.desc()).limit(1))).one_or_none()
+    return None if row is None else Checkpoint(*row)
+
+
 class AuditCheckpoints:
     """Writes checkpoints of one schema's chain. One task does, from `start` to `close`."""
 
@@ -104,7 +111,7 @@ class AuditCheckpoints:
         self._engine = engine
         self._chain = AuditChain(schema=schema)
         self._table = checkpoint_table(MetaData(schema=schema))
-        self._latest = select(self._table).order_by(self._table.c.seq.desc()).limit(1)
+        self._schema = schema
         self._signer = signer
         self._issuer = issuer
         self._clock = clock
@@ -133,18 +140,13 @@ class AuditCheckpoints:
         async with self._engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             seq, hash = await self._chain.head(connection)
-            last = await self.latest(connection)
+            last = await latest_checkpoint(connection, schema=self._schema)
             now = self._clock()
             if seq <= (last.seq if last else 0) or (last is not None and now - last.time < least_age):
                 return last
             checkpoint = self._signed(seq, hash, now.replace(microsecond=now.microsecond // 1000 * 1000))
             await connection.execute(insert(self._table).values(**checkpoint._asdict()))
         return checkpoint
-
-    async def latest(self, connection: AsyncConnection) -> Checkpoint | None:
-        """The last checkpoint there is, unverified."""
-        row = (await connection.execute(self._latest)).one_or_none()
-        return None if row is None else Checkpoint(*row)
 
     def _signed(self, seq: int, hash: bytes, at: datetime) -> Checkpoint:
         claims = Claims(self._issuer, seq, hash.hex(), seq, instant(at))

@@ -15,7 +15,7 @@ from assent.settings import Settings
 from authz.audit_signing import AuditSigner
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
-from fhir.audit_checkpoints import AuditCheckpoints
+from fhir.audit_checkpoints import AuditCheckpoints, latest_checkpoint
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
@@ -39,7 +39,7 @@ async def settled_record(settings: Settings) -> AsyncIterator[StoredRecord]:
     async with command_engine(settings) as engine:
         signer = await _signer(engine, settings)
         checkpoints = AuditCheckpoints(engine, schema=SCHEMA, signer=signer, issuer=settings.public_url, clock=now)
-        await _begin_chain(engine, checkpoints)
+        await _begin_chain(engine)
         journal = AuditJournal(engine, schema=SCHEMA)
         repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=now)
         await AuditIndexing(journal, repository).settle()
@@ -56,13 +56,13 @@ async def _signer(engine: AsyncEngine, settings: Settings) -> AuditSigner:
     return AuditSigner(keys, secret)
 
 
-async def _begin_chain(engine: AsyncEngine, checkpoints: AuditCheckpoints) -> None:
+async def _begin_chain(engine: AsyncEngine) -> None:
     """Just upgraded, and no server has run: what the release before stored is chained now.
 
     Later only a server that starts does this: an event that was slipped in is to be found, not taken in.
     """
     chain = AuditChain(schema=SCHEMA)
     async with engine.connect() as connection:
-        begun = (await chain.head(connection))[0] > 0 or await checkpoints.latest(connection) is not None
+        begun = (await chain.head(connection))[0] > 0 or await latest_checkpoint(connection, schema=SCHEMA) is not None
     if not begun:
         await chain.adopt(engine)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
+import pytest_asyncio
 from joserfc import jws
 from joserfc.jwk import KeySet
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authz.audit_signing import AuditSigner
 from authz.signing_keys import SigningKeys
@@ -20,6 +21,7 @@ from fhir.audit_signature import CHECKPOINT_TYPE, MANIFEST_TYPE, thumbprint
 from fhir.evidence_check import check_pack
 from fhir.evidence_pack import EvidencePack, NoEvidence
 from fhir.search_query import parse_search
+from tests.conftest import MakeDatabase
 from tests.fhir.audit_place import NOW, AuditPlace, audit_place
 
 Files = dict[str, bytes]
@@ -77,8 +79,21 @@ async def pack_of(place: AuditPlace, patient: str) -> bytes:
     return target.getvalue()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def packed(make_database: MakeDatabase) -> AsyncIterator[Packed]:
+    """One pack for all tests that only look."""
+    engine = create_async_engine(await make_database())
+    yield await _packed(engine)
+    await engine.dispose()
+
+
 @pytest.fixture
-async def packed(engine: AsyncEngine) -> Packed:
+async def own(engine: AsyncEngine) -> Packed:
+    """A record of the test's own, to be changed."""
+    return await _packed(engine)
+
+
+async def _packed(engine: AsyncEngine) -> Packed:
     """ana at 1-2, 6 and 9-10; checkpoints at 4, 8 and the end (11); keys rotated in between."""
     place = await audit_place(engine)
     for patient, count, checkpoint in (("ana", 2, False), ("bob", 2, True), ("bob", 1, False), ("ana", 1, False)):
@@ -265,20 +280,20 @@ async def test_even_signed_anew_a_changed_pack_contradicts_its_checkpoints(
 
 
 async def test_a_pack_made_with_other_keys_is_found_by_the_servers_key_set_alone(
-    packed: Packed, engine: AsyncEngine
+    own: Packed, engine: AsyncEngine
 ) -> None:
     """Whoever makes a pack can make keys: only the key set that was learned from the server tells."""
-    await packed.place.execute("DELETE FROM assent.signing_key")
+    await own.place.execute("DELETE FROM assent.signing_key")
     strangers = SigningKeys(engine, b"t" * 40, lambda: NOW)
     await strangers.start()
     signer = AuditSigner(strangers, b"t" * 40)
     key = signer.sign(b"", CHECKPOINT_TYPE).public_jwk
-    files = {**packed.files}
+    files = {**own.files}
     keys = json.loads(files["jwks.json"])["keys"]
-    forged = packed.signed_anew({**files, "jwks.json": json.dumps({"keys": [*keys, key]}).encode()}, signer)
+    forged = own.signed_anew({**files, "jwks.json": json.dumps({"keys": [*keys, key]}).encode()}, signer)
     alone = check_pack(io.BytesIO(forged))
     assert (alone.defect, alone.trusted, alone.key) == (None, False, thumbprint(key))
-    compared = check_pack(io.BytesIO(forged), packed.jwks())
+    compared = check_pack(io.BytesIO(forged), own.jwks())
     assert compared.defect is not None
     assert compared.defect.kind == "unknown-key"
 
@@ -298,7 +313,7 @@ async def test_a_key_set_that_is_none_trusts_nobody(packed: Packed, expected: by
         "UPDATE assent.audit_checkpoint SET voucher = sha256('x') WHERE seq = 8",
     ],
 )
-async def test_no_pack_is_made_of_a_record_in_which_something_is_missing(packed: Packed, statement: str) -> None:
-    await packed.place.execute(statement)
+async def test_no_pack_is_made_of_a_record_in_which_something_is_missing(own: Packed, statement: str) -> None:
+    await own.place.execute(statement)
     with pytest.raises(NoEvidence):
-        await pack_of(packed.place, "ana")
+        await pack_of(own.place, "ana")
