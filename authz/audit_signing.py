@@ -33,6 +33,10 @@ class AuditSigner:
         token = jws.serialize_compact({"alg": ALGORITHM, "typ": typ, "kid": key.kid}, payload, key.key, [ALGORITHM])
         return Signed(key.kid, token, key.public_jwk, self._voucher(key.public_jwk))
 
+    def signing_key(self) -> dict[str, Any]:
+        """As `Signer.signing_key`."""
+        return self._keys.signing(ALGORITHM).public_jwk
+
     def vouches(self, public_jwk: Mapping[str, Any], voucher: bytes) -> bool:
         """As `Signer.vouches`."""
         try:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-ADOPTED_AT_ONCE: Final = 500
+_ADOPTED_AT_ONCE: Final = 500
 _LOCK: Final = 7_301_555
 GENESIS: Final = hashlib.sha256(b"assent-audit-genesis-1\n").digest()
 """What stands for the hash before the first entry."""
@@ -108,7 +108,7 @@ class AuditChain:
             f"(SELECT FROM {chain} c WHERE c.event_id = v.id AND c.version = v.version)"
         )
         self._unchained_of = text(f"SELECT id, version, body {unchained} AND id = ANY(:ids) ORDER BY id, version")
-        self._some_unchained = text(f"SELECT id {unchained} ORDER BY id LIMIT {ADOPTED_AT_ONCE}")
+        self._some_unchained = text(f"SELECT id {unchained} AND id > :after ORDER BY id LIMIT {_ADOPTED_AT_ONCE}")
         self._append = text(
             f"INSERT INTO {chain} (seq, event_id, version, content, adopted, previous, hash) "  # noqa: S608
             "VALUES (:seq, :event_id, :version, :content, :adopted, :previous, :hash)"
@@ -142,12 +142,13 @@ class AuditChain:
 
     async def adopt(self, engine: AsyncEngine) -> int:
         """Chain every event that a release without a chain stored, by id; how many there were."""
-        adopted = 0
+        adopted, after = 0, ""
         while True:
             # Looked for outside the lock: with millions of events it takes seconds to find that there are none.
             async with engine.connect() as connection:
-                ids = list((await connection.execute(self._some_unchained)).scalars())
+                ids = list((await connection.execute(self._some_unchained, {"after": after})).scalars())
             if not ids:
                 return adopted
+            after = ids[-1]
             async with engine.begin() as connection:
                 adopted += await self.append(connection, ids, adopted=True)

@@ -33,6 +33,9 @@ class Signer(Protocol):
     def sign(self, payload: bytes, typ: str) -> Signed:
         """Sign with the key that signs now."""
 
+    def signing_key(self) -> dict[str, Any]:
+        """The public key that verifies what is signed now."""
+
     def vouches(self, public_jwk: Mapping[str, Any], voucher: bytes) -> bool:
         """Whether this was a key of this server when it signed, however long ago."""
 
@@ -46,7 +49,8 @@ def kid_of(token: str) -> str | None:
         kid = jws.extract_compact(token[:_MAX_JWS].encode()).headers().get("kid")
     except (JoseError, ValueError):
         return None
-    return kid if isinstance(kid, str) else None
+    # What a stranger wrote goes into a query: PostgreSQL has no text with NUL or half a surrogate pair.
+    return kid if isinstance(kid, str) and kid.isascii() and kid.isprintable() else None
 
 
 def signed_payload(token: str, public_jwk: Mapping[str, Any], typ: str) -> bytes | None:

@@ -103,8 +103,8 @@ class EvidencePack:
                 with pack.member(CHAIN) as write:
                     await self._write_chain(connection, seqs, runs, write)
                 # The key that will sign the manifest must be listed in it.
-                signed = self._signer.sign(b"", MANIFEST_TYPE)
-                keys[signed.kid] = signed.public_jwk
+                key = self._signer.signing_key()
+                keys[key["kid"]] = key
                 pack.put(JWKS, _encode({"keys": list(keys.values())}))
                 manifest = Manifest(FORMAT, iss, instant(at), len(seqs), pack.listed, patient, since, until)
                 text_of_manifest = msgspec.json.format(_encode(manifest), indent=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,13 +31,13 @@ async def place(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFa
         yield running, CommandLine(url, folder)
 
 
-async def _tamper(engine: AsyncEngine, statement: str) -> None:
+async def _execute(engine: AsyncEngine, statement: str) -> None:
     async with engine.begin() as connection:
         await connection.execute(text(statement))
 
 
 async def test_what_the_server_recorded_verifies(place: Place) -> None:
-    here, assent = place
+    assent = place[1]
     await assent.run("audit", "checkpoint")
     result = await assent.run("audit", "verify", "--json")
     assert result.exit_code == 0, result.output
@@ -52,7 +53,7 @@ async def test_a_changed_event_is_a_no_that_names_it(place: Place) -> None:
     await assent.run("audit", "checkpoint")
     body = "fhir_resource SET body = convert_to(replace(convert_from(body, 'UTF8'), '{}', '{}'), 'UTF8')"
     which = " WHERE id = (SELECT event_id FROM assent.audit_chain WHERE seq = 2)"
-    await _tamper(here.assent.engine, "UPDATE assent." + body.format('"AuditEvent"', '"AuditEvenT"') + which)
+    await _execute(here.assent.engine, "UPDATE assent." + body.format('"AuditEvent"', '"AuditEvenT"') + which)
     try:
         result = await assent.run("audit", "verify")
         assert (result.exit_code, result.stdout) == (1, "")
@@ -61,7 +62,7 @@ async def test_a_changed_event_is_a_no_that_names_it(place: Place) -> None:
         defect = json.loads(result.stdout)["defect"]
         assert (result.exit_code, defect["kind"], defect["seq"]) == (1, "content-changed", 2)
     finally:
-        await _tamper(here.assent.engine, "UPDATE assent." + body.format('"AuditEvenT"', '"AuditEvent"') + which)
+        await _execute(here.assent.engine, "UPDATE assent." + body.format('"AuditEvenT"', '"AuditEvent"') + which)
     assert (await assent.run("audit", "verify")).exit_code == 0
 
 
@@ -85,8 +86,8 @@ async def test_evidence_is_one_private_file_that_holds_without_a_database(place:
     result = await assent.run("audit", "export", "--patient", "ana", "--evidence", str(tmp_path), "--json")
     assert result.exit_code == 0, result.output
     written = json.loads(result.stdout)
-    (file,) = tmp_path.iterdir()
-    assert written == {"file": str(file), "events": written["events"]}
+    file = Path(written["file"])
+    assert os.listdir(tmp_path) == [file.name]
     lines = (await assent.run("audit", "export", "--patient", "ana")).stdout.splitlines()
     assert written["events"] == len(lines) >= 3
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -117,13 +118,13 @@ async def test_evidence_keeps_to_the_time_asked_for(place: Place, tmp_path: Path
 async def test_no_evidence_is_handed_out_of_a_record_that_was_changed(place: Place, tmp_path: Path) -> None:
     here, assent = place
     change = "UPDATE assent.audit_chain SET adopted = {} WHERE seq = 1"
-    await _tamper(here.assent.engine, change.format("true"))
+    await _execute(here.assent.engine, change.format("true"))
     try:
         result = await assent.run("audit", "export", "--evidence", str(tmp_path / "pack.zip"))
         assert (result.exit_code, "checkpoint-contradicted" in result.stderr) == (1, True)
-        assert list(tmp_path.iterdir()) == []
+        assert os.listdir(tmp_path) == []
     finally:
-        await _tamper(here.assent.engine, change.format("false"))
+        await _execute(here.assent.engine, change.format("false"))
 
 
 async def test_misuse_exits_2(place: Place, tmp_path: Path) -> None:
@@ -150,9 +151,8 @@ async def test_right_after_the_upgrade_what_was_stored_before_is_chained(place: 
     """As after the release before: AuditEvents, and neither entries nor checkpoints."""
     here, assent = place
     await assent.run("audit", "verify")
-    async with here.assent.engine.begin() as connection:
-        for table in ("audit_chain", "audit_checkpoint"):
-            await connection.execute(text("DELETE FROM assent." + table))
+    await _execute(here.assent.engine, "DELETE FROM assent.audit_chain")
+    await _execute(here.assent.engine, "DELETE FROM assent.audit_checkpoint")
     found = json.loads((await assent.run("audit", "verify", "--json")).stdout)
     assert found["ok"]
     assert found["adopted"] == found["entries"] > 0

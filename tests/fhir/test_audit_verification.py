@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -207,12 +208,15 @@ async def test_a_checkpoint_kept_elsewhere_fits_for_ever(place: AuditPlace) -> N
     assert (found.defect, found.entries) == (None, 15)
 
 
-@pytest.mark.parametrize("broken", ["", "a.b.c", "é", "x" * 100_000, "signed-for-something-else", "cut"])
+@pytest.mark.parametrize("broken", ["", "a.b.c", "é", "x" * 100_000, "signed-for-something-else", "cut", "nul"])
 async def test_what_is_no_checkpoint_of_this_server_is_a_no(place: AuditPlace, broken: str) -> None:
     kept = await place.checkpoints.write()
     assert kept is not None
     if broken == "signed-for-something-else":
         broken = place.signer.sign(b'{"iss":"","seq":6,"hash":"","entries":6,"time":""}', MANIFEST_TYPE).jws
+    if broken == "nul":
+        header = base64.urlsafe_b64encode(b'{"alg":"ES256","kid":"a\\u0000b"}').rstrip(b"=").decode()
+        broken = f"{header}.{kept.jws.split('.', 1)[1]}"
     if broken == "cut":
         broken = kept.jws[:-4]
     defect = (await place.verify(kept=broken)).defect

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authz.audit_signing import AuditSigner
 from authz.signing_keys import SigningKeys
-from fhir.audit_signature import CHECKPOINT_TYPE, MANIFEST_TYPE, thumbprint
+from fhir.audit_signature import MANIFEST_TYPE, thumbprint
 from fhir.evidence_check import check_pack
 from fhir.evidence_pack import EvidencePack, NoEvidence
 from fhir.search_query import parse_search
@@ -287,7 +287,7 @@ async def test_a_pack_made_with_other_keys_is_found_by_the_servers_key_set_alone
     strangers = SigningKeys(engine, b"t" * 40, lambda: NOW)
     await strangers.start()
     signer = AuditSigner(strangers, b"t" * 40)
-    key = signer.sign(b"", CHECKPOINT_TYPE).public_jwk
+    key = signer.signing_key()
     files = {**own.files}
     keys = json.loads(files["jwks.json"])["keys"]
     forged = own.signed_anew({**files, "jwks.json": json.dumps({"keys": [*keys, key]}).encode()}, signer)
