@@ -86,8 +86,9 @@ async def test_evidence_is_one_private_file_that_holds_without_a_database(place:
     result = await assent.run("audit", "export", "--patient", "ana", "--evidence", str(tmp_path), "--json")
     assert result.exit_code == 0, result.output
     written = json.loads(result.stdout)
-    file = Path(written["file"])
-    assert os.listdir(tmp_path) == [file.name]
+    (name,) = os.listdir(tmp_path)
+    file = tmp_path / name
+    assert written["file"] == str(file)
     lines = (await assent.run("audit", "export", "--patient", "ana")).stdout.splitlines()
     assert written["events"] == len(lines) >= 3
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
