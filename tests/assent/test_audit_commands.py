@@ -48,6 +48,15 @@ async def test_what_the_server_recorded_verifies(place: Place) -> None:
     assert "entries" in (await assent.run("audit", "verify")).stdout
 
 
+async def test_a_server_that_shuts_down_signs_what_it_recorded(database_url: str, tmp_path: Path) -> None:
+    async with world(database_url, tmp_path, RESOURCES) as running:
+        await (await running.app(["laboratory"])).get("Observation/lab0")
+        await running.assent.audit.settle()
+    found = json.loads((await CommandLine(database_url, tmp_path).run("audit", "verify", "--json")).stdout)
+    assert (found["ok"], found["checkpoints"], found["since_checkpoint"]) == (True, 1, 0)
+    assert found["entries"] >= 2
+
+
 async def test_a_changed_event_is_a_no_that_names_it(place: Place) -> None:
     here, assent = place
     await assent.run("audit", "checkpoint")

@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from authz.audit_signing import AuditSigner
 from authz.signing_keys import SigningKeys
@@ -21,6 +23,8 @@ from fhir.audit_event import audit_event
 from fhir.audit_indexing import BATCH, AuditIndexing
 from fhir.audit_journal import entry_of
 from fhir.audit_signature import signed_payload
+from fhir.resource_body import Resource
+from fhir.store import Repository
 from tests.fhir.audit_place import NOW, RECORD, SECRET, AuditPlace, audit_place
 
 
@@ -32,6 +36,7 @@ async def place(engine: AsyncEngine) -> AuditPlace:
 def test_the_encoding_is_the_documented_one() -> None:
     """docs/audit.md; worked out by hand, so that a change of the format can't go unnoticed."""
     assert hashlib.sha256(b"assent-audit-genesis-1\n").digest() == GENESIS
+    assert GENESIS.hex() in (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
     content = hashlib.sha256(b"{}").digest()
     entry = hashlib.sha256(f"assent-audit-entry-1\n1\nabc\n1\n{content.hex()}\nmoved\n".encode())
     hash = hashlib.sha256(f"assent-audit-link-1\n{GENESIS.hex()}\n{entry.hexdigest()}\n".encode())
@@ -102,6 +107,29 @@ async def test_a_chain_that_cannot_be_written_leaves_records_in_the_journal_unbl
     assert (await place.verify()).entries == 3
 
 
+class PoisonedRepository(Repository):
+    """Refuses one record, as none that is known is refused."""
+
+    async def load(self, resources: Iterable[Resource], *, connection: AsyncConnection | None = None) -> int:
+        resources = list(resources)
+        if "poison" in str(resources):
+            raise ValueError("poison")
+        return await super().load(resources, connection=connection)
+
+
+async def test_beside_a_record_at_fault_a_broken_chain_blames_no_other(place: AuditPlace) -> None:
+    await place.journal.append([entry_of(RECORD), entry_of(replace(RECORD, request_id="poison"))])
+    repository = PoisonedRepository(place.engine, place.repository.definitions, schema="assent", clock=lambda: NOW)
+    await place.execute("ALTER TABLE assent.audit_chain RENAME TO gone")
+    with pytest.raises(ChainUnavailable):
+        await AuditIndexing(place.journal, repository).settle()
+    assert await place.journal.counts() == (2, 0)
+    await place.execute("ALTER TABLE assent.gone RENAME TO audit_chain")
+    await AuditIndexing(place.journal, repository).settle()
+    assert await place.journal.counts() == (1, 1)
+    assert (await place.verify()).entries == 1
+
+
 async def _store_as_the_release_before(place: AuditPlace, count: int) -> list[str]:
     """Make AuditEvents of records without chaining them."""
     entries = [entry_of(replace(RECORD, recorded=NOW + timedelta(seconds=n))) for n in range(count)]
@@ -163,10 +191,11 @@ async def test_a_young_checkpoint_makes_the_next_one_wait(place: AuditPlace) -> 
 
 
 async def test_processes_that_write_checkpoints_at_once_write_one(place: AuditPlace) -> None:
-    await place.add(1)
-    written = await asyncio.gather(*(place.checkpoints.write() for _ in range(4)))
-    assert len({checkpoint and checkpoint.jws for checkpoint in written}) == 1
-    assert await place.count("audit_checkpoint") == 1
+    for count in range(1, 9):
+        await place.add(1)
+        written = await asyncio.gather(*(place.checkpoints.write() for _ in range(4)))
+        assert len({checkpoint and checkpoint.jws for checkpoint in written}) == 1
+        assert await place.count("audit_checkpoint") == count
 
 
 async def _until_a_checkpoint_is_there(place: AuditPlace, count: int) -> None:

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from authz.audit_signing import AuditSigner
+from authz.signing_keys import SigningKeys
 from fhir.audit_chain import GENESIS, link_after
 from fhir.audit_signature import CHECKPOINT_TYPE, MANIFEST_TYPE
 from tests.fhir.audit_place import AuditPlace, audit_place
@@ -118,6 +121,7 @@ TAMPERED = [
     ("a checkpoint's time", f"UPDATE {CHECKPOINT} SET time = now() WHERE seq = 6", "checkpoint-changed", 6),
     ("a checkpoint's key id", f"UPDATE {CHECKPOINT} SET kid = 'x' WHERE seq = 6", "checkpoint-changed", 6),
     ("a checkpoint moved", f"UPDATE {CHECKPOINT} SET seq = 5 WHERE seq = 6", "checkpoint-changed", 5),
+    ("a checkpoint moved before the first", f"UPDATE {CHECKPOINT} SET seq = 0 WHERE seq = 6", "checkpoint-changed", 0),
     ("a checkpoint moved to the end", f"UPDATE {CHECKPOINT} SET seq = 99 WHERE seq = 6", "checkpoint-changed", 99),
 ]
 
@@ -164,7 +168,10 @@ async def test_a_chain_rewritten_from_an_entry_on_contradicts_the_next_checkpoin
 async def test_checkpoints_signed_with_a_key_that_was_never_the_servers_are_refused(place: AuditPlace) -> None:
     """The chain rewritten, the checkpoints deleted, and signed again by somebody who hasn't the server's secret."""
     await _rewrite(place, 4)
-    stranger = type(place.signer)(place.keys, b"t" * 40)
+    await place.execute("DELETE FROM assent.signing_key")
+    strange_keys = SigningKeys(place.engine, b"t" * 40, lambda: place.now)
+    await strange_keys.start()
+    stranger = AuditSigner(strange_keys, b"t" * 40)
     head = (await place.links())[-1]
     claims = {"iss": "https://a.example", "seq": 12, "hash": head.hash.hex(), "entries": 12}
     signed = stranger.sign(json.dumps(claims | {"time": "2024-06-01T12:00:00.000Z"}).encode(), CHECKPOINT_TYPE)
@@ -180,6 +187,9 @@ async def test_checkpoints_signed_with_a_key_that_was_never_the_servers_are_refu
     defect = (await place.verify()).defect
     assert defect is not None
     assert (defect.kind, defect.seq) == ("signature", 12)
+    defect = (await place.verify(kept=signed.jws)).defect
+    assert defect is not None
+    assert (defect.kind, defect.seq) == ("signature", None)
 
 
 async def test_only_a_checkpoint_kept_elsewhere_shows_what_its_keeper_erased(place: AuditPlace) -> None:
@@ -222,6 +232,19 @@ async def test_what_is_no_checkpoint_of_this_server_is_a_no(place: AuditPlace, b
     defect = (await place.verify(kept=broken)).defect
     assert defect is not None
     assert defect.kind == "signature"
+
+
+async def test_a_record_that_grows_meanwhile_is_verified_as_it_was(place: AuditPlace) -> None:
+    async def grow() -> None:
+        for _ in range(15):
+            await place.add(1)
+            await place.checkpoints.write()
+
+    growing = asyncio.create_task(grow())
+    while not growing.done():
+        assert (await place.verify(batch=1)).defect is None
+    await growing
+    assert (await place.verify()).entries == 27
 
 
 async def test_thousands_of_entries_are_verified_in_batches(engine: AsyncEngine) -> None:
