@@ -118,7 +118,9 @@ class PoisonedRepository(Repository):
 
 
 async def test_beside_a_record_at_fault_a_broken_chain_blames_no_other(place: AuditPlace) -> None:
-    await place.journal.append([entry_of(RECORD), entry_of(replace(RECORD, request_id="poison"))])
+    # Later, so that its turn comes after the other's: entries of one moment stand in no order.
+    poison = replace(RECORD, request_id="poison", recorded=NOW + timedelta(seconds=1))
+    await place.journal.append([entry_of(RECORD), entry_of(poison)])
     repository = PoisonedRepository(place.engine, place.repository.definitions, schema="assent", clock=lambda: NOW)
     await place.execute("ALTER TABLE assent.audit_chain RENAME TO gone")
     with pytest.raises(ChainUnavailable):
