@@ -31,6 +31,7 @@ from assent.secret_file import read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
+from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
@@ -40,6 +41,7 @@ from authz.sessions import Sessions
 from authz.sign_in_attempts import SignInAttempts
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
+from fhir.audit_checkpoints import AuditCheckpoints
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal
 from fhir.audit_trail import AuditTrail
@@ -91,12 +93,14 @@ class Assent:
     authz: AuthzContext
     bus: ChangeBus
     audit: AuditTrail
+    checkpoints: AuditCheckpoints
     upstream: UpstreamClient
     attempts: SignInAttempts
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
         await self.audit.close()
+        await self.checkpoints.close()
         await self.bus.close()
         await self.authz.client_keys.close()
         await self.upstream.close()
@@ -151,12 +155,21 @@ async def build(
     await context.keys.start()
     await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
     ground.audit.start()
+    checkpoints = AuditCheckpoints(
+        ground.engine,
+        schema=SCHEMA,
+        signer=AuditSigner(context.keys, ground.secret),
+        issuer=settings.public_url,
+        clock=clock,
+    )
+    checkpoints.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
         ground.engine,
         context,
         ground.bus,
         ground.audit,
+        checkpoints,
         client,
         attempts,
     )

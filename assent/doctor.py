@@ -25,6 +25,8 @@ from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz import tables
 from authz.signing_keys import SigningKeys
+from fhir.audit_chain import AuditChain
+from fhir.audit_checkpoints import latest_checkpoint
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
@@ -69,7 +71,7 @@ async def _with_database(settings: Settings, now: Clock) -> list[Check]:
                 checks.append(await _guarded("clock", _clock(engine, now)))
                 checks.append(
                     await _guarded(
-                        "audit", _audit(engine) if migrated else _skipped("the database must be migrated first")
+                        "audit", _audit(engine, now) if migrated else _skipped("the database must be migrated first")
                     )
                 )
             finally:
@@ -133,12 +135,28 @@ async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
     return "ok", f"{len(keys.listed())} signing keys open with the secret"
 
 
-async def _audit(engine: AsyncEngine) -> Found:
-    """Records become AuditEvents soon after they were written, and none is left behind."""
+async def _audit(engine: AsyncEngine, now: Clock) -> Found:
+    """Records become AuditEvents soon after they were written, none is left behind, and the chain is signed.
+
+    Only the ends of the tables are looked at; `assent audit verify` looks at all of them.
+    """
     waiting, failed = await AuditJournal(engine, schema=SCHEMA).counts()
     if failed:
         return "failed", f"{failed} records can't become AuditEvents; the log says why (`audit_record_not_indexed`)"
-    return "ok", f"{waiting} records wait to become AuditEvents"
+    async with engine.connect() as connection:
+        entries, _ = await AuditChain(schema=SCHEMA).head(connection)
+        last = await latest_checkpoint(connection, schema=SCHEMA)
+    waits = f"{waiting} records wait to become AuditEvents"
+    if last is None:
+        return "ok", f"{waits}, the chain has {entries} entries and no checkpoint yet"
+    if last.seq > entries:
+        return "failed", (
+            f"the chain has {entries} entries and a checkpoint says {last.seq}; run `assent audit verify`, "
+            "and keep a copy of the database as it is"
+        )
+    minutes = max(0, int((now() - last.time).total_seconds() // 60))
+    since = f"last checkpoint {minutes} minutes ago, {entries - last.seq} entries since"
+    return "ok", f"{waits}, the chain has {entries} entries, {since}"
 
 
 async def _policies(settings: Settings) -> Found:

@@ -1,8 +1,9 @@
 """Makes AuditEvents of the journal's entries, soon after they were written, and leaves the requests their time.
 
 An entry leaves the journal in the transaction that stores its AuditEvent: whoever is killed in between loses none and
-doubles none. Several processes move entries at once. Who searches AuditEvents calls `settle` first, so that what was
-recorded before the question is in the answer.
+doubles none. The same transaction appends to the hash chain (`fhir.audit_chain`). Several processes move entries at
+once; only the appending, at the end, is one after the other. Who searches AuditEvents calls `settle` first, so that
+what was recorded before the question is in the answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fhir.audit_chain import AuditChain, ChainUnavailable
 from fhir.audit_event import audit_event
 from fhir.audit_journal import AuditJournal, Entry
 from fhir.record_use import RecordUse, Use
@@ -38,6 +40,7 @@ class AuditIndexing:
         self._journal = journal
         self._repository = repository
         self._use = RecordUse(schema=journal.schema)
+        self._chain = AuditChain(schema=journal.schema)
         self._written = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -101,6 +104,8 @@ class AuditIndexing:
                 if entries:
                     await self._store(entries, connection)
             return len(entries)
+        except ChainUnavailable:
+            raise
         except Exception:
             if not entries:
                 raise
@@ -112,6 +117,8 @@ class AuditIndexing:
             try:
                 async with self._journal.engine.begin() as connection:
                     await self._store([entry], connection)
+            except ChainUnavailable:
+                raise
             except Exception as broken:
                 # Only the kind of fault: its text may quote what was to be written.
                 _log.error("audit_record_not_indexed", id=str(entry.id), reason=type(broken).__name__)
@@ -120,8 +127,10 @@ class AuditIndexing:
 
     async def _store(self, entries: Sequence[Entry], connection: AsyncConnection) -> None:
         await self._journal.remove(connection, entries)
-        known = await self._repository.existing("AuditEvent", [str(e.id) for e in entries], connection)
+        ids = [str(entry.id) for entry in entries]
+        known = await self._repository.existing("AuditEvent", ids, connection)
         records = {str(e.id): e.read() for e in entries if str(e.id) not in known}
         events = [{**audit_event(record), "id": id} for id, record in records.items()]
         await self._repository.load(events, connection=connection)
         await self._use.count(records.values(), connection)
+        await self._chain.append(connection, ids)

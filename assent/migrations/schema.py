@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from authz.tables import metadata as authz_metadata
+from fhir.audit_chain import chain_table
+from fhir.audit_checkpoints import checkpoint_table
 from fhir.audit_journal import journal_table
 from fhir.record_use import record_use_table
 from fhir.store_tables import store_metadata
@@ -17,8 +19,8 @@ SCHEMA = "assent"
 def expected_metadata() -> list[MetaData]:
     """The tables of the authorization server, of the FHIR store and of the audit record."""
     audit = MetaData(schema=SCHEMA)
-    journal_table(audit)
-    record_use_table(audit)
+    for table in (journal_table, chain_table, checkpoint_table, record_use_table):
+        table(audit)
     return [authz_metadata, store_metadata(SCHEMA), audit]
 
 

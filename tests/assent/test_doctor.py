@@ -19,6 +19,7 @@ from assent.server import listen, serving
 from assent.settings import Settings
 from authz.signing_keys import SigningKeys
 from tests.assent.commands import CommandLine
+from tests.fhir.audit_place import audit_place
 
 SECRET = "s" * 40
 BEARER = "correct-token"
@@ -71,6 +72,29 @@ async def test_a_fresh_installation_is_in_order_and_stays_untouched(assent: Comm
     assert not assent.data_dir.exists()
     table = await assent.run("doctor")
     assert (table.exit_code, "masks compile" in table.stdout) == (0, True)
+
+
+async def test_the_audit_chain_is_described_and_its_lost_end_fails(
+    assent: CommandLine, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    place = await audit_place(engine)
+    await place.add(3)
+    await place.checkpoints.write()
+    await place.add(2)
+    given: dict[str, Any] = {"database_url": SecretStr(assent.database_url), "data_dir": tmp_path}
+
+    async def found() -> tuple[str, str]:
+        later = place.now + timedelta(minutes=7)
+        checks = [c async for c in examine(Settings.model_validate(given), lambda: later)]
+        return next((c.state, c.text) for c in checks if c.name == "audit")
+
+    state, text = await found()
+    assert state == "ok"
+    assert "the chain has 5 entries, last checkpoint 7 minutes ago, 2 entries since" in text
+    await place.execute("DELETE FROM assent.audit_chain WHERE seq > 2")
+    state, text = await found()
+    assert state == "failed"
+    assert "2 entries and a checkpoint says 3; run `assent audit verify`" in text
 
 
 async def test_keys_are_opened_with_the_secret(assent: CommandLine, engine: AsyncEngine, database_url: str) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from assent.migrate import current_revision, migrate, newest_revision
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
 from authz.grants import find_grant
+from fhir.audit_chain import AuditChain
 from fhir.audit_event import AuditRecord
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal
@@ -85,12 +86,18 @@ async def test_the_release_before_can_still_write(engine: AsyncEngine) -> None:
         'INSERT INTO assent."grant" (id, client_id, user_id, scope_asked, purpose, offline, auth_time, created_at)'
         " VALUES ('g', 'c', 'u', 'openid', 'PATRQT', false, now(), now())",
     ]
+    written.append(
+        "INSERT INTO assent.fhir_resource_version (resource_type, id, version, last_updated, deleted, body)"
+        " VALUES ('AuditEvent', 'e', 1, now(), false, '{}')"
+    )
     async with engine.begin() as connection:
         for statement in written:
             await connection.execute(text(statement))
         grant = await find_grant(connection, "g")
     assert grant is not None
     assert (grant.standing, grant.launch) == (False, None)
+    # Its AuditEvents are taken into the chain afterwards.
+    assert await AuditChain(schema=SCHEMA).adopt(engine) == 1
 
 
 async def test_looks_of_before_are_counted(empty_database_url: str) -> None:
