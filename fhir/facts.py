@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.definitions import Definitions, SearchPath
 from fhir.own_types import OWN_TYPES
 from fhir.search_values import find_by_path
