@@ -26,7 +26,7 @@ from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import ReadPlan, decide_resource, grantee_of, plan_read
+from policies.decide import ReadPlan, circumstances_of, decide_resource, plan_read
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -72,7 +72,7 @@ def explain_plan(
     name = name_of(interaction)
     token = Reason("token", f"app `{access.client_id}`, patient `{access.patient}`, purpose `{access.purpose}`")
     plan = plan_read(access, interaction.code, kind, consents, rules.catalogue, now)
-    asked = _consents_asked(access, consents, now)
+    asked = _consents_asked(circumstances_of(access, rules.catalogue, now), consents)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
     if kind not in rules.definitions.types:
@@ -85,8 +85,7 @@ def name_of(interaction: Interaction) -> str:
     return f"{interaction.code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
 
 
-def _consents_asked(access: Access, consents: Sequence[ConsentRule], now: datetime) -> tuple[Reason, ...]:
-    around = Circumstances(access.patient or "", frozenset({grantee_of(access.client_id)}), access.purpose, now)
+def _consents_asked(around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
     asked = applicable(consents, around)
     others = [rule for rule in consents if rule not in asked]
     found = [Reason("consent", "in force for this app and purpose", rule.reference) for rule in asked]

@@ -7,7 +7,7 @@ content. Masks come after: docs/architecture.md, "A request, end to end".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from policies.catalogue import Catalogue, Category
@@ -41,6 +41,18 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
+def circumstances_of(access: Access, catalogue: Catalogue, now: datetime) -> Circumstances:
+    """What consents are told about a token: its app, its person, its purpose."""
+    return Circumstances(
+        access.patient or "",
+        frozenset({grantee_of(access.client_id)}),
+        access.purpose,
+        now,
+        users=frozenset() if access.user is None else frozenset({access.user}),
+        categories=frozenset(catalogue.categories),
+    )
+
+
 def plan_read(
     access: Access,
     interaction: str,
@@ -62,7 +74,7 @@ def plan_read(
         return _deny("scope", f"no scope of the token allows `{permission}` on `{resource_type}`")
     if catalogue.mask(access.purpose, resource_type) is None or resource_type not in catalogue.scopes_by_type:
         return _deny("category", f"`{resource_type}` belongs to no category that can be shared for this purpose")
-    around = Circumstances(access.patient, frozenset({grantee_of(access.client_id)}), access.purpose, now)
+    around = circumstances_of(access, catalogue, now)
     found = applicable(consents, around)
     if not found:
         return _deny("consent", "no consent of the patient for this app and purpose is in force")
@@ -135,33 +147,29 @@ def _denies(provision: Provision, category: Coding, labels: frozenset[Coding]) -
 
 
 def _without_details(rule: ConsentRule) -> ConsentRule:
-    return ConsentRule(
-        rule.reference, rule.id, rule.active, rule.patient, _probe(rule.root), rule.period, rule.not_understood
-    )
+    return replace(rule, root=_probe(rule.root))
 
 
 def _probe(provision: Provision) -> Provision:
     """The provision with its conditions on single resources taken away: a permit then matches all, a deny nothing."""
-    detailed = bool(provision.codes or provision.data or provision.data_period is not None)
-    nested = tuple(
-        _probe(n)
-        for n in provision.provisions
-        if n.permit or n.not_understood or not (n.codes or n.data or n.data_period is not None)
+    if provision.not_understood:
+        return provision
+    if not provision.permit and _is_detailed(provision):
+        return Provision(provision.path, False, classes=(Coding(DATA_CATEGORY_SYSTEM, ""),))
+    nested = (n for n in provision.provisions if n.permit or n.not_understood or not _is_detailed(n))
+    return replace(
+        provision,
+        labels=() if provision.permit else provision.labels,
+        document_types=(),
+        codes=(),
+        data_period=None,
+        data=(),
+        provisions=tuple(map(_probe, nested)),
     )
-    if detailed and not provision.permit and not provision.not_understood:
-        return Provision(provision.path, False, classes=(Coding(DATA_CATEGORY_SYSTEM, ""),), provisions=())
-    return Provision(
-        provision.path,
-        provision.permit,
-        provision.period,
-        provision.actors,
-        provision.actions,
-        provision.labels,
-        provision.purposes,
-        provision.classes,
-        provisions=nested,
-        not_understood=provision.not_understood,
-    )
+
+
+def _is_detailed(provision: Provision) -> bool:
+    return bool(provision.codes or provision.data or provision.document_types or provision.data_period is not None)
 
 
 def _deny(rule: str, text: str) -> Deny:
