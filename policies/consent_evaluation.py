@@ -218,8 +218,8 @@ def _data_matches(meaning: str, reference: str, question: _Question, *, permit: 
     if meaning == "dependents":
         return reference in facts.references
     if meaning == "authoredby":
-        if not facts.authors:
-            return not permit  # a Provenance elsewhere may name one
+        if not permit and (not facts.authors or "" in facts.authors):
+            return True  # one who can't be told may be the one who is named; a Provenance elsewhere may name one
         return means((reference,), facts.authors, around.memberships, permit=permit)
     if meaning == "related":
         if itself == reference or reference in facts.references:
