@@ -224,7 +224,8 @@ def read_data(value: object, path: str, problems: list[str], *, permit: bool) ->
 
 
 def read_period(value: object, path: str, problems: list[str]) -> Period:
-    """A Period with at least one bound; backwards or malformed, it isn't understood."""
+    """A Period with at least one bound. One that isn't understood has none: what it is about must not end by it."""
+    before = len(problems)
     item = members(value, _PERIOD, path, problems)
     start, end = item.get("start"), item.get("end")
     low = None if start is None else instant_of(start, end=False)
@@ -232,7 +233,7 @@ def read_period(value: object, path: str, problems: list[str]) -> Period:
     broken = (start is not None and low is None) or (end is not None and high is None)
     if broken or (start is None and end is None) or (low is not None and high is not None and low > high):
         problems.append(path)
-    return Period(low, high)
+    return Period(low, high) if len(problems) == before else Period()
 
 
 def instant_of(value: object, *, end: bool) -> datetime | None:
