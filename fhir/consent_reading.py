@@ -28,11 +28,12 @@ _NOT_ABOUT_DATA: Final = frozenset({"adr", "treatment"})
 _RESEARCH: Final = Coding(ACT_REASON_SYSTEM, "HRESCH")
 
 
-def read_consent(resource: Mapping[str, object]) -> ConsentRule:
+def read_consent(content: object) -> ConsentRule:
     """Compile one Consent, R4 or R5. The result always exists; what is broken in it denies.
 
     The release isn't in the resource, so its elements tell: one that has elements of both is not understood.
     """
+    resource: Mapping[str, object] = content if isinstance(content, dict) else {}
     newer = isinstance(resource.get("provision"), list) or not R5_MARKERS.isdisjoint(resource)
     if not newer:
         return _read_r4(resource)

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from fhir.definitions import Definitions
-from fhir.resource_type_names import RESOURCE_TYPE_NAMES
 from policies.model import Permit
 from tests.policies.consents import Vectors, case_facts, circumstances, decide
 
