@@ -98,17 +98,22 @@ def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | Non
         return None
     labels = _labels_match(provision, question)
     purpose = _purpose_covers(provision, question.around)
-    exception: tuple[bool, str] | None = None
+    permitted: tuple[bool, str] | None = None
+    denied: tuple[bool, str] | None = None
     for nested in provision.provisions:
-        if not (labels and purpose) and not _reaches_beyond(nested, provision, question, labels, purpose):
-            continue
         found = _decide(nested, question)
-        if found is not None and not found[0]:
-            return found
-        exception = exception or found
-    if exception is None and labels and purpose:
-        return bool(provision.permit), provision.path
-    return exception
+        if found is None:
+            continue
+        speaks = (labels and purpose) or _reaches_beyond(nested, provision, question, labels, purpose)
+        if not found[0]:
+            if speaks:
+                return found
+            denied = denied or found
+        elif speaks:
+            permitted = permitted or found
+    if permitted is not None:
+        return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
+    return (bool(provision.permit), provision.path) if labels and purpose else None
 
 
 def _reaches_beyond(nested: Provision, parent: Provision, question: _Question, labels: bool, purpose: bool) -> bool:
@@ -153,7 +158,9 @@ def _means_asker(provision: Provision, around: Circumstances) -> bool:
 
 
 def _purpose_covers(provision: Provision, around: Circumstances) -> bool:
-    return not provision.purposes or not covering(around.purpose).isdisjoint(provision.purposes)
+    if not provision.purposes:
+        return True
+    return not covering(around.purpose, permit=bool(provision.permit)).isdisjoint(provision.purposes)
 
 
 def _names_break_glass(root: Provision, around: Circumstances) -> bool:

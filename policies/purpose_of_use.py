@@ -1,7 +1,7 @@
 """Which purposes of use a named one covers: v3-PurposeOfUse, HL7 Terminology 7.0.1 (CC0).
 
-Break-glass (BTG) stands below emergency treatment there. Here only an explicit BTG covers it: whoever consents to
-treatment hasn't consented to have the glass broken.
+Break-glass (BTG) stands below emergency treatment. Only an explicit BTG permits it: whoever consents to treatment
+hasn't consented to have the glass broken. But whoever denies treatment has denied that too.
 """
 
 from __future__ import annotations
@@ -31,24 +31,23 @@ _BELOW: Final = {
     "PATRQT": "FAMRQT PWATRNY SUPNWK",
     "PUBHLTH": "DISASTER THREAT",
     "TREAT": "CLINTRL COC ETREAT POPHLTH TREATDS",
-    "ETREAT": "ERTREAT",
+    "ETREAT": "BTG ERTREAT",
 }
 _PARENT: Final = {child: parent for parent, children in _BELOW.items() for child in children.split()}
-PURPOSES_OF_USE: Final = frozenset({_ROOT, BREAK_GLASS, *_PARENT})
+PURPOSES_OF_USE: Final = frozenset({_ROOT, *_PARENT})
 """Every code of v3-PurposeOfUse."""
 
 
 @lru_cache(maxsize=1_000)
-def covering(asked: str) -> frozenset[Coding]:
-    """The purposes that cover the one asked for: itself and all above it.
+def covering(asked: str, *, permit: bool) -> frozenset[Coding]:
+    """The purposes that cover the one asked for, in a permit or in a deny: itself and all above it.
 
-    `asked` is a code of v3-PurposeOfUse, or `system|code` for a purpose from elsewhere, which covers only itself.
+    `asked` is a code of v3-PurposeOfUse, or `system|code` for a purpose from elsewhere, which only itself covers.
     """
     system, bar, code = asked.rpartition("|")
     if bar and system != ACT_REASON_SYSTEM:
         return frozenset({Coding(system, code)})
-    found = {Coding(ACT_REASON_SYSTEM, code)}
-    while (parent := _PARENT.get(code)) is not None:
-        found.add(Coding(ACT_REASON_SYSTEM, parent))
-        code = parent
-    return frozenset(found)
+    found = [code]
+    while not (permit and code == BREAK_GLASS) and (parent := _PARENT.get(code)) is not None:
+        found.append(code := parent)
+    return frozenset(Coding(ACT_REASON_SYSTEM, code) for code in found)
