@@ -38,7 +38,8 @@ class Circumstances:
     """A code of v3-PurposeOfUse, or `system|code` of another system."""
     now: datetime
     users: frozenset[str] = frozenset()
-    """The person behind the app. What is denied to them is denied to the app; a permit to them opens nothing for it."""
+    """Names of the person behind the app; empty for one whom FHIR doesn't know. What is denied to them is denied to the
+    app; a permit to them opens nothing for it."""
     memberships: Memberships | None = None
     """Groups and organizations that hold the app, the person or the authors of data; None: not known."""
     links: Mapping[str, frozenset[str]] | None = None
