@@ -26,7 +26,7 @@ from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import NOT_SHARED, ReadPlan, decide_resource, grantee_of, plan_read, share_of
+from policies.decide import NOT_SHARED, ReadPlan, circumstances_of, decide_resource, plan_read, share_of
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -80,10 +80,10 @@ def explain_plan(
     name = name_of(interaction)
     token = Reason("token", f"app `{access.client_id}`, patient `{patient}`, purpose `{access.purpose}`")
     plan = plan_read(access, interaction.code, kind, rules.catalogue)
-    asked = _consents_asked(access, patient or "", consents, now)
+    asked = _consents_asked(access, circumstances_of(access, patient or "", rules.catalogue, now), consents)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
-    share = share_of(plan, patient or "", consents, now)
+    share = share_of(plan, patient or "", consents, rules.catalogue, now)
     if share is None:
         return None, Explanation(name, "deny", (token, *asked, *NOT_SHARED.reasons))
     plan = plan.sharing({share.circumstances.patient: share})
@@ -97,8 +97,7 @@ def name_of(interaction: Interaction) -> str:
     return f"{interaction.code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
 
 
-def _consents_asked(access: Access, patient: str, consents: Sequence[ConsentRule], now: datetime) -> tuple[Reason, ...]:
-    around = Circumstances(patient, frozenset({grantee_of(access.client_id)}), access.purpose, now)
+def _consents_asked(access: Access, around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
     asked = applicable(consents, around)
     others = [rule for rule in consents if rule not in asked]
     found = [Reason("consent", _in_force(access, rule), rule.reference) for rule in asked]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.consent_writing import ASKED_EXTENSION
 from policies.codes import DATA_CATEGORY_SYSTEM
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.definitions import Definitions, SearchPath
 from fhir.own_types import OWN_TYPES
 from fhir.search_values import find_by_path
@@ -130,8 +130,7 @@ class FactsReader:
                 if isinstance(item, dict):
                     actor = item.get("actor") if isinstance(item.get("actor"), dict) else item
                     literal = self.relative(actor.get("reference")) if isinstance(actor, dict) else None
-                    if literal:
-                        yield literal
+                    yield literal or ""  # somebody, told in a way that can't be compared
 
 
 class _Walk:
@@ -166,7 +165,8 @@ class _Walk:
             self.codes.add(coding_of(value.get("system"), code))
         reference = value.get("reference")
         if type(reference) is str:
-            self.references.add(reference.removeprefix(self._base) if self._base else reference)
+            literal = reference.removeprefix(self._base) if self._base else reference
+            self.references.add(literal.partition("/_history/")[0])
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
         """A contained resource's own labels count; the rest of its `meta` doesn't."""

@@ -43,7 +43,7 @@ class ReadPlans:
         plan = plan_read(access, interaction.code, interaction.resource_type, self._catalogue)
         if isinstance(plan, Deny) or plan.patient is None:
             return plan
-        share = share_of(plan, plan.patient, await self._register.rules(plan.patient), now)
+        share = share_of(plan, plan.patient, await self._register.rules(plan.patient), self._catalogue, now)
         return NOT_SHARED if share is None else plan.sharing({plan.patient: share})
 
     async def for_resource(self, plan: ReadPlan, facts: ResourceFacts, now: datetime) -> ReadPlan:
@@ -61,7 +61,7 @@ class ReadPlans:
             return await self._by_anyone(plan, now)
         patients = named_patients(search)
         if patients is None:
-            patients = tuple(await self._sharing.naming(grantee_of(plan.client_id), now, MOST_PATIENTS + 1))
+            patients = tuple(await self._sharing.naming(grantee_of(plan.access.client_id), now, MOST_PATIENTS + 1))
         if len(patients) > MOST_PATIENTS:
             text = f"the search goes across more than {MOST_PATIENTS} patients; name a patient"
             raise SearchRefused(400, "too-costly", text)
@@ -74,7 +74,7 @@ class ReadPlans:
 
     async def _by_anyone(self, plan: ReadPlan, now: datetime) -> ReadPlan:
         """What is about nobody needs one patient who shares with the service, whoever it is."""
-        for patient in await self._sharing.naming(grantee_of(plan.client_id), now, MOST_PATIENTS):
+        for patient in await self._sharing.naming(grantee_of(plan.access.client_id), now, MOST_PATIENTS):
             share = await self._share(plan, patient, now)
             if share is not None and self._opens(share):
                 return plan.sharing({patient: share})
@@ -87,6 +87,6 @@ class ReadPlans:
 
     async def _share(self, plan: ReadPlan, patient: str, now: datetime) -> Share | None:
         try:
-            return share_of(plan, patient, await self._register.rules(patient), now)
+            return share_of(plan, patient, await self._register.rules(patient), self._catalogue, now)
         except TooManyConsents:
             return None  # an error would tell a service that the patient is there

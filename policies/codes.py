@@ -28,6 +28,12 @@ SYSTEM_ALIASES: Final = {
     "urn:oid:2.16.840.1.113883.5.25": CONFIDENTIALITY_SYSTEM,
     "http://hl7.org/fhir/v3/ActCode": ACT_CODE_SYSTEM,
     "http://hl7.org/fhir/v3/Confidentiality": CONFIDENTIALITY_SYSTEM,
+    "urn:oid:2.16.840.1.113883.5.8": ACT_REASON_SYSTEM,
+    "http://hl7.org/fhir/v3/ActReason": ACT_REASON_SYSTEM,
+    "urn:oid:2.16.840.1.113883.5.90": PARTICIPATION_SYSTEM,
+    "http://hl7.org/fhir/v3/ParticipationType": PARTICIPATION_SYSTEM,
+    "http://hl7.org/fhir/consentaction": CONSENT_ACTION_SYSTEM,
+    "http://hl7.org/fhir/fhir-types": RESOURCE_TYPES_SYSTEM,
     "https://loinc.org": "http://loinc.org",
     "https://snomed.info/sct": "http://snomed.info/sct",
 }

@@ -7,54 +7,53 @@ INVARIANT: deny overrides permit, and without a permit the answer is no.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from policies.classify import Classification
-from policies.codes import CONFIDENTIALITY_SYSTEM, DATA_CATEGORY_SYSTEM, RESOURCE_TYPES_SYSTEM
+from policies.codes import DATA_CATEGORY_SYSTEM, RESOURCE_TYPES_SYSTEM
 from policies.consent_rule import ConsentRule, Period, Provision
+from policies.memberships import Memberships, means
 from policies.model import Coding, Decision, Deny, Permit, Reason, ResourceFacts
+from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
+from policies.security_labels import deny_reaches, permit_reaches
 
 _READING: Final = frozenset({"access", "use", "disclose"})
-_LEVELS: Final = {"U": 0, "L": 1, "M": 2, "N": 3, "R": 4, "V": 5}
-_PURPOSE_ANCESTORS: Final = {
-    # v3-PurposeOfUse, child -> parents that subsume it. BTG stands alone: only an explicit BTG matches it.
-    "ETREAT": ("TREAT",),
-    "CAREMGT": ("TREAT",),
-    "CLINTRL": ("TREAT",),
-    "POPHLTH": ("TREAT",),
-    "CLINTRCH": ("HRESCH",),
-    "CLINTRCHNPC": ("CLINTRCH", "HRESCH"),
-    "CLINTRCHPC": ("CLINTRCH", "HRESCH"),
-    "PRECLINTRCH": ("HRESCH",),
-    "TRANSRCH": ("HRESCH",),
-    "CLMATTCH": ("HPAYMT",),
-    "COVAUTH": ("HPAYMT",),
-    "COVERAGE": ("HPAYMT",),
-    "ELIGDTRM": ("COVERAGE", "HPAYMT"),
-    "ELIGVER": ("COVERAGE", "HPAYMT"),
-    "ENROLLM": ("COVERAGE", "HPAYMT"),
-    "REMITADV": ("HPAYMT",),
-    "PATRQT": (),
-    "FAMRQT": ("PATRQT",),
-    "PWATRNY": ("PATRQT",),
-    "SUPNWK": ("PATRQT",),
-}
+_ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Who asks, what for, and when: the part of a request that is the same for every resource in the answer."""
+    """Who asks, what for, and when: the part of a request that is the same for every resource in the answer.
+
+    What a caller can't hand in makes permits that need it match nothing, and denies that need it match.
+    """
 
     patient: str
     grantees: frozenset[str]
-    """Every name under which the asking app is known: `system|value`, `Device/…`, its organization."""
+    """Every name under which the asking app is known: `system|value`, `Device/…`."""
     purpose: str
+    """A code of v3-PurposeOfUse, or `system|code` of another system."""
     now: datetime
     by_name: bool = False
     """Only a consent that names the grantee permits, as for a service, which nobody has launched; any one may deny."""
+    users: frozenset[str] = frozenset()
+    """Names of the person behind the app; empty for one whom FHIR doesn't know. What is denied to them is denied to the
+    app; a permit to them opens nothing for it."""
+    memberships: Memberships | None = None
+    """Groups and organizations that hold the app, the person or the authors of data; None: not known."""
+    links: Mapping[str, frozenset[str]] | None = None
+    """Of resources that consents name as `related`: what they refer to. One that isn't in it isn't known."""
+    categories: frozenset[str] = frozenset()
+    """Every data category there is; a deny of any other one denies everything. Empty: not known, none is checked."""
+
+
+class _Question(NamedTuple):
+    around: Circumstances
+    facts: ResourceFacts
+    kind: Classification
 
 
 def applicable(consents: Iterable[ConsentRule], circumstances: Circumstances) -> tuple[ConsentRule, ...]:
@@ -64,26 +63,13 @@ def applicable(consents: Iterable[ConsentRule], circumstances: Circumstances) ->
 
 def _applies(rule: ConsentRule, around: Circumstances) -> bool:
     root = rule.root
-    return (
-        rule.active
-        and rule.patient == around.patient
-        and rule.period.holds(around.now)
-        and root.period.holds(around.now)
-        and _concerns(root, around)
-    )
-
-
-def _concerns(provision: Provision, around: Circumstances) -> bool:
-    """Actor and purpose; something not understood concerns everyone, because it will deny."""
-    if provision.not_understood:
-        return True
-    if provision.actors and around.grantees.isdisjoint(provision.actors):
+    if not (rule.active and rule.patient == around.patient):
         return False
-    return not provision.purposes or any(_subsumes(p.code, around.purpose) for p in provision.purposes)
-
-
-def _subsumes(granted: str, asked: str) -> bool:
-    return granted == asked or granted in _PURPOSE_ANCESTORS.get(asked, ())
+    if not (rule.period.holds(around.now) and root.period.holds(around.now)):
+        return False
+    if rule.not_understood or root.not_understood:
+        return True  # whom it concerns isn't certain either
+    return _means_asker(root, around) and (_purpose_covers(root, around) or _names_break_glass(root, around))
 
 
 def consent_decision(
@@ -92,8 +78,9 @@ def consent_decision(
     """Decide one resource by all applicable consents together."""
     permits: list[Reason] = []
     denials: list[Reason] = []
+    question = _Question(around, facts, kind)
     for rule in rules:
-        found = _decide_rule(rule, around, facts, kind)
+        found = (False, rule.not_understood[0]) if rule.not_understood else _decide(rule.root, question)
         if found is not None:
             permit, path = found
             if permit and around.by_name and not rule.root.actors:
@@ -108,73 +95,121 @@ def consent_decision(
     return Deny((Reason("default", "no consent in force permits this"),))
 
 
-def _decide_rule(
-    rule: ConsentRule, around: Circumstances, facts: ResourceFacts, kind: Classification
-) -> tuple[bool, str] | None:
-    if rule.not_understood:
-        return False, rule.not_understood[0]
-    return _decide(rule.root, around, facts, kind)
-
-
-def _decide(
-    provision: Provision, around: Circumstances, facts: ResourceFacts, kind: Classification
-) -> tuple[bool, str] | None:
+def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | None:
     """The polarity that this provision gives the resource and where, or None when it doesn't match."""
     if provision.not_understood:
         return False, provision.path
-    if not _matches(provision, around, facts, kind):
+    if not _holds_for_all_below(provision, question):
         return None
-    exceptions = [
-        found for nested in provision.provisions if (found := _decide(nested, around, facts, kind)) is not None
-    ]
-    for permit, path in exceptions:
-        if not permit:
-            return False, path
-    if exceptions:
-        return exceptions[0]
-    return bool(provision.permit), provision.path
+    labels = _labels_match(provision, question)
+    purpose = _purpose_covers(provision, question.around)
+    permitted: tuple[bool, str] | None = None
+    denied: tuple[bool, str] | None = None
+    for nested in provision.provisions:
+        found = _decide(nested, question)
+        if found is None:
+            continue
+        speaks = (labels and purpose) or _reaches_beyond(nested, provision, question, labels, purpose)
+        if not found[0]:
+            if speaks:
+                return found
+            denied = denied or found
+        elif speaks:
+            permitted = permitted or found
+    if permitted is not None:
+        return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
+    return (bool(provision.permit), provision.path) if labels and purpose else None
 
 
-def _matches(provision: Provision, around: Circumstances, facts: ResourceFacts, kind: Classification) -> bool:
-    """All attributes must match (AND); each matches by any of its values (OR); an absent one matches."""
+def _reaches_beyond(nested: Provision, parent: Provision, question: _Question, labels: bool, purpose: bool) -> bool:
+    """Whether an exception speaks though its parent's labels or purposes don't match.
+
+    IHE PCF: under a permit of normal data stands a permit of restricted data, or one for break-glass. So an exception
+    that names labels isn't bound by those of its parent, and one that names BTG isn't bound by its parent's purposes.
+    INVARIANT: never a permit under a deny, which must stay within what is denied.
+    """
+    if nested.not_understood:
+        return True
+    if nested.permit and not parent.permit:
+        return False
+    return (labels or bool(nested.labels)) and (
+        purpose or (question.around.purpose == BREAK_GLASS and BREAK_GLASS_CODING in nested.purposes)
+    )
+
+
+def _holds_for_all_below(provision: Provision, question: _Question) -> bool:
+    """The conditions that bind a provision and all its exceptions: all must match (AND), each by any value (OR)."""
+    around, facts, _ = question
     permit = bool(provision.permit)
     # The categories come first: they tell most provisions apart.
     return (
-        (not provision.classes or _classes_match(provision.classes, facts, kind))
-        and (not provision.labels or _labels_match(provision.labels, kind, permit=permit))
+        (not provision.classes or _classes_match(provision.classes, question, permit=permit))
         and provision.period.holds(around.now)
-        and _concerns(provision, around)
+        and _means_asker(provision, around)
         and (not provision.actions or not _READING.isdisjoint(provision.actions))
-        and (not provision.codes or not facts.codes.isdisjoint(provision.codes))
+        and (not provision.document_types or _classes_match(provision.document_types, question, permit=permit))
+        and (not provision.codes or _codes_match(provision.codes, facts, permit=permit))
         and (provision.data_period is None or _dates_match(provision.data_period, facts, permit=permit))
-        and (not provision.data or any(_data_matches(m, r, facts, permit=permit) for m, r in provision.data))
+        and (not provision.data or any(_data_matches(m, r, question, permit=permit) for m, r in provision.data))
     )
 
 
-def _labels_match(wanted: Iterable[Coding], kind: Classification, *, permit: bool) -> bool:
-    level = max(
-        (_LEVELS.get(c.code, 5) for c in kind.labels if c.system == CONFIDENTIALITY_SYSTEM),
-        default=_LEVELS["N"],
-    )
-    for label in wanted:
-        if label.system != CONFIDENTIALITY_SYSTEM:
-            if label in kind.labels:
-                return True
-        elif label.code not in _LEVELS:
-            return not permit
-        elif level <= _LEVELS[label.code] if permit else level >= _LEVELS[label.code]:
-            return True
-    return False
+def _means_asker(provision: Provision, around: Circumstances) -> bool:
+    if not provision.actors or not around.grantees.isdisjoint(provision.actors):
+        return True
+    if provision.permit:
+        return means(provision.actors, around.grantees, around.memberships, permit=True)
+    return means(provision.actors, around.grantees | around.users, around.memberships, permit=False)
 
 
-def _classes_match(wanted: Iterable[Coding], facts: ResourceFacts, kind: Classification) -> bool:
+def _purpose_covers(provision: Provision, around: Circumstances) -> bool:
+    if not provision.purposes:
+        return True
+    return not covering(around.purpose, permit=bool(provision.permit)).isdisjoint(provision.purposes)
+
+
+def _names_break_glass(root: Provision, around: Circumstances) -> bool:
+    return around.purpose == BREAK_GLASS and any(BREAK_GLASS_CODING in nested.purposes for nested in root.provisions)
+
+
+def _labels_match(provision: Provision, question: _Question) -> bool:
+    """A permit goes by the labels that the data itself carries, a deny also by those that its codes imply."""
+    if not provision.labels:
+        return True
+    if provision.permit:
+        return permit_reaches(provision.labels, question.facts.labels)
+    return deny_reaches(provision.labels, question.facts.labels | question.kind.labels)
+
+
+def _classes_match(wanted: Iterable[Coding], question: _Question, *, permit: bool) -> bool:
+    around, facts, kind = question
     for system, code in wanted:
         if system == DATA_CATEGORY_SYSTEM:
             if code in kind.everyday or code in kind.sensitive:
                 return True
-        elif code == facts.resource_type if system == RESOURCE_TYPES_SYSTEM else code in facts.profiles:
+            if not permit and around.categories and code not in around.categories:
+                return True
+        elif system == RESOURCE_TYPES_SYSTEM:
+            if code == facts.resource_type or code in _ANY_TYPE:
+                return True
+        elif facts.profiles and _is_profile(code, facts.profiles, permit=permit):
             return True
     return False
+
+
+def _is_profile(wanted: str, profiles: Iterable[str], *, permit: bool) -> bool:
+    """A canonical without version means every version; a deny of one version means all, since few resources say."""
+    url, bar, _ = wanted.partition("|")
+    if bar and permit:
+        return wanted in profiles
+    return any(profile.partition("|")[0] == url for profile in profiles)
+
+
+def _codes_match(wanted: Iterable[Coding], facts: ResourceFacts, *, permit: bool) -> bool:
+    """System and code both; a deny also reaches a code whose system the data doesn't give."""
+    if not facts.codes.isdisjoint(wanted):
+        return True
+    return not permit and any(Coding("", code) in facts.codes for _, code in wanted)
 
 
 def _dates_match(wanted: Period, facts: ResourceFacts, *, permit: bool) -> bool:
@@ -187,16 +222,20 @@ def _dates_match(wanted: Period, facts: ResourceFacts, *, permit: bool) -> bool:
     return (wanted.end is None or low <= wanted.end) and (wanted.start is None or high >= wanted.start)
 
 
-def _data_matches(meaning: str, reference: str, facts: ResourceFacts, *, permit: bool) -> bool:
-    itself = f"{facts.resource_type}/{facts.id}" == reference
+def _data_matches(meaning: str, reference: str, question: _Question, *, permit: bool) -> bool:
+    around, facts, _ = question
+    itself = f"{facts.resource_type}/{facts.id}"
     if meaning == "instance":
-        return itself
+        return itself == reference
     if meaning == "dependents":
         return reference in facts.references
     if meaning == "authoredby":
-        return reference in facts.authors
+        if not permit and (not facts.authors or "" in facts.authors):
+            return True  # one who can't be told may be the one who is named; a Provenance elsewhere may name one
+        return means((reference,), facts.authors, around.memberships, permit=permit)
     if meaning == "related":
-        # What the named resource refers to can't be seen from here: a permit doesn't reach it, a deny is told by
-        # what refers back. The other direction is decided where the named resource is at hand.
-        return itself or reference in facts.references
+        if itself == reference or reference in facts.references:
+            return True
+        held = None if around.links is None else around.links.get(reference)
+        return not permit if held is None else itself in held
     return not permit

@@ -34,15 +34,19 @@ class Provision:
     """Its polarity; None when the resource gives none where one is needed (which denies)."""
     period: Period = Period()
     actors: tuple[str, ...] = ()
-    """Grantees as `system|value` or `Type/id`."""
+    """Grantees as `system|value` or `Type/id`. A reference to elsewhere or to a version stands as it was written; a
+    provision that denies then has its `Type/id` besides."""
     actions: tuple[str, ...] = ()
     labels: tuple[Coding, ...] = ()
     purposes: tuple[Coding, ...] = ()
     classes: tuple[Coding, ...] = ()
+    """R4 `class`, R5 `resourceType`."""
+    document_types: tuple[Coding, ...] = ()
+    """R5 `documentType`: a condition of its own, told like a class."""
     codes: tuple[Coding, ...] = ()
     data_period: Period | None = None
     data: tuple[tuple[str, str], ...] = ()
-    """(meaning, reference) pairs; the four meanings of v3 consent data."""
+    """(meaning, reference) pairs; the four meanings of v3 consent data. References as in `actors`."""
     provisions: tuple[Provision, ...] = ()
     not_understood: tuple[str, ...] = ()
 
@@ -55,8 +59,10 @@ class ConsentRule:
     """`Consent/{id}/_history/{version}`."""
     id: str
     active: bool
+    """In force by its status, and about the use of data (an advance directive isn't)."""
     patient: str
     """Logical id of the subject of the data; empty when the Consent names none (then it applies to nobody)."""
     root: Provision
     period: Period = Period()
+    """R5 `Consent.period`."""
     not_understood: tuple[str, ...] = ()

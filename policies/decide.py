@@ -36,16 +36,23 @@ class Share:
 class ReadPlan:
     """What one request may see, before any resource is looked at."""
 
-    client_id: str
-    patient: str | None
-    """The patient in context; None for a service, to which each patient's own consents speak."""
-    purpose: str
+    access: Access
     permission: str
     """The SMART permission letter that the interaction needs: `r` or `s`."""
     scopes: tuple[Scope, ...]
     """All of the token's scopes that can open anything, whatever the type: included resources need theirs too."""
     shares: Mapping[str, Share] = field(default_factory=dict)
     """By patient. INVARIANT: data of a patient who isn't in here stays closed, and without any patient all does."""
+
+    @property
+    def patient(self) -> str | None:
+        """The patient in context; None for a service, to which each patient's own consents speak."""
+        return self.access.patient
+
+    @property
+    def purpose(self) -> str:
+        """A code of v3-PurposeOfUse."""
+        return self.access.purpose
 
     def sharing(self, shares: Mapping[str, Share]) -> ReadPlan:
         """The same plan with what these patients' consents say."""
@@ -62,6 +69,19 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
+def circumstances_of(access: Access, patient: str, catalogue: Catalogue, now: datetime) -> Circumstances:
+    """What a patient's consents are told about a token: its app, its person, its purpose."""
+    return Circumstances(
+        patient,
+        frozenset({grantee_of(access.client_id)}),
+        access.purpose,
+        now,
+        by_name=access.is_service,
+        users=frozenset() if access.user is None else frozenset({access.user}),
+        categories=frozenset(catalogue.categories),
+    )
+
+
 def plan_read(access: Access, interaction: str, resource_type: str, catalogue: Catalogue) -> ReadPlan | Deny:
     """Decide what the token alone decides: the plan opens nobody's data yet (`share_of`)."""
     if interaction not in READ_INTERACTIONS:
@@ -76,7 +96,7 @@ def plan_read(access: Access, interaction: str, resource_type: str, catalogue: C
         return _deny("scope", f"no scope of the token allows `{permission}` on `{resource_type}`")
     if catalogue.mask(access.purpose, resource_type) is None or resource_type not in catalogue.scopes_by_type:
         return _deny("category", f"`{resource_type}` belongs to no category that can be shared for this purpose")
-    return ReadPlan(access.client_id, access.patient, access.purpose, permission, scopes)
+    return ReadPlan(access, permission, scopes)
 
 
 def open_scopes_of(access: Access) -> tuple[Scope, ...]:
@@ -88,15 +108,16 @@ def open_scopes_of(access: Access) -> tuple[Scope, ...]:
     return tuple(s for s in access.scopes if s.context in contexts)
 
 
-def share_of(plan: ReadPlan, patient: str, consents: Iterable[ConsentRule], now: datetime) -> Share | None:
+def share_of(
+    plan: ReadPlan, patient: str, consents: Iterable[ConsentRule], catalogue: Catalogue, now: datetime
+) -> Share | None:
     """What a patient's consents say to the plan's app; None when none of them speaks about it.
 
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
-    service = plan.patient is None
-    around = Circumstances(patient, frozenset({grantee_of(plan.client_id)}), plan.purpose, now, by_name=service)
+    around = circumstances_of(plan.access, patient, catalogue, now)
     found = applicable(consents, around)
-    if not found or (service and not any(rule.root.actors for rule in found)):
+    if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
     return Share(found, around)
 
@@ -177,33 +198,29 @@ def _denies(provision: Provision, category: Coding, labels: frozenset[Coding]) -
 
 
 def _without_details(rule: ConsentRule) -> ConsentRule:
-    return ConsentRule(
-        rule.reference, rule.id, rule.active, rule.patient, _probe(rule.root), rule.period, rule.not_understood
-    )
+    return replace(rule, root=_probe(rule.root))
 
 
 def _probe(provision: Provision) -> Provision:
     """The provision with its conditions on single resources taken away: a permit then matches all, a deny nothing."""
-    detailed = bool(provision.codes or provision.data or provision.data_period is not None)
-    nested = tuple(
-        _probe(n)
-        for n in provision.provisions
-        if n.permit or n.not_understood or not (n.codes or n.data or n.data_period is not None)
+    if provision.not_understood:
+        return provision
+    if not provision.permit and _is_detailed(provision):
+        return Provision(provision.path, False, classes=(Coding(DATA_CATEGORY_SYSTEM, ""),))
+    nested = (n for n in provision.provisions if n.permit or n.not_understood or not _is_detailed(n))
+    return replace(
+        provision,
+        labels=() if provision.permit else provision.labels,
+        document_types=(),
+        codes=(),
+        data_period=None,
+        data=(),
+        provisions=tuple(map(_probe, nested)),
     )
-    if detailed and not provision.permit and not provision.not_understood:
-        return Provision(provision.path, False, classes=(Coding(DATA_CATEGORY_SYSTEM, ""),), provisions=())
-    return Provision(
-        provision.path,
-        provision.permit,
-        provision.period,
-        provision.actors,
-        provision.actions,
-        provision.labels,
-        provision.purposes,
-        provision.classes,
-        provisions=nested,
-        not_understood=provision.not_understood,
-    )
+
+
+def _is_detailed(provision: Provision) -> bool:
+    return bool(provision.codes or provision.data or provision.document_types or provision.data_period is not None)
 
 
 def _deny(rule: str, text: str) -> Deny:

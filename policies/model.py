@@ -122,5 +122,6 @@ class ResourceFacts:
     period: tuple[datetime, datetime] | None = None
     """Clinical date as a closed interval (UTC); None when the resource has none."""
     references: frozenset[str] = frozenset()
-    """Relative literal references anywhere in the resource, `Type/id`."""
+    """Literal references anywhere in the resource, without a version: `Type/id` where they are relative."""
     authors: frozenset[str] = frozenset()
+    """Who is said to have authored it, `Type/id`; an empty one stands for somebody who can't be told."""

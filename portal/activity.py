@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, USER_SYSTEM
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from policies.catalogue import Catalogue
 from portal import words
 from portal.ports import Activity

@@ -12,7 +12,7 @@ from authz.accounts import names_of
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.sessions import SignedInSession
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.consent_summary import summary_of
 from fhir.consent_writing import PolicyText
 from fhir.search_query import parse_search

@@ -21,7 +21,7 @@ from assent.load_settings import load_settings
 from assent.settings import Settings
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.definitions import load_definitions
 from fhir.store import Repository
 

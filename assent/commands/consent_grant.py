@@ -21,7 +21,7 @@ from authz.clients import find_client
 from authz.recorded_consents import Decided, NotRecordable, Recorded, record_consent
 from fhir.audit_event import AuditRecord
 from fhir.audit_journal import AuditJournal, entry_of
-from fhir.consent_reading import instant_of
+from fhir.consent_elements import instant_of
 from fhir.store import Repository
 
 _MAX_NOTE: Final = 200
