@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fhir.consent_reading import read_consent
@@ -26,7 +26,8 @@ from tests.policies.generated_consents import Json, Tree, r4, r5
 _AROUND = Circumstances("p1", frozenset({grantee_of("app")}), "PATRQT", NOW)
 _LAB = case_facts({"type": "Observation", "category": "laboratory"})
 _lists_of_trees = st.lists(generated.trees(1), max_size=2)
-_more = settings(max_examples=150, deadline=None)
+# Many a drawn tree has nothing that could be narrowed: these are left out, and that is no mistake.
+_more = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 def _permitted(consents: list[Any], around: Circumstances, facts: ResourceFacts) -> bool:
@@ -82,25 +83,28 @@ def test_a_condition_added_to_a_permit_never_opens_anything(
     assert _permitted([r4(tree), *rest], around, facts) or not _permitted([narrowed, *rest], around, facts)
 
 
+def _can_be_narrowed(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) > 1
+    return bool(value.get("end", "2026-12") >= "2026-06-15")
+
+
 @_more
 @given(st.data(), generated.trees(), generated.circumstances, generated.facts)
 def test_a_permit_with_fewer_values_or_a_shorter_time_never_opens_anything(
     data: st.DataObject, tree: Tree, around: Circumstances, facts: ResourceFacts
 ) -> None:
     permits = [p for p in generated.places(tree) if generated.at(tree, p).only_permits()]
-    assume(permits)
-    place = data.draw(st.sampled_from(permits))
+    narrowable = [(p, n) for p in permits for n, v in generated.at(tree, p).elements.items() if _can_be_narrowed(v)]
+    assume(narrowable)
+    place, name = data.draw(st.sampled_from(narrowable))
     permit = generated.at(tree, place)
-    assume(permit.elements)
-    name = data.draw(st.sampled_from(sorted(permit.elements)))
     value = permit.elements[name]
     if isinstance(value, list):
-        assume(len(value) > 1)
-        shorter: Any = [v for i, v in enumerate(value) if i != data.draw(st.integers(0, len(value) - 1))]
-        assume(shorter)
+        gone = data.draw(st.integers(0, len(value) - 1))
+        shorter: Any = [v for i, v in enumerate(value) if i != gone]
     else:
         shorter = {"start": value.get("start", "2025-07"), "end": "2026-06-15T11:59:59Z"}
-        assume(value.get("end", "2026-12") >= "2026-06-15")
     changed = replace(permit, elements={**permit.elements, name: shorter})
     narrowed = generated.put(tree, place, changed) if place else changed
     assert _permitted([r4(tree)], around, facts) or not _permitted([r4(narrowed)], around, facts)
