@@ -53,7 +53,8 @@ from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
-from fhir.proxy import FhirProxy, ProxyParts
+from fhir.proxy import FhirProxy
+from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients

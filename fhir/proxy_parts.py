@@ -1,0 +1,120 @@
+"""What the enforcement point works with, and what its steps hand to each other (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from fhir.access_records import Seen
+from fhir.audit_trail import AuditTrail
+from fhir.definitions import Definitions
+from fhir.interaction import Interaction
+from fhir.masks import Masks
+from fhir.page_token import PageSealer
+from fhir.proxy_request import ProxyRefusal, ProxyRequest
+from fhir.read_plans import ReadPlans
+from fhir.resource_view import ResourceViews
+from fhir.responses import Headers
+from fhir.search_request import SearchRequest, read_search
+from fhir.source import Source
+from policies.catalogue import Catalogue
+from policies.decide import ReadPlan
+from policies.model import Access
+from policies.scope_match import names_type
+
+
+class TokenRefusal(Protocol):
+    """Why a token opens nothing (RFC 6750 §3.1)."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def error(self) -> str:
+        """RFC 6750 error code; empty when no token was sent."""
+
+    @property
+    def description(self) -> str:
+        """For the integrator."""
+
+
+class TokenGate(Protocol):
+    """Step 1: verifies a bearer token, live."""
+
+    async def access(self, authorization: str | None) -> Access | TokenRefusal:
+        """What the token claims, or why it counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyParts:
+    """What the composition root hands in."""
+
+    base: str
+    """Public FHIR base without a trailing slash."""
+    gate: TokenGate
+    plans: ReadPlans
+    catalogue: Catalogue
+    definitions: Definitions
+    masks: Masks
+    views: ResourceViews
+    source_of: Callable[[str], Source]
+    """The source of a resource type."""
+    audit: AuditTrail
+    sealer: PageSealer
+    capability_statement: bytes
+    max_search_count: int
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that has passed steps 1 to 3."""
+
+    request: ProxyRequest
+    access: Access
+    plan: ReadPlan
+    interaction: Interaction
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """`Type/id` of the resource that is asked for."""
+        return f"{self.interaction.resource_type}/{self.interaction.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What steps 4 to 6 leave of the upstream's answer: a body, and what stands in it."""
+
+    body: bytes
+    seen: Seen
+    content_type: bytes = b""
+    """Empty for FHIR JSON."""
+    headers: Headers = ()
+
+
+class NothingOpened(ProxyRefusal):
+    """One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06)."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+def guarded_search(
+    parts: ProxyParts, kind: str, parameters: tuple[tuple[str, str], ...], plan: ReadPlan
+) -> SearchRequest:
+    """Step 4: every parameter held against masks and scopes. Raises SearchRefused and SearchError."""
+    return read_search(
+        kind,
+        parameters,
+        parts.definitions,
+        lambda resource_type, path: parts.masks.visible(plan.purpose, resource_type, path),
+        lambda resource_type: (
+            any(names_type(s, resource_type) for s in plan.scopes)
+            and parts.masks.node(plan.purpose, resource_type) is not None
+        ),
+        max_count=parts.max_search_count,
+    )
