@@ -82,7 +82,7 @@ def _record(
         user=access.user,
         patient=patient,
         purpose=access.purpose,
-        entities=tuple(shown.name for shown in seen),
+        entities=tuple(dict.fromkeys(shown.name for shown in seen)),
         query=query and f"{interaction.resource_type}?{query}",
         consents=consents,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),

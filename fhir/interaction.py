@@ -14,6 +14,7 @@ _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 _READ: Final = re.compile(rf"/({_TYPE})/({_ID})")
 _VREAD: Final = re.compile(rf"/({_TYPE})/({_ID})/_history/({_ID})")
+_HISTORY: Final = re.compile(rf"/({_TYPE})/({_ID})/_history")
 _SEARCH: Final = re.compile(rf"/({_TYPE})")
 _POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
 
@@ -22,7 +23,7 @@ _POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
 class Interaction:
     """A supported interaction. `code` is a FHIR restful-interaction code."""
 
-    code: Literal["read", "vread", "search-type", "capabilities"]
+    code: Literal["read", "vread", "history-instance", "search-type", "capabilities"]
     resource_type: str = ""
     id: str = ""
     version: str = ""
@@ -48,6 +49,8 @@ def interaction_of(method: str, path: str) -> Interaction | Unsupported:
             return Interaction("read", found[1], found[2])
         if found := _VREAD.fullmatch(path):
             return Interaction("vread", found[1], found[2], found[3])
+        if found := _HISTORY.fullmatch(path):
+            return Interaction("history-instance", found[1], found[2])
         if found := _SEARCH.fullmatch(path):
             return Interaction("search-type", found[1])
     if method == "POST" and (found := _POST_SEARCH.fullmatch(path)):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from fhir.access_records import record_of_refusal, records_of_answer
+from fhir.history import answer_history
 from fhir.interaction import Interaction, Unsupported, interaction_of
 from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
@@ -23,11 +24,13 @@ _ROUTES: Final = {
     "capabilities": "/fhir/metadata",
     "read": "/fhir/{type}/{id}",
     "vread": "/fhir/{type}/{id}/_history/{version}",
+    "history-instance": "/fhir/{type}/{id}/_history",
     "search-type": "/fhir/{type}",
 }
 _ANSWERS: Final[Mapping[str, Callable[[ProxyParts, Asked], Awaitable[Answered]]]] = {
     "read": answer_read,
     "vread": answer_read,
+    "history-instance": answer_history,
     "search-type": answer_search,
 }
 """Steps 4 to 6, by interaction."""
