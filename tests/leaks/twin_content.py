@@ -178,6 +178,29 @@ def mixed() -> list[Resource]:
     return [*together[:half], *WITHHELD[len(SHOWN) :], *together[half:]]
 
 
+Version = Resource | str
+"""A next version of a resource, or the `Type/id` of one that is deleted."""
+
+
+def _lab(number: int, **more: object) -> Resource:
+    found = next(resource for resource in SHOWN if resource["id"] == f"lab{number:02}")
+    return {**found, **more}
+
+
+_HIV: dict[str, Any] = {"code": {"coding": [{"code": HIV_CODE}]}}
+WITHHELD_VERSIONS: tuple[list[Version], list[Version]] = (
+    [_lab(5, category=[]), "Observation/lab06"],
+    [_lab(5, **_HIV), _lab(6, subject={"reference": "Patient/bob"})],
+)
+"""The second versions of two shown resources, in a world without and in one with what is withheld."""
+LATER_VERSIONS: list[Version] = [_lab(5, status="amended"), _lab(5), _lab(6)]
+"""What follows in both, so that the shown resources are current again."""
+WITHHELD_HISTORIES: list[Version] = [
+    *(observation("relabelled"), observation("relabelled", **_HIV)),
+    *(observation("gone"), "Observation/gone"),
+]
+"""Of resources that once were open, in the world with what is withheld."""
+
 _MASKED: dict[str, Resource] = {
     "Patient": {
         "name": [{"family": "Zed", "given": ["Altered", "Twice"]}],

@@ -52,6 +52,14 @@ class Upstream:
     lies: dict[str, Lie] = field(default_factory=dict)
     """By path, without the query."""
 
+    async def write(self, versions: Sequence[Mapping[str, object] | str]) -> None:
+        """The next versions of resources; `Type/id` deletes one."""
+        for version in versions:
+            if isinstance(version, str):
+                await self.repository.delete(*version.split("/"))
+            else:
+                await self.repository.update(version, expected_version=None)
+
     @contextmanager
     def saying(
         self, path: str, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
