@@ -42,7 +42,7 @@ def records_of_answer(
         _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
         for patient, own in by_patient.items()
     ]
-    if nobodys or interaction.code == "search-type":
+    if nobodys or interaction.is_search:
         records.append(_record(request, access, interaction, now, None, nobodys, ()))
     return records
 
@@ -57,6 +57,13 @@ def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
     return () if share is None else tuple(rule.reference for rule in share.consents)
 
 
+def _query(request: ProxyRequest, interaction: Interaction) -> str | None:
+    query = urlencode(request.parameters)
+    if interaction.code == "operation":
+        return f"{interaction.path}?{query}" if query else interaction.path
+    return f"{interaction.path}?{query}" if query else None
+
+
 def _record(
     request: ProxyRequest,
     access: Access,
@@ -69,8 +76,7 @@ def _record(
     outcome: Outcome = "0",
     with_query: bool = True,
 ) -> AuditRecord:
-    search = interaction.code == "search-type"
-    query = urlencode(request.parameters) if search and with_query else None
+    search = interaction.is_search
     return AuditRecord(
         kind="search" if search else "read",
         action="E" if search else "R",
@@ -83,7 +89,7 @@ def _record(
         patient=patient,
         purpose=access.purpose,
         entities=tuple(dict.fromkeys(shown.name for shown in seen)),
-        query=query and f"{interaction.resource_type}?{query}",
+        query=_query(request, interaction) if search and with_query else None,
         consents=consents,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
     )

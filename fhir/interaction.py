@@ -17,16 +17,31 @@ _VREAD: Final = re.compile(rf"/({_TYPE})/({_ID})/_history/({_ID})")
 _HISTORY: Final = re.compile(rf"/({_TYPE})/({_ID})/_history")
 _SEARCH: Final = re.compile(rf"/({_TYPE})")
 _POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
+_EVERYTHING: Final = re.compile(rf"/Patient/({_ID})/\$everything")
+_BASE: Final = ("", "/")
+_MADE_OF_SEARCHES: Final = ("search-type", "search-system", "operation")
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A supported interaction. `code` is a FHIR restful-interaction code."""
+    """A supported interaction. `code` is a FHIR restful-interaction code; the one `operation` is `$everything`."""
 
-    code: Literal["read", "vread", "history-instance", "search-type", "capabilities"]
+    code: Literal[
+        "read", "vread", "history-instance", "search-type", "search-system", "operation", "batch", "capabilities"
+    ]
     resource_type: str = ""
     id: str = ""
     version: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it asks for what matches, and not for one resource by its id."""
+        return self.code in _MADE_OF_SEARCHES
+
+    @property
+    def path(self) -> str:
+        """Where a search is asked, below the base: `Observation`, `Patient/p1/$everything`, nothing for all types."""
+        return f"{self.resource_type}/{self.id}/$everything" if self.code == "operation" else self.resource_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +68,17 @@ def interaction_of(method: str, path: str) -> Interaction | Unsupported:
             return Interaction("history-instance", found[1], found[2])
         if found := _SEARCH.fullmatch(path):
             return Interaction("search-type", found[1])
-    if method == "POST" and (found := _POST_SEARCH.fullmatch(path)):
-        return Interaction("search-type", found[1])
+        if path in _BASE:
+            return Interaction("search-system")
+    if method == "POST":
+        if found := _POST_SEARCH.fullmatch(path):
+            return Interaction("search-type", found[1])
+        if path == "/_search":
+            return Interaction("search-system")
+        if path in _BASE:
+            return Interaction("batch")
+    if method in ("GET", "HEAD", "POST") and (found := _EVERYTHING.fullmatch(path)):
+        return Interaction("operation", "Patient", found[1])
     return _unsupported(method, path)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from fhir.access_records import record_of_refusal, records_of_answer
+from fhir.across_types import answer_everything, answer_system_search
 from fhir.history import answer_history
 from fhir.interaction import Interaction, Unsupported, interaction_of
 from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts
@@ -26,12 +27,17 @@ _ROUTES: Final = {
     "vread": "/fhir/{type}/{id}/_history/{version}",
     "history-instance": "/fhir/{type}/{id}/_history",
     "search-type": "/fhir/{type}",
+    "search-system": "/fhir",
+    "operation": "/fhir/Patient/{id}/$everything",
+    "batch": "/fhir (batch)",
 }
 _ANSWERS: Final[Mapping[str, Callable[[ProxyParts, Asked], Awaitable[Answered]]]] = {
     "read": answer_read,
     "vread": answer_read,
     "history-instance": answer_history,
     "search-type": answer_search,
+    "search-system": answer_system_search,
+    "operation": answer_everything,
 }
 """Steps 4 to 6, by interaction."""
 
@@ -72,7 +78,7 @@ class FhirProxy:
         if isinstance(plan, Deny):
             await parts.audit.record(record_of_refusal(request, access, interaction, now))
             raise ProxyRefusal(403, "forbidden", plan.reasons[0].text)
-        if interaction.resource_type not in parts.definitions.types:
+        if interaction.resource_type and interaction.resource_type not in parts.definitions.types:
             raise ProxyRefusal(404, "not-supported", "R4 has no such resource type")
         # 4 guard, 5 upstream, 6 minimize
         try:

@@ -211,8 +211,9 @@ def paged_bundle(
     if total is not None:
         parts.append(b',"total":%d' % total)
     encode = msgspec.json.encode
-    rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
-    parts.append(b',"link":[' + rendered + b"]")
+    if links:
+        rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
+        parts.append(b',"link":[' + rendered + b"]")
     if entries:
         parts.append(b',"entry":[' + b",".join(entries) + b"]")
     parts.append(b"}")
