@@ -34,15 +34,18 @@ http {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.key;
-        location / {{
-            proxy_pass http://127.0.0.1:{upstream};
-            proxy_set_header Host $host:{port};
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto https;
-        }}
+        {location}
     }}
 }}
 """
+
+
+def documented_location(upstream: int) -> str:
+    """The `location` that docs/settings.md tells operators to write."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    written = page.split("```nginx\n")[1].split("```")[0]
+    assert ":8000" in written
+    return written.replace(":8000", f":{upstream}")
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def tls_proxy(folder: Path, port: int, upstream: int) -> Iterator[Path]:
         pytest.skip("`nginx` isn't installed")
     root = _certificates(folder)
     configuration = folder / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, upstream=upstream))
+    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, location=documented_location(upstream)))
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(configuration)])  # noqa: S603 - found above
     try:
         _await_listening(port, process)
