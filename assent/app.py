@@ -243,6 +243,7 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
     return FhirProxy(
         ProxyParts(
             base=f"{settings.public_url}/fhir",
+            upstream_base=(settings.upstream_url or "").rstrip("/"),
             gate=gate,
             plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
             catalogue=catalogue,

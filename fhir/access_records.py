@@ -29,9 +29,11 @@ class Seen:
 
 
 def records_of_answer(
-    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen, now: datetime
+    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen | None, now: datetime
 ) -> list[AuditRecord]:
     """Everything that must be on record before the answer leaves."""
+    if seen is None:
+        return []
     if seen.plan.patient is not None:
         return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
     by_patient: dict[str | None, list[Shown]] = {None: []}
@@ -58,10 +60,11 @@ def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
 
 
 def _query(request: ProxyRequest, interaction: Interaction) -> str | None:
+    """The search as it was asked; None for one that asks for nothing in particular."""
     query = urlencode(request.parameters)
-    if interaction.code == "operation":
-        return f"{interaction.path}?{query}" if query else interaction.path
-    return f"{interaction.path}?{query}" if query else None
+    if query:
+        return f"{interaction.path}?{query}"
+    return interaction.path if interaction.code == "operation" else None
 
 
 def _record(

@@ -18,7 +18,7 @@ from fhir.page_links import PageLinks, Parameters
 from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
 from fhir.proxy_request import ProxyRefusal
 from fhir.search_request import SearchRequest
-from fhir.searchset import Page, Shown, fill_page, searchset
+from fhir.searchset import Page, fill_page, searchset
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, Share, open_categories, plan_read
 from policies.model import Deny

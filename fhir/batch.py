@@ -56,12 +56,13 @@ _decode = msgspec.json.Decoder(_Bundle).decode
 
 async def answer_batch(request: ProxyRequest, answer: Answer) -> bytes:
     """The batch-response. Raises ProxyRefusal when the Bundle is none that can be answered."""
+    alone = replace(request, parameters=(), body=b"", accept=b"application/fhir+json", log={})
     if any(name != "_format" or value not in ("json", "application/fhir+json") for name, value in request.parameters):
         raise ProxyRefusal(400, "not-supported", "a batch takes no parameters")
     said: list[bytes] = []
     for entry in _entries(request.body):
         room = MAX_ANSWER - sum(map(len, said))
-        said.append(await _answered(replace(request, parameters=(), body=b"", log={}), entry, answer, room))
+        said.append(await _answered(alone, entry, answer, room))
     return paged_bundle(b"batch-response", (), None, said)
 
 

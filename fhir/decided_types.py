@@ -7,8 +7,6 @@ from typing import Final
 from fhir.interaction import Interaction
 from policies.catalogue import Catalogue
 
-ATTACHING: Final = ("DocumentReference", "DiagnosticReport")
-"""Types whose attachments are Binary resources: these belong to no category of their own."""
 _ENDLESS: Final = "AuditEvent"
 """Reading makes more of them: pages of everything would never end."""
 
@@ -21,7 +19,9 @@ def decided_types(interaction: Interaction, catalogue: Catalogue) -> tuple[str, 
         case Interaction("search-system"):
             return tuple(sorted(catalogue.scopes_by_type))
         case Interaction("read", "Binary"):
-            return ATTACHING
+            return (
+                "DocumentReference",
+            )  # a Binary belongs to no category: it is opened by a document (fhir/binary.py)
     return (interaction.resource_type,)
 
 

@@ -11,10 +11,11 @@ from typing import Final
 
 from fhir.access_records import record_of_refusal, records_of_answer
 from fhir.across_types import answer_everything, answer_system_search
+from fhir.batch import answer_batch
 from fhir.history import answer_history
 from fhir.interaction import Interaction, Unsupported, interaction_of
 from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts
-from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
+from fhir.proxy_request import ProxyRefusal, ProxyRequest, check_accept, read_request
 from fhir.reading import answer_read
 from fhir.refusals import refusal_of
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
@@ -52,26 +53,31 @@ class FhirProxy:
         """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
         try:
             request = await read_request(scope, receive)
-            status, body = await self._answer(request)
+            answered = await self._answer(request)
         except Exception as error:
             refusal = refusal_of(error)
             if refusal is None:
                 raise
             await send_outcome(send, refusal.status, refusal.code, refusal.text, headers=refusal.headers)
             return
-        await send_fhir(send, status, b"" if request.method == "HEAD" else body)
+        body = b"" if request.method == "HEAD" else answered.body
+        await send_fhir(send, 200, body, headers=answered.headers, content_type=answered.content_type)
 
-    async def _answer(self, request: ProxyRequest) -> tuple[int, bytes]:
+    async def _answer(self, request: ProxyRequest) -> Answered:
         parts = self._parts
         interaction = interaction_of(request.method, request.path)
         request.log["route"] = _route(interaction)
         if isinstance(interaction, Unsupported):
             raise ProxyRefusal(interaction.status, interaction.code, interaction.text)
+        if interaction.resource_type != "Binary":  # a Binary comes in its own type
+            check_accept(request.accept)
         if interaction.code == "capabilities":
-            return 200, parts.capability_statement
+            return Answered(parts.capability_statement, None)
         # 1 token
         access = await self._access(request)
         request.log["client_id"] = access.client_id
+        if interaction.code == "batch":
+            return Answered(await answer_batch(request, self._answer), None)  # each entry takes all steps by itself
         # 2 consent, 3 decide; a service's plan is completed by the patients whom it comes upon
         now = parts.clock()
         plan = await parts.plans.begin(access, interaction, now)
@@ -89,7 +95,7 @@ class FhirProxy:
         # 7 record
         await parts.audit.record_all(records_of_answer(request, access, interaction, answered.seen, parts.clock()))
         # 8 answer
-        return 200, answered.body
+        return answered
 
     async def _access(self, request: ProxyRequest) -> Access:
         access = await self._parts.gate.access(request.authorization)

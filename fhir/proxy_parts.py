@@ -54,6 +54,8 @@ class ProxyParts:
 
     base: str
     """Public FHIR base without a trailing slash."""
+    upstream_base: str
+    """The upstream's, likewise; empty without one."""
     gate: TokenGate
     plans: ReadPlans
     catalogue: Catalogue
@@ -87,10 +89,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What steps 4 to 6 leave of the upstream's answer: a body, and what stands in it."""
+    """What is answered, and what of anybody's data stands in it (None for nothing)."""
 
     body: bytes
-    seen: Seen
+    seen: Seen | None
     content_type: bytes = b""
     """Empty for FHIR JSON."""
     headers: Headers = ()

@@ -16,6 +16,8 @@ FHIR_PREFIX: Final = "/fhir"
 _REQUEST_KEY: Final = "assent.request"
 _FORM: Final = (b"application/x-www-form-urlencoded",)
 _JSON: Final = (b"application/fhir+json", b"application/json")
+FHIR_JSON: Final = frozenset({*_JSON, b"text/json"})
+_ACCEPTABLE: Final = FHIR_JSON | {b"*/*", b"application/*", b""}
 
 
 class ProxyRefusal(Exception):
@@ -81,9 +83,7 @@ def _single_headers(scope: Scope) -> dict[bytes, bytes]:
     return found
 
 
-async def _body(
-    headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes] | None, most: int
-) -> bytes:
+async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes] | None, most: int) -> bytes:
     """The whole body, of one of the types, and of at most `most` bytes."""
     if types is not None and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
         raise ProxyRefusal(415, "not-supported", f"the body must be {types[0].decode()}")
@@ -92,7 +92,7 @@ async def _body(
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ProxyRefusal(400, "incomplete", "the body ended early")
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > most:
             raise ProxyRefusal(413, "too-long", f"the body may have at most {most} bytes")
         if not message.get("more_body"):
@@ -115,10 +115,10 @@ def read_pairs(text: bytes) -> tuple[tuple[str, str], ...]:
 
 def check_accept(accept: bytes) -> None:
     """FHIR R4 §3.1.0.1.10: only JSON is served; what rules it out is refused with 406."""
-    if not accept:
-        return
-    for part in accept.lower().split(b","):
-        kind = part.split(b";")[0].strip()
-        if kind in (b"*/*", b"application/*", b"application/json", b"application/fhir+json", b"text/json", b""):
-            return
-    raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")
+    if accept and accepted_types(accept).isdisjoint(_ACCEPTABLE):
+        raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")
+
+
+def accepted_types(accept: bytes) -> frozenset[bytes]:
+    """The media types of an Accept header, without their parameters."""
+    return frozenset(part.split(b";")[0].strip() for part in accept.lower().split(b","))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fhir.access_records import Seen
+from fhir.binary import answer_binary
 from fhir.minimize import NotMinimizable
 from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
 from fhir.proxy_request import ProxyRefusal
@@ -10,6 +11,8 @@ from fhir.proxy_request import ProxyRefusal
 
 async def answer_read(parts: ProxyParts, asked: Asked) -> Answered:
     """The resource or the version of it that may be seen. Raises NothingOpened."""
+    if asked.interaction.resource_type == "Binary":
+        return await answer_binary(parts, asked)
     elements = _elements(parts, asked)
     found = await seen(parts, asked, asked.interaction.version, elements)
     if found is not None and asked.interaction.version and await seen(parts, asked, "", elements) is None:
