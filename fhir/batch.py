@@ -42,7 +42,7 @@ class _Request(msgspec.Struct):
 
 class _Entry(msgspec.Struct):
     request: _Request
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw()
 
 
 class _Bundle(msgspec.Struct):
@@ -102,7 +102,7 @@ def _sent_alone(alone: ProxyRequest, entry: _Entry) -> ProxyRequest:
         raise ProxyRefusal(400, "value", "`request.method` is no method of HTTP that FHIR knows")
     if method != "GET":
         raise ProxyRefusal(405, "not-supported", f"`{method}` is not supported in a batch, which reads by `GET` only")
-    if entry.resource is not None:
+    if bytes(entry.resource):
         raise ProxyRefusal(400, "invalid", "an entry that reads has no `resource`")
     if _URL.fullmatch(url) is None or url.startswith("/"):
         text = "`request.url` must be relative to the FHIR base, such as `Observation?code=718-7`"

@@ -180,7 +180,7 @@ async def test_l70_reading_content_is_on_record_with_its_kind(leaky: World) -> N
     app = await leaky.app(["documents", "sharing-record"])
     assert (await app.get("Binary/letter-text")).status_code == 200
     assert (await app.get("Binary/hiv-text")).status_code == 404
-    records = [entry["resource"] for entry in (await app.get("AuditEvent?_count=200")).json()["entry"]]
+    records = [entry["resource"] for entry in (await app.get("AuditEvent?_count=200&_sort=-date")).json()["entry"]]
     own = [record for record in records if app.client_id in json.dumps(record)]
     whats = [found["what"].get("reference") for record in own for found in record["entity"] if "what" in found]
     assert "Binary/letter-text" in whats

@@ -170,7 +170,7 @@ async def test_l41_l70_it_is_on_record(leaky: World) -> None:
     app = await leaky.app(("laboratory", "sharing-record"))
     await app.get("Patient/ana/$everything?_type=Observation&_count=3")
     await app.get("Patient/bob/$everything")
-    records = [entry["resource"] for entry in (await app.get("AuditEvent?_count=200")).json()["entry"]]
+    records = [entry["resource"] for entry in (await app.get("AuditEvent?_count=200&_sort=-date")).json()["entry"]]
     own = [record for record in records if app.client_id in json.dumps(record)]
     shown = next(record for record in own if "Observation/lab" in json.dumps(record))
     assert shown["action"] == "E"
