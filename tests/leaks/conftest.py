@@ -20,7 +20,7 @@ from tests.leaks.twin_content import (
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
 
-TICKED = ("demographics", "laboratory", "conditions", "encounters")
+TICKED = ("demographics", "laboratory", "conditions", "encounters", "documents")
 MakeDatabase = Callable[[], Awaitable[str]]
 
 

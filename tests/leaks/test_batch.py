@@ -20,10 +20,8 @@ def _get(url: str, **more: object) -> dict[str, object]:
     return {"request": {"method": "GET", "url": url}, **more}
 
 
-async def _send(app: App, bundle: object, path: str = "/fhir", **headers: str) -> httpx.Response:
-    sent = {"Authorization": f"Bearer {app.token['access_token']}", "Content-Type": "application/fhir+json", **headers}
-    body = bundle if isinstance(bundle, str) else json.dumps(bundle)
-    return await app.world.http.post(path, content=body, headers=sent)
+async def _send(app: App, bundle: object, path: str = "", **headers: str) -> httpx.Response:
+    return await app.post_bundle(bundle if isinstance(bundle, str) else json.dumps(bundle), path, **headers)
 
 
 async def _batch(app: App, entries: Sequence[object]) -> list[dict[str, Any]]:
@@ -146,10 +144,10 @@ async def test_l43_a_bundle_that_is_none_is_refused_whole(leaky: World, body: st
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
-        *(("/fhir?_type=Observation", {}, 400), ("/fhir?_format=xml", {}, 400), ("/fhir?_pretty=true", {}, 400)),
-        *(("/fhir", {"Content-Type": "application/fhir+xml"}, 415), ("/fhir", {"Content-Type": "text/plain"}, 415)),
-        *(("/fhir", {"Accept": "application/fhir+xml"}, 406), ("/fhir", {"Authorization": "Bearer x"}, 401)),
-        *(("/fhir/", {}, 200), ("/fhir?_format=json", {}, 200), ("/fhir", {"Content-Type": "application/json"}, 200)),
+        *(("?_type=Observation", {}, 400), ("?_format=xml", {}, 400), ("?_pretty=true", {}, 400)),
+        *(("", {"Content-Type": "application/fhir+xml"}, 415), ("", {"Content-Type": "text/plain"}, 415)),
+        *(("", {"Accept": "application/fhir+xml"}, 406), ("", {"Authorization": "Bearer x"}, 401)),
+        *(("/", {}, 200), ("?_format=json", {}, 200), ("", {"Content-Type": "application/json"}, 200)),
     ],
 )
 async def test_l43_l74_it_comes_as_json_and_without_parameters(
