@@ -7,6 +7,7 @@ ones in every run.
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -24,10 +25,15 @@ KINDS = ("Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def apps(worlds: tuple[World, World], altered: World, services: Twins) -> dict[str, Twins]:
+async def apps(worlds: tuple[World, World], altered: World, services: Twins) -> AsyncIterator[dict[str, Twins]]:
     """The same app twice: before what is withheld from it, before what is masked for it, and with nobody there."""
     research = await twins(worlds[0], altered, TICKED, "HRESCH")
-    return {"own": await twins(*worlds, TICKED), "research": research, "service": services}
+    found = {"own": await twins(*worlds, TICKED), "research": research, "service": services}
+    for world in (*worlds, altered):
+        world.upstream.remembered = {}
+    yield found
+    for world in (*worlds, altered):
+        world.upstream.remembered = None
 
 
 @pytest.mark.leak("L01", "L02", "L08")
