@@ -66,6 +66,39 @@ def _plain_paths() -> dict[str, Any]:
             }
         },
         "/fhir/metadata": {"get": {"summary": "CapabilityStatement", "responses": answers}},
+        "/fhir": {
+            "get": {"summary": "Search of the types that `_type` names", "responses": answers},
+            "post": {
+                "summary": "Batch of reads and searches",
+                "requestBody": {"required": True, "content": {"application/fhir+json": {"schema": {"type": "object"}}}},
+                "responses": answers,
+            },
+        },
+        "/fhir/_search": {
+            "post": {
+                "summary": "Search of the types that `_type` names, by form",
+                "requestBody": {"content": form},
+                "responses": answers,
+            }
+        },
+        "/fhir/Patient/{id}/$everything": {
+            "get": {
+                "summary": "Everything of one patient that is open",
+                "parameters": [id_parameter],
+                "responses": answers,
+            }
+        },
+        "/fhir/Binary/{id}": {
+            "get": {
+                "summary": "Content that a document which is open points at",
+                "parameters": [id_parameter],
+                "responses": {
+                    "200": {"description": "The content in its own type, or a Binary"},
+                    "4XX": _OPERATION_OUTCOME,
+                    "5XX": _OPERATION_OUTCOME,
+                },
+            }
+        },
         "/fhir/{type}": {"get": {"summary": "Search", "parameters": [type_parameter], "responses": answers}},
         "/fhir/{type}/_search": {
             "post": {
@@ -77,5 +110,23 @@ def _plain_paths() -> dict[str, Any]:
         },
         "/fhir/{type}/{id}": {
             "get": {"summary": "Read", "parameters": [type_parameter, id_parameter], "responses": answers}
+        },
+        "/fhir/{type}/{id}/_history": {
+            "get": {
+                "summary": "Versions that are open, newest first",
+                "parameters": [type_parameter, id_parameter],
+                "responses": answers,
+            }
+        },
+        "/fhir/{type}/{id}/_history/{version}": {
+            "get": {
+                "summary": "Read a version",
+                "parameters": [
+                    type_parameter,
+                    id_parameter,
+                    {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}},
+                ],
+                "responses": answers,
+            }
         },
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from urllib.parse import urlencode
 
 from fhir.audit_event import AuditRecord, Outcome
@@ -18,6 +19,8 @@ from fhir.proxy_request import ProxyRequest
 from fhir.searchset import Shown
 from policies.decide import ReadPlan
 from policies.model import Access
+
+_USUAL: Final = ("read", "search-type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +98,5 @@ def _record(
         query=_query(request, interaction) if search and with_query else None,
         consents=consents,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
+        interaction="" if interaction.code in _USUAL else interaction.code,
     )
