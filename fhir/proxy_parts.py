@@ -17,12 +17,12 @@ from fhir.proxy_request import ProxyRefusal, ProxyRequest
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.responses import Headers
-from fhir.search_request import SearchRequest, read_search
+from fhir.search_guarding import guard_search
+from fhir.search_request import SearchRequest
 from fhir.source import Source
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
-from policies.scope_match import names_type
 
 
 class TokenRefusal(Protocol):
@@ -108,15 +108,5 @@ class NothingOpened(ProxyRefusal):
 def guarded_search(
     parts: ProxyParts, kind: str, parameters: tuple[tuple[str, str], ...], plan: ReadPlan
 ) -> SearchRequest:
-    """Step 4: every parameter held against masks and scopes. Raises SearchRefused and SearchError."""
-    return read_search(
-        kind,
-        parameters,
-        parts.definitions,
-        lambda resource_type, path: parts.masks.visible(plan.purpose, resource_type, path),
-        lambda resource_type: (
-            any(names_type(s, resource_type) for s in plan.scopes)
-            and parts.masks.node(plan.purpose, resource_type) is not None
-        ),
-        max_count=parts.max_search_count,
-    )
+    """Step 4. Raises SearchRefused and SearchError."""
+    return guard_search(kind, parameters, plan, parts.masks, parts.definitions, max_count=parts.max_search_count)
