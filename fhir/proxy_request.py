@@ -59,8 +59,6 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         parameters += read_pairs(await _body(headers, receive, _FORM, MAX_FORM))
     elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
         body = await _body(headers, receive, _JSON, MAX_BUNDLE)
-    elif method == "POST" and raw_path.endswith("/$everything"):
-        await _body(headers, receive, None, 0)
     authorization = headers.get(b"authorization")
     return ProxyRequest(
         method,
@@ -83,9 +81,9 @@ def _single_headers(scope: Scope) -> dict[bytes, bytes]:
     return found
 
 
-async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes] | None, most: int) -> bytes:
+async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes], most: int) -> bytes:
     """The whole body, of one of the types, and of at most `most` bytes."""
-    if types is not None and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
+    if headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
         raise ProxyRefusal(415, "not-supported", f"the body must be {types[0].decode()}")
     body = b""
     while True:
