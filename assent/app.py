@@ -54,7 +54,8 @@ from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
-from fhir.proxy import FhirProxy, ProxyParts
+from fhir.proxy import FhirProxy
+from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients
@@ -246,6 +247,7 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
     return FhirProxy(
         ProxyParts(
             base=f"{settings.public_url}/fhir",
+            upstream_base=(settings.upstream_url or "").rstrip("/"),
             gate=gate,
             plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
             catalogue=catalogue,

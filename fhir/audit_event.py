@@ -62,6 +62,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     consents: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     """Data categories of what was shown."""
+    interaction: str = ""
+    """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -70,7 +72,7 @@ def audit_event(record: AuditRecord) -> dict[str, object]:
     event: dict[str, object] = {
         "resourceType": "AuditEvent",
         "type": kind,
-        "subtype": [subtype],
+        "subtype": [subtype, *_narrower(record)],
         "action": record.action,
         "recorded": record.recorded.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "outcome": record.outcome,
@@ -105,6 +107,11 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return _coding(_DCM, "110114", "User Authentication"), _coding(_DCM, "110122", "Login")
         case _:
             return _coding(_DCM, "110113", "Security Alert"), _coding(EVENT_SYSTEM, record.kind, record.kind)
+
+
+def _narrower(record: AuditRecord) -> list[dict[str, str]]:
+    """Beside BALP's own subtype, so that who looks for reads finds a history too."""
+    return [_coding(_INTERACTION, record.interaction, record.interaction)] if record.interaction else []
 
 
 def _agents(record: AuditRecord) -> list[dict[str, object]]:

@@ -16,6 +16,16 @@ _DESCRIPTION: Final = (
     "SMART scopes, within the patients' consents of the moment: `patient/` and `user/` open the patient in context; "
     "`system/` opens for a backend service, of each patient, what that patient's consents permit to it by name."
 )
+_SYSTEM_SEARCH: Final = "`_type` is required; it takes `_id`, `_lastUpdated` and `_count` besides"
+_EVERYTHING: Final = {
+    "name": "everything",
+    "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
+}
+_BINARY: Final[dict[str, Any]] = {
+    "type": "Binary",
+    "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
+}
 
 
 def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definitions, date: str) -> bytes:
@@ -33,7 +43,11 @@ def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definit
             {
                 "mode": "server",
                 "security": _security(issuer),
-                "resource": [_resource(kind, definitions) for kind in sorted(catalogue.scopes_by_type)],
+                "resource": sorted(
+                    [*(_resource(kind, definitions) for kind in catalogue.scopes_by_type), _BINARY],
+                    key=lambda resource: str(resource["type"]),
+                ),
+                "interaction": [{"code": "search-system", "documentation": _SYSTEM_SEARCH}, {"code": "batch"}],
             }
         ],
     }
@@ -61,8 +75,11 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
         for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
         if p.kind in MODIFIERS and (not p.code.startswith("_") or p.code in ("_id", "_lastUpdated", "_profile"))
     ]
-    return {
+    resource = {
         "type": kind,
-        "interaction": [{"code": "read"}, {"code": "vread"}, {"code": "search-type"}],
+        "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
+        "versioning": "versioned",
+        "readHistory": True,
         "searchParam": parameters,
     }
+    return resource | {"operation": [_EVERYTHING]} if kind == "Patient" else resource

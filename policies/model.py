@@ -13,8 +13,19 @@ from typing import Literal, NamedTuple
 
 ScopeContext = Literal["patient", "user", "system"]
 
-READ_INTERACTIONS = ("read", "vread", "search-type")
-"""FHIR R4 restful-interaction codes that the proxy lets through; every other one is refused by name."""
+PERMISSIONS = {
+    "read": "r",
+    "vread": "r",
+    "history-instance": "r",
+    "search-type": "s",
+    "search-system": "s",
+    "operation": "s",
+}
+"""FHIR R4 restful-interaction codes that the proxy lets through, each with the SMART permission that it needs.
+
+SMART 2.2, scopes: a history of one resource is read, what goes across resources is a search. The one operation,
+`$everything`, is made of searches.
+"""
 
 
 class Coding(NamedTuple):

@@ -122,6 +122,8 @@ def _interaction(read: str | None, search: str | None) -> tuple[Interaction, tup
     path, _, query = (read or search or "").partition("?")
     found = interaction_of("GET", f"/{path}")
     wanted = ("read", "vread") if read is not None else ("search-type",)
+    if isinstance(found, Interaction) and found.code == "read" and found.resource_type == "Binary":
+        raise misused("a Binary is opened by the DocumentReference that points at it: ask about that one")
     if not isinstance(found, Interaction) or found.code not in wanted or (read is not None and query):
         shape = "`--read` takes `Type/id`" if read is not None else "`--search` takes `Type?query`"
         raise misused(f"{shape}, such as " + ("`Condition/c1`" if read is not None else "`Condition?code=44054006`"))

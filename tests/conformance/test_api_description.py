@@ -45,6 +45,7 @@ def test_a_method_that_a_path_does_not_have_is_refused_with_those_it_has(sandbox
     told, expected = {}, {}
     for path, item in httpx.get(f"{sandbox.issuer}/openapi.json").json()["paths"].items():
         at = path.replace("{type}", "Observation").replace("{id}", "x").replace("{client_id}", "x")
+        at = at.replace("{version}", "1")
         answer = httpx.request("TRACE", f"{sandbox.issuer}{at}")
         told[path] = (answer.status_code, {m.strip() for m in answer.headers.get("allow", "").split(",")} - {"HEAD"})
         expected[path] = (405, {method.upper() for method in item.keys() & METHODS})
