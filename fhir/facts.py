@@ -17,7 +17,7 @@ from fhir.definitions import Definitions, SearchPath
 from fhir.own_types import OWN_TYPES
 from fhir.search_values import find_by_path
 from policies.catalogue import Catalogue
-from policies.codes import SYSTEM_ALIASES
+from policies.codes import usual_system
 from policies.model import Coding, ResourceFacts
 
 _MAX_DEPTH: Final = 64
@@ -190,8 +190,7 @@ def coding_of(system: object, code: str) -> Coding:
 
 
 def _unified(system: object, code: str) -> Coding:
-    name = system.strip() if isinstance(system, str) else ""
-    return Coding(SYSTEM_ALIASES.get(name, name), code.strip())
+    return Coding(usual_system(system) if isinstance(system, str) else "", code.strip())
 
 
 _SHORT: Final = 64

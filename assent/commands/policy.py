@@ -10,7 +10,8 @@ import typer
 from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue, load_policy_text
-from policies.catalogue import Catalogue, CatalogueError, Category
+from policies.catalogue import Catalogue, Category
+from policies.catalogue_document import CatalogueError
 
 app = typer.Typer(help="The catalogue of data categories, purposes and masks.", no_args_is_help=True)
 
