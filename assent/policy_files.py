@@ -1,4 +1,4 @@
-"""Reads the catalogue's files (YAML; JSON for code sets) and the policy texts: the shell's part, so `policies` stays pure."""
+"""Reads the catalogue's files (YAML; JSON for code sets) and the policy texts, so that `policies` stays pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The catalogue: which data categories there are, what belongs to each, what is sensitive, what each purpose may see.
 
 A catalogue is data (files in `policies/catalogue_files/`, or an operator's own folder), read by the shell and handed in
-as plain mappings. Everything in it is checked here, so that a mistake stops the start and not a request: an unknown key,
-a category twice, a mask for no type are each an error that names its place.
+as plain mappings. Everything in it is checked here, so that a mistake stops the start and not a request: an unknown
+key, a category twice, a mask for no type are each an error that names its place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a clinical code says about sensitivity: a look-up in the catalogue's code sets, the same time however many.
 
 Codes are found as systems in use write them: ICD codes with or without their dot, in either case; SNOMED CT
-expressions by every concept in them; codes without a system as any system's; countries' editions of ICD-10. A system that no set knows says nothing.
+expressions by every concept in them; countries' editions of ICD-10; codes without a system as any system's. A system
+that no set knows says nothing.
 """
 
 from __future__ import annotations
