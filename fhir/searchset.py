@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from fhir.high_water import bundle_meta
 from fhir.include_links import NO_LINKS, Links
 from fhir.minimize import NotMinimizable
 from policies.model import ResourceFacts
@@ -197,7 +198,9 @@ def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
 
 def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: int | None) -> bytes:
     """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
-    parts = [b'{"resourceType":"Bundle","type":"searchset"']
+    sent = [*page.matches, *page.includes]
+    meta = bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+    parts = [b'{"resourceType":"Bundle"' + meta + b',"type":"searchset"']
     if total is not None:
         parts.append(b',"total":%d' % total)
     encode = msgspec.json.encode

@@ -92,7 +92,8 @@ class Catalogue:
     @cached_property
     def sensitive_codes(self) -> SensitiveCodes:
         """The code sets, ready to be asked."""
-        return SensitiveCodes(self.code_sets)
+        labels = ((label, c.code) for c in self.sensitive for label in c.labels)
+        return SensitiveCodes(self.code_sets, labels)
 
     @cached_property
     def always(self) -> frozenset[str]:

@@ -35,9 +35,9 @@ _BEGINS_WITH_LETTER: Final = re.compile(r"[A-Z]\d")
 
 
 class SensitiveCodes:
-    """All code sets of a catalogue, by system and code."""
+    """All code sets of a catalogue, by system and code; and its security labels, which may stand at single elements."""
 
-    def __init__(self, sets: Iterable[CodeSet]) -> None:
+    def __init__(self, sets: Iterable[CodeSet], labels: Iterable[tuple[Coding, str]] = ()) -> None:
         sets = tuple(sets)
         self._blocks = {
             system: _Blocks([s for s in sets if s.system == system])
@@ -47,7 +47,7 @@ class SensitiveCodes:
             if system in self._blocks:
                 self._blocks.setdefault(edition, self._blocks[system])
         exact = [(s, code) for s in sets if s.system not in self._blocks for code in s.codes]
-        self._exact = _gather((Coding(s.system, code), s.sensitivity) for s, code in exact)
+        self._exact = _gather([*((Coding(s.system, code), s.sensitivity) for s, code in exact), *labels])
         self._bare = _gather((code, s.sensitivity) for s, code in exact)
 
     def of(self, coding: Coding) -> frozenset[str]:
