@@ -85,7 +85,7 @@ def import_codes(
             for system, found in codes.items()
         ]
     output.write_text(json_format.dumps(document | {"sets": sets}, indent=1) + "\n", encoding="utf-8")
-    typer.echo(f"{written} codes")
+    typer.echo(f"codes written: {written}")
 
 
 def _source_of(value_set: dict[str, object], licence: str) -> dict[str, str]:

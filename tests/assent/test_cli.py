@@ -163,7 +163,7 @@ def test_value_sets_are_imported_into_a_policy_folder(
     source.write_text(json.dumps(value_set), encoding="utf-8")
     options = ("--sensitivity", "hiv", "--licence", "our own", "--output", str(output))
     code, out, _ = run(capsys, monkeypatch, "policy", "import-codes", str(source), *options)
-    assert (code, out) == (0, "1 codes\n")
+    assert (code, out) == (0, "codes written: 1\n")
     assert "told to nobody" not in output.read_text(encoding="utf-8")
     catalogue = load_catalogue(folder)
     assert catalogue.sensitive_codes.of(Coding("urn:example:local", "HIV-CLINIC")) == {"hiv"}
