@@ -30,7 +30,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class NotMinimizable(ValueError):
-    """The content isn't shaped as FHIR shapes it; nothing of it may be sent. Never carries content."""
+    """The content isn't shaped as FHIR shapes it, or can't be left out in part; nothing of it may be sent.
+
+    Never carries content.
+    """
 
 
 @dataclass(frozen=True, slots=True)
