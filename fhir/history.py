@@ -43,7 +43,8 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
         raise NothingOpened  # withheld while its history was being read
     total = links.total(page, counted=asked.plan.patient is not None)
     entries = [_entry(parts.base, version) for version in page.matches]
-    return Answered(paged_bundle(b"history", links.of(page, kind), total, entries), Seen(current.plan, page.matches))
+    body = paged_bundle(b"history", links.of(page, kind), total, entries, page.matches)
+    return Answered(body, Seen(current.plan, page.matches))
 
 
 def _since(query: Parameters) -> tuple[datetime | None, Parameters]:

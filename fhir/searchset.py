@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from fhir.high_water import bundle_meta
 from fhir.include_links import NO_LINKS, Links
 from fhir.minimize import NotMinimizable
 from policies.model import ResourceFacts
@@ -200,14 +201,19 @@ def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: in
     """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
     entries = [_entry(base, shown, b"match") for shown in page.matches]
     entries += [_entry(base, shown, b"include") for shown in page.includes]
-    return paged_bundle(b"searchset", links, total, entries)
+    return paged_bundle(b"searchset", links, total, entries, [*page.matches, *page.includes])
 
 
 def paged_bundle(
-    bundle_type: bytes, links: Sequence[tuple[str, str]], total: int | None, entries: Sequence[bytes]
+    bundle_type: bytes,
+    links: Sequence[tuple[str, str]],
+    total: int | None,
+    entries: Sequence[bytes],
+    sent: Sequence[Shown] = (),
 ) -> bytes:
-    """A Bundle around entries that are JSON already."""
-    parts = [b'{"resourceType":"Bundle","type":"' + bundle_type + b'"']
+    """A Bundle around entries that are JSON already; its confidentiality is the highest of what is `sent`."""
+    meta = bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+    parts = [b'{"resourceType":"Bundle"' + meta + b',"type":"' + bundle_type + b'"']
     if total is not None:
         parts.append(b',"total":%d' % total)
     encode = msgspec.json.encode

@@ -128,7 +128,7 @@ class ResourceFacts:
     codes: frozenset[Coding] = frozenset()
     """Every coding anywhere in the resource, `meta` apart."""
     labels: frozenset[Coding] = frozenset()
-    """`meta.security`."""
+    """`meta.security`, also of contained resources, and a document's own labels."""
     profiles: frozenset[str] = frozenset()
     period: tuple[datetime, datetime] | None = None
     """Clinical date as a closed interval (UTC); None when the resource has none."""

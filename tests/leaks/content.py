@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from policies.codes import CONFIDENTIALITY_SYSTEM
 from tests.leaks.world import ACT_CODE, observation, patient
 
 _TEXT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">NARRATIVE-SECRET</div>'}
@@ -63,7 +64,12 @@ RESOURCES: list[dict[str, object]] = [
     observation("bob1", "bob"),
     observation("uncategorized", category=None),
     observation("hiv-by-code", code="75622-1", performer=[{"reference": "Practitioner/hivdoc"}]),
-    observation("hiv-by-label", meta={"security": [{"system": ACT_CODE, "code": "HIV"}]}),
+    observation(
+        "hiv-by-label",
+        meta={
+            "security": [{"system": ACT_CODE, "code": "HIV"}, {"system": CONFIDENTIALITY_SYSTEM, "code": "R"}],
+        },
+    ),
     observation("odd-label", meta={"security": [{"system": "urn:local", "code": "VIP-CELEBRITY"}]}),
     observation("bare-code", code="718-7", valueCodeableConcept={"coding": [{"code": "75622-1"}]}),
     observation(
