@@ -1,4 +1,7 @@
-"""Access tokens: RFC 9068 JWTs, signed ES256. A token is a claim check; what it opens is decided at every use."""
+"""Access tokens: RFC 9068 JWTs, signed ES256. A token is a claim check; what it opens is decided at every use.
+
+A token is bound to a key where the client proved one (RFC 9449 §6.1).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, Final
 from joserfc import jwt
 from joserfc.errors import JoseError
 
+from authz import dpop
 from authz.opaque_secret import new_secret
 from authz.signing_keys import SigningKeys
 from policies.model import Access
@@ -17,6 +21,7 @@ from smart.scope_syntax import split_scope
 
 MAX_TOKEN: Final = 8_192
 _LEEWAY: Final = 5
+_ALGS: Final = " ".join(dpop.ALGORITHMS)
 _HEADER: Final = frozenset({"alg", "typ", "kid"})
 
 
@@ -33,15 +38,26 @@ class TokenClaims:
     fhir_user: str | None = None
     purpose: str = "PATRQT"
     consents: tuple[str, ...] = ()
+    jkt: str | None = None
+    """Thumbprint of the key to which the token is bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """Why a token counts for nothing: RFC 6750 §3.1."""
+    """Why a token counts for nothing: RFC 6750 §3.1, RFC 9449 §7.1."""
 
     status: int
     error: str
     description: str
+    scheme: str = "Bearer"
+    """How the token should have been sent."""
+
+    def challenge(self, realm: str = "") -> str:
+        """The WWW-Authenticate header. Who sent no token is told both schemes (RFC 9449 §7.2)."""
+        parameters = {"realm": realm, "error": self.error, "algs": _ALGS if self.scheme == "DPoP" else ""}
+        listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value)
+        own = f"{self.scheme} {listed}".strip()
+        return own if self.error else f'{own}, DPoP algs="{_ALGS}"'
 
 
 NO_TOKEN: Final = TokenRefused(401, "", "an access token is needed")
@@ -53,7 +69,7 @@ class AccessTokens:
 
     def __init__(self, keys: SigningKeys, *, issuer: str, audience: str, clock: Callable[[], datetime]) -> None:
         self._keys = keys
-        self._issuer = issuer
+        self.issuer = issuer
         self._audience = audience
         self._clock = clock
 
@@ -62,7 +78,7 @@ class AccessTokens:
         now = int(self._clock().timestamp())
         jti = new_secret()[:24]
         payload: dict[str, Any] = {
-            "iss": self._issuer,
+            "iss": self.issuer,
             "sub": claims.subject,
             "aud": self._audience,
             "client_id": claims.client_id,
@@ -74,6 +90,8 @@ class AccessTokens:
         }
         optional = {"grant": claims.grant_id, "patient": claims.patient, "fhirUser": claims.fhir_user}
         payload.update({name: value for name, value in optional.items() if value})
+        if claims.jkt is not None:
+            payload["cnf"] = {"jkt": claims.jkt}
         if claims.consents:
             payload["consent"] = list(claims.consents)
         key = self._keys.signing("ES256")
@@ -102,6 +120,7 @@ class AccessTokens:
             subject=claims["sub"],
             purpose=claims.get("purpose_of_use", ""),
             consents=tuple(claims.get("consent", ())),
+            jkt=claims["cnf"]["jkt"] if "cnf" in claims else None,
         )
         return access, dict(claims)
 
@@ -122,7 +141,7 @@ class AccessTokens:
         return (
             texts
             and times
-            and claims["iss"] == self._issuer
+            and claims["iss"] == self.issuer
             and claims["aud"] == self._audience
             and claims["iat"] <= now + _LEEWAY
             and now < claims["exp"]

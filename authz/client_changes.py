@@ -84,6 +84,7 @@ async def change_client(
         "jwks_uri": new.jwks_uri,
         "redirect_uris": list(new.redirect_uris),
         "scope": new.scope,
+        "requires": sorted(new.requires),
     }
     await _write(connection, client.client_id, values)
     changed = await find_client(connection, client.client_id)

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import msgspec
 from starlette.requests import Request
 
-from authz.clients import Client, ClientKind, NewClient
+from authz.clients import REQUIREMENTS, Client, ClientKind, NewClient
 from authz.oauth_errors import OAuthError
 
 _MAX_BODY: Final = 65_536
@@ -66,6 +66,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         scope=texts[1],
         jwks=jwks if signs else None,
         jwks_uri=jwks_uri if signs else None,
+        requires=_requires(metadata),
     )
 
 
@@ -84,7 +85,13 @@ def described(client: Client, method: str) -> dict[str, Any]:
         answer |= {"jwks": client.jwks, "jwks_reminder": _REMINDER}
     if client.jwks_uri is not None:
         answer["jwks_uri"] = client.jwks_uri
-    return answer
+    return answer | dict.fromkeys(sorted(client.requires), True)
+
+
+def _requires(metadata: Mapping[str, Any]) -> frozenset[str]:
+    if not all(isinstance(metadata.get(name, False), bool) for name in REQUIREMENTS):
+        raise OAuthError("invalid_client_metadata", f"{', '.join(REQUIREMENTS)} must be true or false")
+    return frozenset(name for name in REQUIREMENTS if metadata.get(name))
 
 
 def _keys(metadata: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:

@@ -20,6 +20,13 @@ from fhir.change_bus import announce
 ClientKind = Literal["public", "confidential-symmetric", "confidential-asymmetric", "backend", "gateway", "ehr"]
 KINDS: tuple[str, ...] = get_args(ClientKind)
 PUBLIC_ONLY = KeyAddresses()
+DPOP, PUSHED, SIGNED = (
+    "dpop_bound_access_tokens",
+    "require_pushed_authorization_requests",
+    "require_signed_request_object",
+)
+"""What a registration can demand of its client beyond SMART: RFC 9449 §5.2, RFC 9126 §6, RFC 9101 §10.5."""
+REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -47,6 +54,8 @@ class Client:
     jwks_uri: str | None = None
     """Where its keys stand, in place of `jwks`."""
     awaits_review: bool = False
+    requires: frozenset[str] = frozenset()
+    """Of REQUIREMENTS."""
 
     @property
     def is_live(self) -> bool:
@@ -87,6 +96,8 @@ class NewClient:
     jwks_uri: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    requires: frozenset[str] = frozenset()
+    """Of REQUIREMENTS."""
 
     @property
     def needs_secret(self) -> bool:
@@ -113,6 +124,7 @@ async def add_client(
         purposes=new.purposes,
         disabled=False,
         jwks_uri=new.jwks_uri,
+        requires=new.requires,
     )
     await connection.execute(
         insert(tables.client).values(
@@ -125,6 +137,7 @@ async def add_client(
             redirect_uris=list(client.redirect_uris),
             scope=client.scope,
             purposes=list(client.purposes),
+            requires=sorted(client.requires),
             created_at=now,
         )
     )
@@ -148,6 +161,10 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
     for uri in new.redirect_uris:
         check_redirect_uri(uri)
     check_keys(new.kind, new.jwks, new.jwks_uri, addresses)
+    if not new.requires <= set(REQUIREMENTS):
+        raise ClientError(f"a registration can require {', '.join(REQUIREMENTS)}, and nothing else")
+    if SIGNED in new.requires and new.jwks is None and new.jwks_uri is None:
+        raise ClientError(f"`{SIGNED}` needs `jwks` or `jwks_uri`")
 
 
 def check_keys(
@@ -233,4 +250,5 @@ def client_from_row(row: Mapping[str, Any]) -> Client:
         disabled=row["disabled_at"] is not None,
         awaits_review=row["review_since"] is not None,
         jwks_uri=row["jwks_uri"],
+        requires=frozenset(row["requires"]),
     )

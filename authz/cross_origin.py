@@ -18,7 +18,7 @@ _PATHS: Final = ("/token", "/revoke", "/userinfo", "/register")
 _PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, accept, prefer, x-request-id"),
+    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, x-request-id"),
     (b"access-control-max-age", b"600"),
 )
 
@@ -43,7 +43,10 @@ class CrossOrigin:
         if allowed is None:
             await self._app(scope, receive, send)
             return
-        headers = [(b"access-control-allow-origin", allowed), (b"access-control-expose-headers", b"x-request-id")]
+        headers = [
+            (b"access-control-allow-origin", allowed),
+            (b"access-control-expose-headers", b"x-request-id, www-authenticate"),
+        ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})
             await send({"type": "http.response.body", "body": b""})

@@ -17,6 +17,7 @@ from authz.client_authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
 from authz.grants import Grant, OpenNow, find_grant, open_now
+from authz.headers import presented_by
 from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.token_gate import TokenGate
@@ -54,12 +55,12 @@ class Introspection:
         return JSONResponse(await self._describe(form["token"]), headers=NO_STORE)
 
     async def _check_caller(self, request: Request, form: Any) -> None:
-        """A gateway client, or a bearer token with scope `assent/introspect`. Raises OAuthError."""
+        """A gateway client, or an access token with scope `assent/introspect`. Raises OAuthError."""
         authorization = request.headers.get("authorization")
-        if authorization is not None and authorization[:7].lower() == "bearer ":
-            caller = await self._gate.live(authorization[7:])
+        if authorization is not None and authorization.partition(" ")[0].lower() in ("bearer", "dpop"):
+            caller = await self._gate.claims(presented_by(request))
             if isinstance(caller, TokenRefused):
-                raise OAuthError("invalid_token", caller.description, status=401)
+                raise OAuthError(caller.error, caller.description, status=401)
             if INTROSPECT_SCOPE not in str(caller[1]["scope"]).split(" "):
                 raise OAuthError("insufficient_scope", f"the token needs scope `{INTROSPECT_SCOPE}`", status=403)
             return
@@ -85,6 +86,8 @@ class Introspection:
             return _INACTIVE
         access, claims = found
         answer: dict[str, Any] = {"active": True, "token_type": "Bearer", "scope": claims["scope"]}
+        if access.jkt is not None:  # RFC 9449 §6.2: who asks must check the proof
+            answer |= {"token_type": "DPoP", "cnf": claims["cnf"]}
         answer |= {name: claims[name] for name in _REPEATED}
         if access.grant_id:
             hangs_on = await self._open_now(access)

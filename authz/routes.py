@@ -22,12 +22,14 @@ from authz.authorization_requests import (
 from authz.client_management import ManagementEndpoint
 from authz.context import AuthzContext
 from authz.form_parameters import read_form, read_query
+from authz.headers import presented_by
 from authz.launch_endpoint import LaunchEndpoint
 from authz.oauth_errors import NO_STORE, OAuthError
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
 from authz.token_endpoint import TokenEndpoint
 from authz.token_gate import TokenGate
+from fhir.presented_token import PresentedToken
 from smart.discovery import openid_configuration, smart_configuration
 from smart.scope_syntax import split_scope
 
@@ -83,7 +85,7 @@ def oauth_router(
     @router.get("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     @router.post("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     async def userinfo(request: Request) -> Response:
-        return await _userinfo(context, gate, request.headers.get("authorization"))
+        return await _userinfo(context, gate, presented_by(request))
 
     @router.get("/jwks", summary="Public keys (RFC 7517)")
     async def jwks() -> Response:
@@ -133,17 +135,16 @@ def _redirect(url: str) -> Response:
     return RedirectResponse(url, 303, {**NO_STORE, "Referrer-Policy": "no-referrer"})
 
 
-async def _userinfo(context: AuthzContext, gate: TokenGate, authorization: str | None) -> Response:
-    access = await gate.access(authorization)
-    if isinstance(access, TokenRefused):
-        challenge = f'Bearer error="{access.error}"' if access.error else "Bearer"
-        return Response(status_code=access.status, headers={"WWW-Authenticate": challenge, **NO_STORE})
-    found = await gate.live((authorization or "").partition(" ")[2])
-    session = () if isinstance(found, TokenRefused) else split_scope(found[1]["scope"])[0]
+async def _userinfo(context: AuthzContext, gate: TokenGate, presented: PresentedToken) -> Response:
+    found = await gate.claims(presented)
+    if isinstance(found, TokenRefused):
+        return Response(status_code=found.status, headers={"WWW-Authenticate": found.challenge(), **NO_STORE})
+    access, session = found[0], split_scope(found[1]["scope"])[0]
     async with context.engine.connect() as connection:
         account = await load_account(connection, access.subject)
     if account is None or "openid" not in session:
-        challenge = 'Bearer error="insufficient_scope", scope="openid"'
+        scheme = "Bearer" if access.jkt is None else "DPoP"
+        challenge = f'{scheme} error="insufficient_scope", scope="openid"'
         return Response(status_code=403, headers={"WWW-Authenticate": challenge, **NO_STORE})
     claims = {"sub": account.id}
     if account.fhir_user is not None and "fhirUser" in session:

@@ -34,6 +34,7 @@ client = Table(
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
+    Column("requires", ARRAY(Text), nullable=False, server_default="{}"),
     Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),
     _moment("created_at"),
     _moment("review_since", nullable=True),
@@ -102,6 +103,7 @@ authorization_request = Table(
     Column("patient_id", Text),
     Column("parameters", JSONB, nullable=False),
     Column("launch", JSONB(none_as_null=True)),
+    Column("pushed", Boolean, nullable=False, server_default=false()),
     _moment("signed_in_since", nullable=True),
     _moment("created_at"),
     _moment("expires_at"),
@@ -137,6 +139,7 @@ authorization_code = Table(
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False),
     Column("redirect_uri", Text, nullable=False),
     Column("code_challenge", Text, nullable=False),
+    Column("dpop_jkt", Text),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
 )
@@ -146,6 +149,7 @@ refresh_token = Table(
     metadata,
     Column("token_hash", Text, primary_key=True),
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("dpop_jkt", Text),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
@@ -164,6 +168,13 @@ used_assertion = Table(
     Column("client_id", Text, primary_key=True),
     Column("jti", Text, primary_key=True),
     _moment("expires_at"),
+)
+
+used_proof = Table(
+    "used_proof",
+    metadata,
+    Column("proof_hash", Text, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
 )
 
 signing_key = Table(

@@ -24,12 +24,13 @@ from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
 from authz.clients import Client
 from authz.context import AuthzContext
+from authz.dpop import wrong_proof
 from authz.form_parameters import read_form
 from authz.grants import Grant, OpenNow, find_grant, new_refresh_token, open_now, revoke_grants
 from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of
-from fhir.audit_event import AuditRecord
+from authz.token_request import TokenRequest, asked_by, record_token, token_answer
 from fhir.change_bus import Change
 from policies.model import Scope
 from smart.scope_intersection import intersection
@@ -76,7 +77,8 @@ class TokenEndpoint:
                     now=now,
                     fetched=fetched,
                 )
-                answer = await self._by_grant_type(connection, client, form, now, _request_id(request))
+                asked = await asked_by(connection, client, form, request, context)
+                answer = await self._by_grant_type(connection, asked)
                 await connection.commit()
                 return answer
         except _EndGrant as reuse:
@@ -86,27 +88,24 @@ class TokenEndpoint:
                 context.tell(Change("grant", grant_id))
             raise reuse.error from None
 
-    async def _by_grant_type(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime, request_id: str
-    ) -> dict[str, Any]:
-        grant_type = form.get("grant_type")
+    async def _by_grant_type(self, connection: AsyncConnection, asked: TokenRequest) -> dict[str, Any]:
+        grant_type = asked.form.get("grant_type")
         if grant_type is None:
             raise OAuthError("invalid_request", "`grant_type` is missing")
         if grant_type not in ("authorization_code", "refresh_token", "client_credentials"):
             raise OAuthError("unsupported_grant_type", "this `grant_type` is not supported")
-        if grant_type not in client.grant_types:
+        if grant_type not in asked.client.grant_types:
             raise OAuthError("unauthorized_client", "this client may not use this `grant_type`")
         if grant_type == "client_credentials":
-            return await self._client_credentials(connection, client, form, request_id)
+            return await self._client_credentials(connection, asked)
         if grant_type == "authorization_code":
-            grant = await self._take_code(connection, client, form, now)
+            grant = await self._take_code(connection, asked)
         else:
-            grant = await self._take_refresh_token(connection, client, form, now)
-        return await self._issue(connection, client, grant, form, now, request_id)
+            grant = await self._take_refresh_token(connection, asked)
+        return await self._issue(connection, asked, grant)
 
-    async def _take_code(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime
-    ) -> Grant:
+    async def _take_code(self, connection: AsyncConnection, asked: TokenRequest) -> Grant:
+        client, form, now = asked.client, asked.form, asked.now
         for name in ("code", "code_verifier"):
             if name not in form:
                 raise OAuthError("invalid_request", f"`{name}` is missing")
@@ -126,6 +125,7 @@ class TokenEndpoint:
             != found.redirect_uri
         ):
             raise OAuthError("invalid_grant", "`redirect_uri` is not the one of the authorization request")
+        _check_key(asked, found.dpop_jkt)
         taken = await connection.execute(
             update(c)
             .where(c.c.code_hash == found.code_hash, c.c.used_at.is_(None), c.c.expires_at > now)
@@ -137,9 +137,8 @@ class TokenEndpoint:
             raise wrong
         return grant
 
-    async def _take_refresh_token(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime
-    ) -> Grant:
+    async def _take_refresh_token(self, connection: AsyncConnection, asked: TokenRequest) -> Grant:
+        client, form, now = asked.client, asked.form, asked.now
         if "refresh_token" not in form:
             raise OAuthError("invalid_request", "`refresh_token` is missing")
         r = tables.refresh_token
@@ -148,6 +147,7 @@ class TokenEndpoint:
         wrong = OAuthError("invalid_grant", "the refresh token is unknown, expired, used, revoked, or another client's")
         if found is None or grant is None or grant.client_id != client.client_id or found.expires_at <= now:
             raise wrong
+        _check_key(asked, found.dpop_jkt)
         taken = await connection.execute(
             update(r).where(r.c.token_hash == found.token_hash, r.c.used_at.is_(None)).values(used_at=now)
         )
@@ -155,21 +155,13 @@ class TokenEndpoint:
             raise _EndGrant(grant.id, wrong)
         return grant
 
-    async def _issue(
-        self,
-        connection: AsyncConnection,
-        client: Client,
-        grant: Grant,
-        form: Mapping[str, str],
-        now: datetime,
-        request_id: str,
-    ) -> dict[str, Any]:
-        context = self._context
+    async def _issue(self, connection: AsyncConnection, asked: TokenRequest, grant: Grant) -> dict[str, Any]:
+        context, client, now = self._context, asked.client, asked.now
         opened = await open_now(connection, context.repository, context.catalogue, grant, now)
         account = await load_account(connection, grant.user_id)
         if opened is None or account is None:
             raise OAuthError("invalid_grant", "the consent behind this grant has ended")
-        scope = _narrowed(opened, form.get("scope"))
+        scope = narrowed(opened, asked.form.get("scope"))
         if account.fhir_user is None:  # SMART 2.2, identity data: who is no FHIR resource can't have the scope
             scope = " ".join(part for part in scope.split(" ") if part != "fhirUser")
         session, _, _ = split_scope(scope)
@@ -185,22 +177,19 @@ class TokenEndpoint:
                 fhir_user=account.fhir_user,
                 purpose=grant.purpose,
                 consents=opened.consents,
+                jkt=asked.jkt,
             )
         )
-        answer: dict[str, Any] = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": int(context.lifetimes.access_token.total_seconds()),
-            "scope": scope,
-        }
+        answer = token_answer(token, scope, int(context.lifetimes.access_token.total_seconds()), asked.jkt)
         answer |= token_parameters(grant.patient_id, grant.launch)
         if grant.offline:
             answer["refresh_token"] = await new_refresh_token(
-                connection, grant.id, now, context.lifetimes.refresh_token
+                connection, grant.id, now, context.lifetimes.refresh_token, jkt=_bound_refresh(asked)
             )
         if "openid" in session:
             answer["id_token"] = self._id_token(client, grant, account.id, account.display_name, fhir_user, now)
-        await self._record(connection, client, account.fhir_user, grant.patient_id, opened.consents, jti, request_id)
+        who = {"user": account.fhir_user, "patient": grant.patient_id}
+        await record_token(connection, context, asked, f"access token {jti}", consents=opened.consents, **who)
         return answer
 
     def _id_token(
@@ -224,46 +213,36 @@ class TokenEndpoint:
         key = context.keys.signing("RS256")
         return jwt.encode({"alg": "RS256", "kid": key.kid, "typ": "JWT"}, claims, key.key, ["RS256"])
 
-    async def _client_credentials(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], request_id: str
-    ) -> dict[str, Any]:
+    async def _client_credentials(self, connection: AsyncConnection, asked: TokenRequest) -> dict[str, Any]:
         """RFC 6749 §4.4: scopes that lie within those registered for the client, no more."""
-        wanted = form.get("scope", client.scope).split(" ")
+        client = asked.client
+        wanted = asked.form.get("scope", client.scope).split(" ")
         scope = " ".join(text for text in dict.fromkeys(wanted) if text and _is_registered(client, text))
         if not scope:
             raise OAuthError("invalid_scope", "no scope was asked for that is registered for this client")
         context = self._context
         purpose = next(iter(client.purposes), "")
-        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN, purpose=purpose)
+        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN, purpose=purpose, jkt=asked.jkt)
         token, jti = context.tokens.mint(claims)
-        await self._record(connection, client, None, None, (), jti, request_id)
-        seconds = int(_SERVICE_TOKEN.total_seconds())
-        return {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": scope}
+        await record_token(connection, context, asked, f"access token {jti}")
+        return token_answer(token, scope, int(_SERVICE_TOKEN.total_seconds()), asked.jkt)
 
-    async def _record(
-        self,
-        connection: AsyncConnection,
-        client: Client,
-        user: str | None,
-        patient: str | None,
-        consents: tuple[str, ...],
-        jti: str,
-        request_id: str,
-    ) -> None:
-        record = AuditRecord(
-            kind="token",
-            action="E",
-            outcome="0",
-            recorded=self._context.clock(),
-            request_id=request_id,
-            client_id=client.client_id,
-            client_name=client.name,
-            user=user,
-            patient=patient,
-            consents=consents,
-            description=f"access token {jti}",
-        )
-        await self._context.audit.record(record, connection)
+
+def _check_key(asked: TokenRequest, jkt: str | None) -> None:
+    """What is bound to a key counts with it only. Before anything is taken: nobody else can use it up.
+
+    Raises OAuthError.
+    """
+    if jkt is None or asked.jkt == jkt:
+        return
+    if asked.jkt is None:
+        raise wrong_proof("this is bound to a key, and needs a DPoP proof by it")
+    raise OAuthError("invalid_grant", "this is bound to another key than the one of the DPoP proof")
+
+
+def _bound_refresh(asked: TokenRequest) -> str | None:
+    """RFC 9449 §5: refresh tokens of public clients are bound; those of others are, by who the client is."""
+    return asked.jkt if asked.client.auth_methods == ("none",) else None
 
 
 def _is_registered(client: Client, asked: str) -> bool:
@@ -282,7 +261,7 @@ def _is_registered(client: Client, asked: str) -> bool:
     return any(intersection(own, scope) == scope for own in held)
 
 
-def _narrowed(opened: OpenNow, asked: str | None) -> str:
+def narrowed(opened: OpenNow, asked: str | None) -> str:
     """RFC 6749 §6: a client may ask for less than it has. Raises OAuthError when it asks for anything else."""
     if asked is None:
         return opened.scope
@@ -296,7 +275,3 @@ def _narrowed(opened: OpenNow, asked: str | None) -> str:
     if unknown or not text:
         raise OAuthError("invalid_scope", "`scope` must lie within what was granted")
     return text
-
-
-def _request_id(request: Request) -> str:
-    return str(request.scope.get("assent.request", {}).get("id", ""))

@@ -17,15 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
+from authz.dpop import ProofRefused, read_proof, use_proof
 from authz.opaque_secret import hash_of
 from fhir.change_bus import Change, ChangeBus
+from fhir.presented_token import PresentedToken
 from policies.model import Access
 
 _MAX_TOKENS: Final = 20_000
+_INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
+_UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
+_UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
 
 
 class TokenGate:
-    """Verifies bearer tokens, live."""
+    """Verifies access tokens, live."""
 
     def __init__(
         self, tokens: AccessTokens, engine: AsyncEngine, bus: ChangeBus, clock: Callable[[], datetime]
@@ -38,18 +43,45 @@ class TokenGate:
         self._epoch = 0
         bus.subscribe(self._on_change)
 
-    async def access(self, authorization: str | None) -> Access | TokenRefused:
-        """What the token of an Authorization header claims, or why it counts for nothing."""
-        if authorization is None:
-            return NO_TOKEN
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            return NO_TOKEN
-        found = await self.live(token)
+    async def access(self, presented: PresentedToken) -> Access | TokenRefused:
+        """What the token of a request claims, or why it counts for nothing."""
+        found = await self.claims(presented)
         return found if isinstance(found, TokenRefused) else found[0]
 
+    async def claims(self, presented: PresentedToken) -> tuple[Access, dict[str, Any]] | TokenRefused:
+        """As `access`, with all claims. A bound token counts with a proof, another one without (RFC 9449 §7.1)."""
+        if presented.authorization is None:
+            return NO_TOKEN
+        scheme, _, token = presented.authorization.partition(" ")
+        scheme = scheme.lower()
+        if scheme not in ("bearer", "dpop"):
+            return NO_TOKEN
+        found = await self.live(token)
+        if isinstance(found, TokenRefused):
+            return found if scheme == "bearer" else _INVALID_WITH_PROOF
+        jkt = found[0].jkt
+        if scheme == "bearer":
+            return found if jkt is None else _UNPROVEN
+        if jkt is None:
+            return _UNBOUND
+        refused = await self._unproven(presented, token, jkt)
+        return found if refused is None else refused
+
+    async def _unproven(self, presented: PresentedToken, token: str, jkt: str) -> TokenRefused | None:
+        """Why the request doesn't prove that who sends the token has its key."""
+        now, url = self._clock(), self._tokens.issuer + presented.path
+        try:
+            proof = read_proof(presented.dpop or "", method=presented.method, url=url, now=now, token=token)
+            if proof.jkt != jkt:
+                raise ProofRefused("the proof's key is not the one to which the token is bound")
+            async with self._engine.begin() as connection:
+                await use_proof(connection, proof, now)
+        except ProofRefused as refused:
+            return TokenRefused(401, "invalid_dpop_proof", str(refused), "DPoP")
+        return None
+
     async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
-        """Claims of a token that is valid and not revoked, nor its grant, nor its client."""
+        """Claims of a token that is valid and not revoked, nor its grant, nor its client; by whomever it is sent."""
         key = hash_of(token)
         if not self._bus.healthy():
             self._forget_all()

@@ -20,6 +20,7 @@ from fhir.masks import Masks
 from fhir.minimize import NotMinimizable
 from fhir.narrowing import upstream_search
 from fhir.page_token import PagePayload, PageSealer
+from fhir.presented_token import PresentedToken
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, read_request
 from fhir.read_plans import ReadPlans
 from fhir.refusals import refusal_of
@@ -51,18 +52,17 @@ class TokenRefusal(Protocol):
         """HTTP status."""
 
     @property
-    def error(self) -> str:
-        """RFC 6750 error code; empty when no token was sent."""
-
-    @property
     def description(self) -> str:
         """For the integrator."""
 
+    def challenge(self, realm: str) -> str:
+        """The WWW-Authenticate header."""
+
 
 class TokenGate(Protocol):
-    """Step 1: verifies a bearer token, live."""
+    """Step 1: verifies a token, live."""
 
-    async def access(self, authorization: str | None) -> Access | TokenRefusal:
+    async def access(self, presented: PresentedToken) -> Access | TokenRefusal:
         """What the token claims, or why it counts for nothing."""
 
 
@@ -137,13 +137,11 @@ class FhirProxy:
         return 200, body
 
     async def _access(self, request: ProxyRequest) -> Access:
-        access = await self._parts.gate.access(request.authorization)
+        access = await self._parts.gate.access(request.token)
         if isinstance(access, Access):
             return access
-        challenge = f'Bearer realm="fhir", error="{access.error}"' if access.error else 'Bearer realm="fhir"'
-        raise ProxyRefusal(
-            access.status, "login", access.description, headers=((b"www-authenticate", challenge.encode()),)
-        )
+        headers = ((b"www-authenticate", access.challenge("fhir").encode()),)
+        raise ProxyRefusal(access.status, "login", access.description, headers=headers)
 
     async def _read(
         self, request: ProxyRequest, access: Access, plan: ReadPlan, interaction: Interaction

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
+from fhir.presented_token import PresentedToken
 from fhir.responses import Receive, Scope
 
 MAX_QUERY: Final = 8_192
@@ -31,7 +32,7 @@ class ProxyRequest:
     path: str
     """Undecoded, below the base: `/Patient/p1`."""
     parameters: tuple[tuple[str, str], ...]
-    authorization: str | None
+    token: PresentedToken
     request_id: str
     log: dict[str, object]
     """Where the shell looks for what its access log may say: `route`, `client_id`."""
@@ -42,7 +43,7 @@ class ProxyRequest:
 
 
 async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
-    """Read method, path, parameters (URL and form body) and the bearer token. Raises ProxyRefusal."""
+    """Read method, path, parameters (URL and form body) and the access token. Raises ProxyRefusal."""
     headers = _single_headers(scope)
     method = str(scope["method"])
     raw_path = bytes(scope.get("raw_path") or str(scope["path"]).encode()).split(b"?")[0].decode("latin-1")
@@ -53,12 +54,12 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
     if method == "POST" and raw_path.endswith("/_search"):
         parameters += await _form(headers, receive)
     _check_accept(headers.get(b"accept", b""))
-    authorization = headers.get(b"authorization")
+    token = PresentedToken(_text(headers, b"authorization"), method, raw_path, _text(headers, b"dpop"))
     return ProxyRequest(
         method,
         raw_path.removeprefix(FHIR_PREFIX),
         parameters,
-        None if authorization is None else authorization.decode("latin-1"),
+        token,
         str(scope.get(_REQUEST_KEY, {}).get("id", "")),
         scope.get(_REQUEST_KEY, {}),
     )
@@ -67,10 +68,15 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
 def _single_headers(scope: Scope) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in found and name in (b"authorization", b"content-type", b"content-length"):
+        if name in found and name in (b"authorization", b"dpop", b"content-type", b"content-length"):
             raise ProxyRefusal(400, "invalid", f"the header `{name.decode('latin-1')}` stands twice")
         found[name] = value
     return found
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def _form(headers: dict[bytes, bytes], receive: Receive) -> tuple[tuple[str, str], ...]:

@@ -62,6 +62,8 @@ class Access:
     """A code of v3-PurposeOfUse."""
     consents: tuple[str, ...] = ()
     """Consent references with version at the time of issue; informative."""
+    jkt: str | None = None
+    """Thumbprint of the key to which the token is bound (RFC 9449 §6.1); None for a bearer token."""
     client_name: str = ""
     """As registered, for the record; no claim."""
 

@@ -33,6 +33,7 @@ _SCOPES: Final = (
 )
 _AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256")
+_PROOFS: Final = ("ES256", "ES384", "PS256")
 
 
 def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
         "scopes_supported": list(_SCOPES),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list(_PROOFS),
     }
     if registration:
         found["registration_endpoint"] = f"{issuer}/register"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -41,6 +41,8 @@ class Launch:
     """Who decides; None: `ana`."""
     authentication: Mapping[str, str] = field(default_factory=dict)
     """Form fields that authenticate the client; None of them: its secret by Basic, or its name alone."""
+    headers: Callable[[], Mapping[str, str]] = dict
+    """What else is sent with each request to the token endpoint."""
 
     async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
         """Send the authorization request."""
@@ -79,11 +81,16 @@ class Launch:
 
     async def token(self, **form: str) -> httpx.Response:
         """Ask the token endpoint, authenticated as the app is."""
+        return await self.post("/token", **form)
+
+    async def post(self, path: str, **form: str) -> httpx.Response:
+        """Ask an endpoint that wants to know the client."""
+        http, headers = self.world.http, dict(self.headers())
         if self.authentication:
-            return await self.world.http.post("/token", data={**self.authentication, **form})
+            return await http.post(path, data={**self.authentication, **form}, headers=headers)
         if self.secret is not None:
-            return await self.world.http.post("/token", data=form, auth=(self.client_id, self.secret))
-        return await self.world.http.post("/token", data={"client_id": self.client_id, **form})
+            return await http.post(path, data=form, auth=(self.client_id, self.secret), headers=headers)
+        return await http.post(path, data={"client_id": self.client_id, **form}, headers=headers)
 
     async def app(self, categories: Sequence[str]) -> App:
         """All of it."""
