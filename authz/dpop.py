@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from sqlalchemy import delete, select
@@ -44,6 +44,12 @@ _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
+class _Jws(jws.JWSRegistry):
+    """The library's limit is too small for a header that holds an RSA key."""
+
+    max_header_length = _MAX_LENGTH
+
+
 class ProofRefused(Exception):
     """A proof that counts for nothing; the text says why."""
 
@@ -66,7 +72,7 @@ def read_proof(text: str, *, method: str, url: str, now: datetime, token: str | 
     if len(text) > _MAX_LENGTH or text.count(".") != 2:
         raise ProofRefused("the proof isn't one signed JWT")
     try:
-        decoded = jwt.decode(text, _key_of, algorithms=list(ALGORITHMS))
+        decoded = jwt.decode(text, _key_of, registry=_Jws(algorithms=ALGORITHMS))
         jkt = _imported(decoded.header["jwk"]).thumbprint()
     except (JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as broken:
         raise ProofRefused("the proof's `typ`, `alg`, `jwk` or signature is wrong") from broken
@@ -82,7 +88,7 @@ def read_proof(text: str, *, method: str, url: str, now: datetime, token: str | 
         raise ProofRefused(f"the proof needs a `jti` of at most {_MAX_JTI} characters")
     if token is not None and claims.get("ath") != _token_hash(token):
         raise ProofRefused("the proof's `ath` is not the hash of the access token")
-    return Proof(jkt, jti, datetime.fromtimestamp(issued + _AGE + 1, UTC))
+    return Proof(jkt, jti, datetime.fromtimestamp(issued + _AGE + _AHEAD, UTC))
 
 
 async def use_proof(connection: AsyncConnection, proof: Proof, now: datetime) -> None:

@@ -58,9 +58,8 @@ class Prover:
         kept = {name: value for name, value in members.items() if value is not None}
         if self.alg in ("PS256", "ES512"):
             lenient = jws.JWSRegistry(algorithms=[self.alg], strict_check_header=False)
-            return jws.serialize_compact(
-                {"alg": self.alg, **kept}, json.dumps(claims), self.key, algorithms=[self.alg], registry=lenient
-            )
+            lenient.max_header_length = 8_192
+            return jws.serialize_compact({"alg": self.alg, **kept}, json.dumps(claims), self.key, registry=lenient)
         private = self.key.as_pem(private=True).decode()
         signed: str = jose_jws.sign(claims, private, headers=kept, algorithm=self.alg)
         return signed
