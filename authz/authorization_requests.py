@@ -20,7 +20,7 @@ from authz import tables
 from authz.clients import Client, find_client
 from authz.dpop import THUMBPRINT
 from authz.launch_contexts import take_launch
-from authz.oauth_errors import OAuthError
+from authz.oauth_errors import OAuthError, no_details
 from authz.opaque_secret import hash_of, new_secret
 from policies.catalogue import Catalogue
 from policies.model import Scope
@@ -99,8 +99,8 @@ def check_request(
         raise OAuthError("unsupported_response_type", "`response_type` must be `code`")
     if parameters.get("response_mode", "query") != "query":
         raise OAuthError("invalid_request", "`response_mode` must be `query`")
-    if "request" in parameters or "request_uri" in parameters:
-        raise OAuthError("request_not_supported", "request objects are not supported")
+    if "authorization_details" in parameters:
+        raise no_details()
     challenge = parameters.get("code_challenge", "")
     if parameters.get("code_challenge_method") != "S256":
         raise OAuthError("invalid_request", "`code_challenge_method` must be `S256`")

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
-from authz.client_assertion import LEEWAY, FetchedKeys, failed, read_assertion, verify
+from authz.client_assertion import LEEWAY, claimed_client, failed, read_assertion, verify
+from authz.client_signatures import FetchedKeys
 from authz.clients import Client, find_client
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of, is_secret
@@ -99,7 +100,7 @@ async def _by_assertion(
 ) -> Client:
     """RFC 7523 §3; SMART 2.2, asymmetric authentication: five minutes at most, each jti once."""
     assertion = read_assertion(form)
-    client = await find_client(connection, form.get("client_id") or assertion.issuer)
+    client = await find_client(connection, claimed_client(form, assertion))
     if client is None or not client.is_live or "private_key_jwt" not in client.auth_methods:
         raise failed()
     claims = verify(assertion, client, fetched, audiences, now.timestamp())

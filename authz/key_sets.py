@@ -14,8 +14,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 Jwk = Mapping[str, Any]
 
-ALGORITHMS: Final = ("RS384", "ES384", "RS256", "ES256")
-"""What assertions may be signed with; SMART 2.2 names the first two."""
+ALGORITHMS: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
+"""What clients may sign with: SMART 2.2 names the first two, FAPI 2.0 §5.4.1 the last two."""
 MAX_KEYS: Final = 20
 CURVES: Final = {"ES384": "P-384", "ES256": "P-256"}
 _NEEDED: Final = ("kty", "kid", "alg", "crv", "x", "y", "n", "e")
@@ -110,7 +110,7 @@ def _bits(number: object) -> int:
 def _algorithms(key: Jwk) -> tuple[str, ...]:
     """What the key may verify, by its type, its curve and its `alg`."""
     if key["kty"] == "RSA":
-        fitting = [name for name in ALGORITHMS if name.startswith("RS")]
+        fitting = [name for name in ALGORITHMS if not name.startswith("ES")]
     else:
         fitting = [name for name, curve in CURVES.items() if curve == key.get("crv")]
     return tuple(name for name in fitting if key.get("alg", name) == name)

@@ -6,25 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from authz.access_tokens import TokenRefused
 from authz.accounts import load_account
-from authz.authorization_requests import (
-    NotRedirectable,
-    check_request,
-    client_of,
-    keep_request,
-    redirect_with,
-    with_launch,
-    with_sign_in,
-)
+from authz.authorization_endpoint import AuthorizationEndpoint, ErrorPage
 from authz.client_management import ManagementEndpoint
 from authz.context import AuthzContext
-from authz.form_parameters import read_form, read_query
 from authz.headers import presented_by
 from authz.launch_endpoint import LaunchEndpoint
-from authz.oauth_errors import NO_STORE, OAuthError
+from authz.oauth_errors import NO_STORE
+from authz.pushed_requests import PushEndpoint
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
 from authz.token_endpoint import TokenEndpoint
@@ -33,8 +25,6 @@ from fhir.presented_token import PresentedToken
 from smart.discovery import openid_configuration, smart_configuration
 from smart.scope_syntax import split_scope
 
-ErrorPage = Callable[[str], Response]
-"""A page for a person: status 400, with the text."""
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
 
 
@@ -44,21 +34,17 @@ def oauth_router(
     """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
     token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
-    manage = ManagementEndpoint(context)
+    begin, push, manage = AuthorizationEndpoint(context, error_page), PushEndpoint(context), ManagementEndpoint(context)
     launch = LaunchEndpoint(context, gate)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     @router.post("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     async def authorize(request: Request) -> Response:
-        try:
-            if request.method == "POST":
-                parameters = await read_form(request)
-            else:
-                query = request.scope["query_string"]
-                parameters = read_query(query)
-        except OAuthError as error:
-            return error_page(error.description)
-        return await _authorize(context, parameters, error_page)
+        return await begin(request)
+
+    @router.post("/par", summary="Push an authorization request (RFC 9126)", status_code=201)
+    async def push_endpoint(request: Request) -> Response:
+        return await push(request)
 
     @router.post("/token", summary="Exchange a code, refresh, or get a service token (RFC 6749)")
     async def token_endpoint(request: Request) -> Response:
@@ -109,30 +95,6 @@ def _serve(document: Mapping[str, Any]) -> Callable[[], Response]:
         return JSONResponse(document, headers=_PUBLIC)
 
     return answer
-
-
-async def _authorize(context: AuthzContext, parameters: Mapping[str, str], error_page: ErrorPage) -> Response:
-    """Client and redirect URI first; only then may an error be sent there."""
-    async with context.engine.begin() as connection:
-        try:
-            client, uri = await client_of(connection, parameters)
-        except NotRedirectable as wrong:
-            return error_page(str(wrong))
-        try:
-            checked = check_request(client, uri, parameters, audience=context.fhir_base, catalogue=context.catalogue)
-            checked = with_sign_in(checked, parameters, context.clock(), context.lifetimes.sign_in)
-            checked = await with_launch(connection, checked, parameters.get("launch"), context.clock())
-        except OAuthError as error:
-            answer = {"error": error.error, "error_description": error.description}
-            state = parameters.get("state")
-            state = state if state is None or len(state) <= 2_000 else None
-            return _redirect(redirect_with(uri, state, context.issuer, answer))
-        handle = await keep_request(connection, checked, context.clock(), context.lifetimes.request)
-    return _redirect(f"{context.issuer}/authorize/continue?request={handle}")
-
-
-def _redirect(url: str) -> Response:
-    return RedirectResponse(url, 303, {**NO_STORE, "Referrer-Policy": "no-referrer"})
 
 
 async def _userinfo(context: AuthzContext, gate: TokenGate, presented: PresentedToken) -> Response:

@@ -104,11 +104,20 @@ authorization_request = Table(
     Column("patient_id", Text),
     Column("parameters", JSONB, nullable=False),
     Column("launch", JSONB(none_as_null=True)),
-    Column("pushed", Boolean, nullable=False, server_default=false()),
     _moment("signed_in_since", nullable=True),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("completed_at", nullable=True),
+)
+
+pushed_request = Table(
+    "pushed_request",
+    metadata,
+    Column("handle_hash", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("signed", Boolean, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
 )
 
 grant = Table(

@@ -32,7 +32,7 @@ _SCOPES: Final = (
     *("patient/*.rs", "system/*.rs"),
 )
 _AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
-_SIGNING: Final = ("RS384", "ES384", "RS256", "ES256")
+_SIGNING: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
 _PROOFS: Final = ("ES256", "ES384", "PS256")
 
 
@@ -52,6 +52,13 @@ def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(_PROOFS),
+        "pushed_authorization_request_endpoint": f"{issuer}/par",
+        "require_pushed_authorization_requests": False,
+        "request_parameter_supported": True,
+        "request_uri_parameter_supported": False,
+        "require_signed_request_object": False,
+        "request_object_signing_alg_values_supported": list(_SIGNING),
+        "authorization_response_iss_parameter_supported": True,
     }
     if registration:
         found["registration_endpoint"] = f"{issuer}/register"
@@ -73,9 +80,6 @@ def openid_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_modes_supported": ["query"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "name"],
-        "authorization_response_iss_parameter_supported": True,
         "introspection_endpoint_auth_methods_supported": list(_AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
-        "request_parameter_supported": False,
-        "request_uri_parameter_supported": False,
     }

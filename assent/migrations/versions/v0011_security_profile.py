@@ -26,11 +26,20 @@ def upgrade() -> None:
     )
     for table in _BOUND:
         op.add_column(table, sa.Column("dpop_jkt", sa.Text(), nullable=True), schema="assent")
-    op.add_column(
-        "authorization_request",
-        sa.Column("pushed", sa.Boolean(), server_default=sa.false(), nullable=False),
+    op.create_table(
+        "pushed_request",
+        sa.Column("handle_hash", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("parameters", postgresql.JSONB(), nullable=False),
+        sa.Column("signed", sa.Boolean(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["client_id"], ["assent.client.client_id"], name="fk_pushed_request_client_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("handle_hash", name="pk_pushed_request"),
         schema="assent",
     )
+    op.create_index("ix_pushed_request_expires_at", "pushed_request", ["expires_at"], schema="assent")
     op.create_table(
         "used_proof",
         sa.Column("proof_hash", sa.Text(), nullable=False),
@@ -43,10 +52,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back. What was bound to a key would count without it: it is taken away first."""
-    op.execute("DELETE FROM assent.authorization_request WHERE pushed")
     for table in _BOUND:
         op.execute(f"DELETE FROM assent.{table} WHERE dpop_jkt IS NOT NULL")  # noqa: S608 - our own names
         op.drop_column(table, "dpop_jkt", schema="assent")
     op.drop_table("used_proof", schema="assent")
-    op.drop_column("authorization_request", "pushed", schema="assent")
+    op.drop_table("pushed_request", schema="assent")
     op.drop_column("client", "requires", schema="assent")
