@@ -25,6 +25,7 @@ from tests.leaks.world import ISSUER, REDIRECT, App, World
 
 FHIR_BASE = f"{ISSUER}/fhir"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+STATE = "st&te=ä"
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
@@ -44,19 +45,32 @@ class Launch:
     headers: Callable[[], Mapping[str, str]] = dict
     """What else is sent with each request to the token endpoint."""
 
-    async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
-        """Send the authorization request."""
-        query = {
+    @property
+    def request(self) -> dict[str, str]:
+        """The authorization request that it sends."""
+        return {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": REDIRECT,
             "scope": self.scope,
-            "state": "st&te=ä",
+            "state": STATE,
             "aud": FHIR_BASE,
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
-            **change,
         }
+
+    async def push(self, **form: str) -> httpx.Response:
+        """Push the authorization request (RFC 9126)."""
+        return await self.post("/par", **{**self.request, **form})
+
+    async def follow(self, request_uri: str, **more: str) -> httpx.Response:
+        """Send the browser with the reference to a pushed request."""
+        query = {"client_id": self.client_id, "request_uri": request_uri, **more}
+        return await self.world.http.get("/authorize", params=query)
+
+    async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
+        """Send the authorization request."""
+        query = {**self.request, **change}
         if method == "POST":
             return await self.world.http.post("/authorize", data=query)
         return await self.world.http.get("/authorize", params=query)
@@ -137,8 +151,16 @@ def key_pair(algorithm: str, kid: str = "k1") -> tuple[dict[str, Any], bytes]:
     return public, pair.as_pem(private=True)
 
 
-def assertion(client_id: str, key: bytes, algorithm: str, *, jti: str, headers: Mapping[str, str] | None = None) -> str:
-    """A client assertion that is right, but for what `headers` change."""
+def assertion(
+    client_id: str,
+    key: bytes,
+    algorithm: str,
+    *,
+    jti: str,
+    headers: Mapping[str, str] | None = None,
+    aud: str = f"{ISSUER}/token",
+) -> str:
+    """A client assertion that is right, but for what `headers` and `aud` change."""
     expires = int(time.time()) + 200
-    claims = {"iss": client_id, "sub": client_id, "aud": f"{ISSUER}/token", "exp": expires, "jti": jti}
+    claims = {"iss": client_id, "sub": client_id, "aud": aud, "exp": expires, "jti": jti}
     return jwt.encode(claims, key.decode(), algorithm=algorithm, headers={"kid": "k1", **(headers or {})})
