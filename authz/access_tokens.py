@@ -40,6 +40,10 @@ class TokenClaims:
     consents: tuple[str, ...] = ()
     jkt: str | None = None
     """Thumbprint of the key to which the token is bound."""
+    actors: tuple[str, ...] = ()
+    ancestors: tuple[str, ...] = ()
+    not_after: int | None = None
+    """NumericDate; the token doesn't live beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +81,14 @@ class AccessTokens:
         """A signed token and its jti."""
         now = int(self._clock().timestamp())
         jti = new_secret()[:24]
+        ends = now + int(claims.lifetime.total_seconds())
         payload: dict[str, Any] = {
             "iss": self.issuer,
             "sub": claims.subject,
             "aud": self._audience,
             "client_id": claims.client_id,
             "iat": now,
-            "exp": now + int(claims.lifetime.total_seconds()),
+            "exp": ends if claims.not_after is None else min(ends, claims.not_after),
             "jti": jti,
             "scope": claims.scope,
             "purpose_of_use": claims.purpose,
@@ -94,6 +99,8 @@ class AccessTokens:
             payload["cnf"] = {"jkt": claims.jkt}
         if claims.consents:
             payload["consent"] = list(claims.consents)
+        if claims.actors:
+            payload |= {"act": _act(claims.actors), "ancestors": list(claims.ancestors)}
         key = self._keys.signing("ES256")
         return jwt.encode({"alg": "ES256", "typ": "at+jwt", "kid": key.kid}, payload, key.key, ["ES256"]), jti
 
@@ -121,6 +128,8 @@ class AccessTokens:
             purpose=claims.get("purpose_of_use", ""),
             consents=tuple(claims.get("consent", ())),
             jkt=claims["cnf"]["jkt"] if "cnf" in claims else None,
+            actors=_actors(claims.get("act")),
+            ancestors=tuple(claims.get("ancestors", ())),
         )
         return access, dict(claims)
 
@@ -146,3 +155,15 @@ class AccessTokens:
             and claims["iat"] <= now + _LEEWAY
             and now < claims["exp"]
         )
+
+
+def _act(actors: tuple[str, ...]) -> dict[str, Any]:
+    """RFC 8693 §4.1: the newest actor outside, each earlier one within."""
+    found: dict[str, Any] = {}
+    for client_id in reversed(actors):
+        found = {"sub": client_id, **({"act": found} if found else {})}
+    return found
+
+
+def _actors(act: Any) -> tuple[str, ...]:
+    return () if act is None else (act["sub"], *_actors(act.get("act")))

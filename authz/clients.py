@@ -27,6 +27,9 @@ DPOP, PUSHED, SIGNED = (
 )
 """What a registration can demand of its client beyond SMART: RFC 9449 §5.2, RFC 9126 §6, RFC 9101 §10.5."""
 REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED)
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
+EXCHANGE_SCOPE = "assent/exchange"
+"""Of a gateway that may exchange tokens; only the operator gives it."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -66,7 +69,9 @@ class Client:
 
     @property
     def grant_types(self) -> tuple[str, ...]:
-        """RFC 7591 grant_types that the kind allows."""
+        """RFC 7591 grant_types that the kind allows, and the operator."""
+        if self.kind == "gateway" and EXCHANGE_SCOPE in self.scope.split(" "):
+            return ("client_credentials", TOKEN_EXCHANGE)
         if self.kind in ("backend", "gateway", "ehr"):
             return ("client_credentials",)
         return ("authorization_code", "refresh_token")

@@ -20,10 +20,9 @@ from authz.grants import Grant, OpenNow, find_grant, open_now
 from authz.headers import presented_by
 from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from authz.scope_narrowing import still_open
 from authz.token_gate import TokenGate
 from policies.model import Access
-from smart.scope_intersection import intersection
-from smart.scope_syntax import format_as_asked, split_scope
 
 INTROSPECT_SCOPE: Final = "assent/introspect"
 _INACTIVE: Final = {"active": False}
@@ -89,12 +88,14 @@ class Introspection:
         if access.jkt is not None:  # RFC 9449 §6.2: who asks must check the proof
             answer |= {"token_type": "DPoP", "cnf": claims["cnf"]}
         answer |= {name: claims[name] for name in _REPEATED}
+        if access.actors:  # RFC 8693 §4.1
+            answer["act"] = claims["act"]
         if access.grant_id:
             hangs_on = await self._open_now(access)
             if hangs_on is None:
                 return _INACTIVE
             grant, opened = hangs_on
-            answer["scope"] = _still_open(claims["scope"], opened)
+            answer["scope"] = still_open(claims["scope"], opened)
             answer["consent"] = [{"reference": reference} for reference in opened.consents]
             answer["extensions"] = self._extensions(access, opened)
             answer |= token_parameters(access.patient, grant.launch)
@@ -127,12 +128,3 @@ class Introspection:
             doc_id = f"{base}/{opened.consents[0]}"
             extensions["ihe_pcf"] = {"patient_id": f"{base}/Patient/{access.patient}", "doc_id": doc_id, "acp": doc_id}
         return extensions
-
-
-def _still_open(claimed: str, opened: OpenNow) -> str:
-    """What the token claims and the consent of this moment both have."""
-    session, clinical, _ = split_scope(claimed)
-    parts = [part for scope in clinical for own in opened.clinical if (part := intersection(scope, own)) is not None]
-    whole = [scope for scope in clinical if scope in opened.clinical]
-    kept = dict.fromkeys([*whole, *(p for p in parts if not any(intersection(w, p) == p for w in whole))])
-    return " ".join(part for part in (*session, format_as_asked(kept, claimed)) if part)

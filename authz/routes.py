@@ -33,7 +33,7 @@ def oauth_router(
 ) -> APIRouter:
     """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
-    token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
+    token, revoke, register = TokenEndpoint(context, gate), RevocationEndpoint(context), RegistrationEndpoint(context)
     begin, push, manage = AuthorizationEndpoint(context, error_page), PushEndpoint(context), ManagementEndpoint(context)
     launch = LaunchEndpoint(context, gate)
 
@@ -46,7 +46,7 @@ def oauth_router(
     async def push_endpoint(request: Request) -> Response:
         return await push(request)
 
-    @router.post("/token", summary="Exchange a code, refresh, or get a service token (RFC 6749)")
+    @router.post("/token", summary="Exchange a code or a token, refresh, or get a service token (RFC 6749, RFC 8693)")
     async def token_endpoint(request: Request) -> Response:
         return await token(request)
 

@@ -22,20 +22,23 @@ from authz.access_tokens import TokenClaims
 from authz.accounts import load_account
 from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
-from authz.clients import Client
+from authz.clients import TOKEN_EXCHANGE, Client
 from authz.context import AuthzContext
 from authz.dpop import wrong_proof
 from authz.form_parameters import read_form
-from authz.grants import Grant, OpenNow, find_grant, new_refresh_token, open_now, revoke_grants
+from authz.grants import Grant, find_grant, new_refresh_token, open_now, revoke_grants
 from authz.launch_contexts import token_parameters
-from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from authz.oauth_errors import NO_STORE, OAuthError, error_response, no_details
 from authz.opaque_secret import hash_of
+from authz.scope_narrowing import narrowed
+from authz.token_exchange import Subject, exchange, read_subject
+from authz.token_gate import TokenGate
 from authz.token_request import TokenRequest, asked_by, record_token, token_answer
 from fhir.change_bus import Change
-from policies.model import Scope
 from smart.scope_intersection import intersection
-from smart.scope_syntax import format_as_asked, parse_scope, split_scope
+from smart.scope_syntax import parse_scope, split_scope
 
+_GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE)
 _SERVICE_TOKEN: Final = timedelta(minutes=5)
 """SMART 2.2, backend services: at most five minutes."""
 
@@ -51,8 +54,9 @@ class _EndGrant(Exception):
 class TokenEndpoint:
     """Answers `POST /token`."""
 
-    def __init__(self, context: AuthzContext) -> None:
+    def __init__(self, context: AuthzContext, gate: TokenGate) -> None:
         self._context = context
+        self._gate = gate
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; errors are RFC 6749 §5.2 JSON."""
@@ -66,6 +70,8 @@ class TokenEndpoint:
     async def _answer(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
         context, now = self._context, self._context.clock()
         fetched = await fetch_keys(context.engine, context.client_keys, form)
+        # Both ask the database themselves, so before a connection is held; who asks is looked at before the answer.
+        subject = await read_subject(self._gate, form)
         try:
             async with context.engine.connect() as connection:
                 await connection.begin()
@@ -78,7 +84,7 @@ class TokenEndpoint:
                     fetched=fetched,
                 )
                 asked = await asked_by(connection, client, form, request, context)
-                answer = await self._by_grant_type(connection, asked)
+                answer = await self._by_grant_type(connection, asked, subject)
                 await connection.commit()
                 return answer
         except _EndGrant as reuse:
@@ -88,14 +94,20 @@ class TokenEndpoint:
                 context.tell(Change("grant", grant_id))
             raise reuse.error from None
 
-    async def _by_grant_type(self, connection: AsyncConnection, asked: TokenRequest) -> dict[str, Any]:
+    async def _by_grant_type(
+        self, connection: AsyncConnection, asked: TokenRequest, subject: Subject | None
+    ) -> dict[str, Any]:
         grant_type = asked.form.get("grant_type")
         if grant_type is None:
             raise OAuthError("invalid_request", "`grant_type` is missing")
-        if grant_type not in ("authorization_code", "refresh_token", "client_credentials"):
+        if grant_type not in _GRANT_TYPES:
             raise OAuthError("unsupported_grant_type", "this `grant_type` is not supported")
         if grant_type not in asked.client.grant_types:
             raise OAuthError("unauthorized_client", "this client may not use this `grant_type`")
+        if "authorization_details" in asked.form:
+            raise no_details()
+        if grant_type == TOKEN_EXCHANGE:
+            return await exchange(connection, self._context, asked, subject)
         if grant_type == "client_credentials":
             return await self._client_credentials(connection, asked)
         if grant_type == "authorization_code":
@@ -259,19 +271,3 @@ def _is_registered(client: Client, asked: str) -> bool:
         return False
     held = [own for text in registered if (own := parse_scope(text)) is not None and own.context == "system"]
     return any(intersection(own, scope) == scope for own in held)
-
-
-def narrowed(opened: OpenNow, asked: str | None) -> str:
-    """RFC 6749 §6: a client may ask for less than it has. Raises OAuthError when it asks for anything else."""
-    if asked is None:
-        return opened.scope
-    session, clinical, unknown = split_scope(asked)
-    mine, _, _ = split_scope(opened.scope)
-    parts: list[Scope] = []
-    for scope in clinical:
-        parts += [part for own in opened.clinical if (part := intersection(scope, own)) is not None]
-    kept = [s for s in session if s in mine]
-    text = " ".join(part for part in (*kept, format_as_asked(dict.fromkeys(parts), asked)) if part)
-    if unknown or not text:
-        raise OAuthError("invalid_scope", "`scope` must lie within what was granted")
-    return text

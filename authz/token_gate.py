@@ -103,13 +103,18 @@ class TokenGate:
         return verified
 
     async def _live_client(self, access: Access) -> str | None:
-        """The name of the token's client; None when the token, its grant or its client has ended."""
+        """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
         c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
         async with self._engine.connect() as connection:
             client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
             name: str | None = (await connection.execute(client)).scalar_one_or_none()
-            if (await connection.execute(select(r.jti).where(r.jti == access.jti))).first() is not None:
+            family = [access.jti, *access.ancestors]
+            if (await connection.execute(select(r.jti).where(r.jti.in_(family)))).first() is not None:
                 return None
+            if access.actors:
+                live = select(c.client_id).where(c.client_id.in_(access.actors), c.disabled_at.is_(None))
+                if set((await connection.execute(live)).scalars()) != set(access.actors):
+                    return None
             if access.grant_id:
                 grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
                 if (await connection.execute(grant)).first() is None:
@@ -121,10 +126,15 @@ class TokenGate:
             self._forget_all()
         elif change.kind in ("grant", "client", "token"):
             self._epoch += 1
-            gone = [k for k, (a, _) in self._known.items() if change.key in (a.grant_id, a.client_id, a.jti)]
+            gone = [k for k, (a, _) in self._known.items() if change.key in _hangs_on(a)]
             for key in gone:
                 del self._known[key]
 
     def _forget_all(self) -> None:
         self._epoch += 1
         self._known.clear()
+
+
+def _hangs_on(access: Access) -> tuple[str, ...]:
+    """Ids with whose end the token ends."""
+    return (access.grant_id, access.client_id, access.jti, *access.actors, *access.ancestors)

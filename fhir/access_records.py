@@ -85,5 +85,6 @@ def _record(
         entities=tuple(shown.name for shown in seen),
         query=query and f"{interaction.resource_type}?{query}",
         consents=consents,
+        actors=access.actors,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
     )

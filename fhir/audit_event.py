@@ -62,6 +62,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     consents: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     """Data categories of what was shown."""
+    actors: tuple[str, ...] = ()
+    """Clients that used the app's token in its place (RFC 8693 §4.1)."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -121,6 +123,10 @@ def _agents(record: AuditRecord) -> list[dict[str, object]]:
         if record.client_name:
             who["display"] = _text(record.client_name)
         agents.append({"type": {"coding": [client_role]}, "who": who, "requestor": True})
+    for actor in record.actors:
+        device = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": _text(actor)}}
+        application = _coding(_DCM, "110150", "Application")
+        agents.append({"type": {"coding": [application]}, "who": device, "requestor": False})
     if record.user:
         recipient = _coding(_PARTICIPATION, "IRCP", "information recipient")
         named = _named(record.user, USER_SYSTEM)

@@ -31,6 +31,10 @@ _SCOPES: Final = (
     *("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"),
     *("patient/*.rs", "system/*.rs"),
 )
+_GRANT_TYPES: Final = (
+    *("authorization_code", "refresh_token", "client_credentials"),
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+)
 _AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
 _PROOFS: Final = ("ES256", "ES384", "PS256")
@@ -45,7 +49,7 @@ def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "management_endpoint": f"{issuer}/my",
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": list(_GRANT_TYPES),
         "token_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
         "token_endpoint_auth_signing_alg_values_supported": list(_SIGNING),
         "scopes_supported": list(_SCOPES),

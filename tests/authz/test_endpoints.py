@@ -278,8 +278,11 @@ async def test_a_refresh_may_ask_for_less_and_not_for_more(server: World) -> Non
     less = await server.http.post("/token", data={**form, "scope": "patient/Condition.rs"})
     assert less.json()["scope"] == "patient/Condition.rs"
     form["refresh_token"] = less.json()["refresh_token"]
-    more = await server.http.post("/token", data={**form, "scope": "patient/Immunization.rs"})
-    assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+    for scope in ("patient/Immunization.rs", "user/Condition.rs", "user/*.rs", "system/*.rs"):
+        more = await server.http.post("/token", data={**form, "scope": scope})
+        assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+    detailed = await server.http.post("/token", data={**form, "authorization_details": '[{"type": "x"}]'})
+    assert (detailed.status_code, detailed.json()["error"]) == (400, "invalid_authorization_details")
 
 
 async def test_a_consent_revoked_before_the_token_gives_no_token(server: World) -> None:
