@@ -1,6 +1,7 @@
 """Access tokens: RFC 9068 JWTs, signed ES256. A token is a claim check; what it opens is decided at every use.
 
-A token is bound to a key where the client proved one (RFC 9449 §6.1).
+A token is bound to a key where the client proved one (RFC 9449 §6.1), to a certificate where its registration says so
+(RFC 8705 §3).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class TokenClaims:
     consents: tuple[str, ...] = ()
     jkt: str | None = None
     """Thumbprint of the key to which the token is bound."""
+    x5t: str | None = None
+    """Thumbprint of the certificate to which it is bound."""
     actors: tuple[str, ...] = ()
     ancestors: tuple[str, ...] = ()
     not_after: int | None = None
@@ -95,8 +98,9 @@ class AccessTokens:
         }
         optional = {"grant": claims.grant_id, "patient": claims.patient, "fhirUser": claims.fhir_user}
         payload.update({name: value for name, value in optional.items() if value})
-        if claims.jkt is not None:
-            payload["cnf"] = {"jkt": claims.jkt}
+        bound = {"jkt": claims.jkt, "x5t#S256": claims.x5t}
+        if any(bound.values()):
+            payload["cnf"] = {name: value for name, value in bound.items() if value}
         if claims.consents:
             payload["consent"] = list(claims.consents)
         if claims.actors:
@@ -127,7 +131,8 @@ class AccessTokens:
             subject=claims["sub"],
             purpose=claims.get("purpose_of_use", ""),
             consents=tuple(claims.get("consent", ())),
-            jkt=claims["cnf"]["jkt"] if "cnf" in claims else None,
+            jkt=claims.get("cnf", {}).get("jkt"),
+            x5t=claims.get("cnf", {}).get("x5t#S256"),
             actors=_actors(claims.get("act")),
             ancestors=tuple(claims.get("ancestors", ())),
         )

@@ -26,7 +26,9 @@ DPOP, PUSHED, SIGNED = (
     "require_signed_request_object",
 )
 """What a registration can demand of its client beyond SMART: RFC 9449 §5.2, RFC 9126 §6, RFC 9101 §10.5."""
-REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED)
+CERTIFICATE = "tls_client_certificate_bound_access_tokens"
+"""RFC 8705 §3.4."""
+REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED, CERTIFICATE)
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
 EXCHANGE_SCOPE = "assent/exchange"
 """Of a gateway that may exchange tokens; only the operator gives it."""

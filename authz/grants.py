@@ -155,15 +155,18 @@ async def _consents_of(connection: AsyncConnection, repository: Repository, gran
 
 
 async def new_refresh_token(
-    connection: AsyncConnection, grant_id: str, now: datetime, lifetime: timedelta, *, jkt: str | None
+    connection: AsyncConnection,
+    grant_id: str,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    jkt: str | None,
+    x5t: str | None,
 ) -> str:
-    """A refresh token for the grant; only its hash is kept. With `jkt` it counts with proofs by that key only."""
+    """A refresh token for the grant; only its hash is kept. With `jkt` or `x5t` it counts with that key only."""
     token = new_secret()
-    await connection.execute(
-        insert(tables.refresh_token).values(
-            token_hash=hash_of(token), grant_id=grant_id, dpop_jkt=jkt, created_at=now, expires_at=now + lifetime
-        )
-    )
+    kept = {"token_hash": hash_of(token), "grant_id": grant_id, "dpop_jkt": jkt, "x5t": x5t}
+    await connection.execute(insert(tables.refresh_token).values(**kept, created_at=now, expires_at=now + lifetime))
     return token
 
 

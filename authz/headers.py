@@ -13,7 +13,14 @@ def proof_in(request: Request) -> str | None:
     return ", ".join(sent) if sent else None
 
 
+def certificate_of(request: Request) -> str | None:
+    """Thumbprint of the certificate with which the client connected, by the word of a trusted proxy."""
+    found: str | None = request.scope.get("assent.certificate")
+    return found
+
+
 def presented_by(request: Request) -> PresentedToken:
     """The token of a request to one of the server's own endpoints."""
     path = request.scope["path"]
-    return PresentedToken(request.headers.get("authorization"), request.method, path, proof_in(request))
+    authorization, proof = request.headers.get("authorization"), proof_in(request)
+    return PresentedToken(authorization, request.method, path, proof, certificate_of(request))

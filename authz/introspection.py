@@ -85,8 +85,8 @@ class Introspection:
             return _INACTIVE
         access, claims = found
         answer: dict[str, Any] = {"active": True, "token_type": "Bearer", "scope": claims["scope"]}
-        if access.jkt is not None:  # RFC 9449 §6.2: who asks must check the proof
-            answer |= {"token_type": "DPoP", "cnf": claims["cnf"]}
+        if "cnf" in claims:  # RFC 9449 §6.2, RFC 8705 §3.2: who asks must check the proof, or the certificate
+            answer |= {"token_type": "Bearer" if access.jkt is None else "DPoP", "cnf": claims["cnf"]}
         answer |= {name: claims[name] for name in _REPEATED}
         if access.actors:  # RFC 8693 §4.1
             answer["act"] = claims["act"]

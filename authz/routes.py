@@ -77,13 +77,14 @@ def oauth_router(
     async def jwks() -> Response:
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
-    registration = context.open_registration
-    smart = {**smart_configuration(context.issuer, registration=registration), **announced}
+    offered = {"registration": context.open_registration, "certificates": context.client_certificates}
+    smart = {**smart_configuration(context.issuer, **offered), **announced}
+    openid = openid_configuration(context.issuer, **offered)
     documents = {
         "/fhir/.well-known/smart-configuration": smart,
         "/.well-known/smart-configuration": smart,
-        "/.well-known/openid-configuration": openid_configuration(context.issuer, registration=registration),
-        "/.well-known/oauth-authorization-server": openid_configuration(context.issuer, registration=registration),
+        "/.well-known/openid-configuration": openid,
+        "/.well-known/oauth-authorization-server": openid,
     }
     for path, document in documents.items():
         router.add_api_route(path, _serve(document), methods=["GET"], summary="Discovery")

@@ -160,6 +160,7 @@ refresh_token = Table(
     Column("token_hash", Text, primary_key=True),
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("dpop_jkt", Text),
+    Column("x5t", Text),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("used_at", nullable=True),

@@ -160,6 +160,8 @@ class TokenEndpoint:
         if found is None or grant is None or grant.client_id != client.client_id or found.expires_at <= now:
             raise wrong
         _check_key(asked, found.dpop_jkt)
+        if found.x5t is not None and asked.x5t != found.x5t:
+            raise OAuthError("invalid_grant", "the refresh token is bound to the certificate of another connection")
         taken = await connection.execute(
             update(r).where(r.c.token_hash == found.token_hash, r.c.used_at.is_(None)).values(used_at=now)
         )
@@ -190,13 +192,14 @@ class TokenEndpoint:
                 purpose=grant.purpose,
                 consents=opened.consents,
                 jkt=asked.jkt,
+                x5t=asked.x5t,
             )
         )
         answer = token_answer(token, scope, int(context.lifetimes.access_token.total_seconds()), asked.jkt)
         answer |= token_parameters(grant.patient_id, grant.launch)
         if grant.offline:
             answer["refresh_token"] = await new_refresh_token(
-                connection, grant.id, now, context.lifetimes.refresh_token, jkt=_bound_refresh(asked)
+                connection, grant.id, now, context.lifetimes.refresh_token, **_bound_refresh(asked)
             )
         if "openid" in session:
             answer["id_token"] = self._id_token(client, grant, account.id, account.display_name, fhir_user, now)
@@ -234,7 +237,15 @@ class TokenEndpoint:
             raise OAuthError("invalid_scope", "no scope was asked for that is registered for this client")
         context = self._context
         purpose = next(iter(client.purposes), "")
-        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN, purpose=purpose, jkt=asked.jkt)
+        claims = TokenClaims(
+            client_id=client.client_id,
+            subject=client.client_id,
+            scope=scope,
+            lifetime=_SERVICE_TOKEN,
+            purpose=purpose,
+            jkt=asked.jkt,
+            x5t=asked.x5t,
+        )
         token, jti = context.tokens.mint(claims)
         await record_token(connection, context, asked, f"access token {jti}")
         return token_answer(token, scope, int(_SERVICE_TOKEN.total_seconds()), asked.jkt)
@@ -252,9 +263,10 @@ def _check_key(asked: TokenRequest, jkt: str | None) -> None:
     raise OAuthError("invalid_grant", "this is bound to another key than the one of the DPoP proof")
 
 
-def _bound_refresh(asked: TokenRequest) -> str | None:
-    """RFC 9449 §5: refresh tokens of public clients are bound; those of others are, by who the client is."""
-    return asked.jkt if asked.client.auth_methods == ("none",) else None
+def _bound_refresh(asked: TokenRequest) -> dict[str, str | None]:
+    """RFC 9449 §5, RFC 8705 §4: refresh tokens of public clients are bound; those of others are, by who they are."""
+    is_public = asked.client.auth_methods == ("none",)
+    return {"jkt": asked.jkt if is_public else None, "x5t": asked.x5t if is_public else None}
 
 
 def _is_registered(client: Client, asked: str) -> bool:

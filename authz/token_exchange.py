@@ -49,8 +49,8 @@ async def exchange(
     if subject is None or not subject[0].grant_id or len(subject[0].actors) >= _MAX_ACTORS:
         raise unacceptable
     access, claims = subject
-    if access.jkt is not None and asked.jkt is None:
-        raise wrong_proof("a token that is bound to a key is exchanged for one that is bound to yours: send a proof")
+    if (access.jkt or access.x5t) and not (asked.jkt or asked.x5t):
+        raise wrong_proof("a bound token is exchanged for one that is bound to your own key: send a proof")
     grant = await find_grant(connection, access.grant_id)
     opened = None
     if grant is not None:
@@ -72,6 +72,7 @@ async def exchange(
             purpose=access.purpose,
             consents=left.consents,
             jkt=asked.jkt,
+            x5t=asked.x5t,
             actors=(asked.client.client_id, *access.actors),
             ancestors=(access.jti, *access.ancestors),
             not_after=access.expires_at,

@@ -26,6 +26,7 @@ from policies.model import Access
 _MAX_TOKENS: Final = 20_000
 _INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
 _UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
+_OTHER_CERTIFICATE: Final = replace(INVALID, description="the token is bound to the certificate of another connection")
 _UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
 
 
@@ -59,7 +60,9 @@ class TokenGate:
         found = await self.live(token)
         if isinstance(found, TokenRefused):
             return found if scheme == "bearer" else _INVALID_WITH_PROOF
-        jkt = found[0].jkt
+        jkt, x5t = found[0].jkt, found[0].x5t
+        if x5t is not None and presented.certificate != x5t:
+            return replace(_OTHER_CERTIFICATE, scheme="Bearer" if jkt is None else "DPoP")
         if scheme == "bearer":
             return found if jkt is None else _UNPROVEN
         if jkt is None:

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
-from authz.clients import DPOP, Client
+from authz.clients import CERTIFICATE, DPOP, Client
 from authz.context import AuthzContext
 from authz.dpop import proven_key, wrong_proof
-from authz.headers import proof_in
+from authz.headers import certificate_of, proof_in
+from authz.oauth_errors import OAuthError
 from fhir.audit_event import AuditRecord
 
 
@@ -27,6 +28,8 @@ class TokenRequest:
     request_id: str
     jkt: str | None
     """Thumbprint of the key that the client proved to have; the token will be bound to it (RFC 9449 §5)."""
+    x5t: str | None
+    """Thumbprint of the certificate to which it will be bound (RFC 8705 §3)."""
 
 
 async def asked_by(
@@ -37,7 +40,10 @@ async def asked_by(
     jkt = await proven_key(connection, proof_in(request), url=f"{context.issuer}/token", now=now)
     if jkt is None and DPOP in client.requires:
         raise wrong_proof("this client's requests for tokens need a DPoP proof")
-    return TokenRequest(client, form, now, request_id_of(request), jkt)
+    x5t = certificate_of(request) if CERTIFICATE in client.requires else None
+    if x5t is None and CERTIFICATE in client.requires:
+        raise OAuthError("invalid_request", "this client's requests for tokens need its TLS certificate")
+    return TokenRequest(client, form, now, request_id_of(request), jkt, x5t)
 
 
 def token_answer(token: str, scope: str, seconds: int, jkt: str | None) -> dict[str, Any]:

@@ -16,3 +16,5 @@ class PresentedToken:
     """Undecoded and without the query, below the server's public URL: `/fhir/Patient/p1`."""
     dpop: str | None = None
     """The DPoP header."""
+    certificate: str | None = None
+    """Thumbprint of the certificate with which the client connected (RFC 8705 §3.1)."""

@@ -13,6 +13,7 @@ MAX_QUERY: Final = 8_192
 MAX_FORM: Final = 65_536
 FHIR_PREFIX: Final = "/fhir"
 _REQUEST_KEY: Final = "assent.request"
+_CERTIFICATE_KEY: Final = "assent.certificate"
 _FORM: Final = b"application/x-www-form-urlencoded"
 
 
@@ -54,7 +55,8 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
     if method == "POST" and raw_path.endswith("/_search"):
         parameters += await _form(headers, receive)
     _check_accept(headers.get(b"accept", b""))
-    token = PresentedToken(_text(headers, b"authorization"), method, raw_path, _text(headers, b"dpop"))
+    proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
+    token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(
         method,
         raw_path.removeprefix(FHIR_PREFIX),

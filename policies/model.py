@@ -64,6 +64,8 @@ class Access:
     """Consent references with version at the time of issue; informative."""
     jkt: str | None = None
     """Thumbprint of the key to which the token is bound (RFC 9449 §6.1); None for a bearer token."""
+    x5t: str | None = None
+    """Thumbprint of the certificate to which the token is bound (RFC 8705 §3.1)."""
     actors: tuple[str, ...] = ()
     """Clients that act with a token of `client_id`, the one that was given this token first (RFC 8693 §4.1)."""
     ancestors: tuple[str, ...] = ()

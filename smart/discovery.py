@@ -40,7 +40,7 @@ _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
 _PROOFS: Final = ("ES256", "ES384", "PS256")
 
 
-def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
+def _endpoints(issuer: str, *, registration: bool, certificates: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
@@ -63,21 +63,25 @@ def _endpoints(issuer: str, *, registration: bool) -> dict[str, Any]:
         "require_signed_request_object": False,
         "request_object_signing_alg_values_supported": list(_SIGNING),
         "authorization_response_iss_parameter_supported": True,
+        "tls_client_certificate_bound_access_tokens": certificates,
     }
     if registration:
         found["registration_endpoint"] = f"{issuer}/register"
     return found
 
 
-def smart_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
+def smart_configuration(issuer: str, *, registration: bool, certificates: bool = False) -> dict[str, Any]:
     """SMART App Launch 2.2, conformance."""
-    return {**_endpoints(issuer, registration=registration), "capabilities": list(CAPABILITIES)}
+    return {
+        **_endpoints(issuer, registration=registration, certificates=certificates),
+        "capabilities": list(CAPABILITIES),
+    }
 
 
-def openid_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
+def openid_configuration(issuer: str, *, registration: bool, certificates: bool = False) -> dict[str, Any]:
     """OpenID Connect Discovery 1.0 §3; also served as RFC 8414 metadata."""
     return {
-        **_endpoints(issuer, registration=registration),
+        **_endpoints(issuer, registration=registration, certificates=certificates),
         "userinfo_endpoint": f"{issuer}/userinfo",
         "end_session_endpoint": f"{issuer}/end-session",
         "subject_types_supported": ["public"],

@@ -16,6 +16,7 @@ from assent.load_settings import load_settings
 from authz.app_registry import approve_app
 from authz.client_changes import replace_keys
 from authz.clients import (
+    CERTIFICATE,
     DPOP,
     KINDS,
     PUSHED,
@@ -38,7 +39,7 @@ ClientIdArgument = Annotated[str, typer.Argument(help="Its client_id; `assent cl
 JwksOption = Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")]
 JwksUrlOption = Annotated[str | None, typer.Option(help="https URL at which it keeps its public keys (JWK Set).")]
 
-_REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED}
+_REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED, "certificate": CERTIFICATE}
 
 
 @app.command("add")

@@ -143,7 +143,7 @@ def test_the_operator_says_what_a_client_must_do(
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
     assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
-    for wrong, said in (("mtls", "can require"), ("signed-request", "needs `jwks`")):
+    for wrong, said in (("everything", "can require"), ("signed-request", "needs `jwks`")):
         code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
         assert (code, said in err) == (1, True)
     _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")

@@ -26,6 +26,7 @@ def upgrade() -> None:
     )
     for table in _BOUND:
         op.add_column(table, sa.Column("dpop_jkt", sa.Text(), nullable=True), schema="assent")
+    op.add_column("refresh_token", sa.Column("x5t", sa.Text(), nullable=True), schema="assent")
     op.create_table(
         "pushed_request",
         sa.Column("handle_hash", sa.Text(), nullable=False),
@@ -52,6 +53,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back. What was bound to a key would count without it: it is taken away first."""
+    op.execute("DELETE FROM assent.refresh_token WHERE x5t IS NOT NULL")
+    op.drop_column("refresh_token", "x5t", schema="assent")
     for table in _BOUND:
         op.execute(f"DELETE FROM assent.{table} WHERE dpop_jkt IS NOT NULL")  # noqa: S608 - our own names
         op.drop_column(table, "dpop_jkt", schema="assent")
