@@ -36,10 +36,13 @@ async def authenticate_client(
 
     Raises OAuthError, `invalid_client` but for several methods.
     """
-    used = [authorization is not None, "client_secret" in form, "client_assertion" in form]
+    asserted = "client_assertion" in form or "client_assertion_type" in form
+    used = [authorization is not None, "client_secret" in form, asserted]
     if sum(used) > 1:
         raise OAuthError("invalid_request", "use one method of client authentication, not several")
-    if "client_assertion" in form:
+    if asserted and "client_assertion" not in form:
+        raise failed("`client_assertion` is missing")
+    if asserted:
         return await _by_assertion(connection, form, fetched, audiences, now)
     if authorization is not None:
         client_id, secret = _basic(authorization)
