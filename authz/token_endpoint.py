@@ -1,7 +1,8 @@
 """`/token`: RFC 6749 §4.1.3, §4.4, §6, with PKCE (RFC 7636) and what SMART 2.2 adds to the answer.
 
 Each grant type is one ordered function. A code or refresh token is taken by an UPDATE that only one request can win;
-a second use ends everything that hangs on the grant (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+a second use ends everything that hangs on the grant (RFC 6749 §4.1.2, RFC 9700 §4.14.2). What proves possession is read
+in `authz/token_request.py`; token exchange stands in `authz/token_exchange.py`.
 """
 
 from __future__ import annotations

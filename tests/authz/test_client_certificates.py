@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,6 @@ from urllib.parse import quote
 import httpx
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from jose import jwt as jose_jwt
 from sqlalchemy import func, select
 
@@ -27,6 +19,7 @@ from assent.client_certificate import CERTIFICATE_KEY, ClientCertificate, thumbp
 from authz import tables
 from authz.clients import CERTIFICATE
 from smart.discovery import openid_configuration, smart_configuration
+from tests.authz.certificates import Certificate
 from tests.authz.proofs import Prover
 from tests.authz.test_token_exchange import gateway
 from tests.conformance.launching import Launch, launch
@@ -36,39 +29,6 @@ SCOPE = "openid launch/patient offline_access patient/*.rs"
 HEADER = "X-Client-Cert"
 PROXY, STRANGER = "10.0.0.7", "192.0.2.9"
 LAB = f"{ISSUER}/fhir/Observation/lab0"
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A certificate of nobody in particular, as proxies hand it on."""
-
-    der: bytes
-
-    @classmethod
-    def new(cls) -> Certificate:
-        """Self-signed."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        dated = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        signed = dated.serial_number(x509.random_serial_number()).sign(key, hashes.SHA256())
-        return cls(signed.public_bytes(Encoding.DER))
-
-    @property
-    def pem(self) -> str:
-        """PEM, percent-encoded: nginx's `$ssl_client_escaped_cert`."""
-        return quote(x509.load_der_x509_certificate(self.der).public_bytes(Encoding.PEM).decode(), safe="")
-
-    @property
-    def structured(self) -> str:
-        """RFC 9440 §2.1."""
-        return f":{base64.b64encode(self.der).decode()}:"
-
-    @property
-    def x5t(self) -> str:
-        """RFC 8705 §3.1, by hand."""
-        return base64.urlsafe_b64encode(hashlib.sha256(self.der).digest()).rstrip(b"=").decode()
 
 
 MINE, OTHER = Certificate.new(), Certificate.new()
@@ -109,7 +69,7 @@ async def code(server: World, **client: Any) -> tuple[Launch, str]:
 
 async def bound(server: World, certificate: Certificate = MINE, **client: Any) -> tuple[Launch, dict[str, Any]]:
     asked, returned = await code(server, **client)
-    asked.headers = lambda: {HEADER: certificate.pem}
+    asked.headers = lambda: {HEADER: certificate.escaped}
     answer = await asked.exchange(returned)
     assert answer.status_code == 200, answer.text
     return asked, answer.json()
@@ -124,7 +84,7 @@ def refused(answer: httpx.Response) -> None:
     assert answer.headers["www-authenticate"] == 'Bearer realm="fhir", error="invalid_token"'
 
 
-@pytest.mark.parametrize("form", ["pem", "structured"])
+@pytest.mark.parametrize("form", ["escaped", "structured"])
 async def test_a_token_counts_over_connections_with_its_certificate(server: World, form: str) -> None:
     _, token = await bound(server)
     access = token["access_token"]
@@ -134,7 +94,7 @@ async def test_a_token_counts_over_connections_with_its_certificate(server: Worl
         assert (await read(server, access, {HEADER: getattr(MINE, form)})).status_code == 200
     refused(await read(server, access, {HEADER: getattr(OTHER, form)}))
     refused(await read(server, access, {}))
-    who = await server.http.get("/userinfo", headers={"Authorization": f"Bearer {access}", HEADER: MINE.pem})
+    who = await server.http.get("/userinfo", headers={"Authorization": f"Bearer {access}", HEADER: MINE.escaped})
     assert who.status_code == 200
     assert (await server.http.get("/userinfo", headers={"Authorization": f"Bearer {access}"})).status_code == 401
 
@@ -142,11 +102,15 @@ async def test_a_token_counts_over_connections_with_its_certificate(server: Worl
 async def test_the_header_of_a_stranger_is_nobodys_certificate(inner: World, server: World) -> None:
     _, token = await bound(server)
     outside = behind(inner, STRANGER)
-    for forged in ({HEADER: MINE.pem}, {HEADER: MINE.pem, "X-Forwarded-For": PROXY}, {HEADER.lower(): MINE.structured}):
+    for forged in (
+        {HEADER: MINE.escaped},
+        {HEADER: MINE.escaped, "X-Forwarded-For": PROXY},
+        {HEADER.lower(): MINE.structured},
+    ):
         refused(await read(outside, token["access_token"], forged))
     asked, returned = await code(server)
     before = await stored(server)
-    stranger = replace(asked, world=outside, headers=lambda: {HEADER: MINE.pem})
+    stranger = replace(asked, world=outside, headers=lambda: {HEADER: MINE.escaped})
     answer = await stranger.exchange(returned)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     assert await stored(server) == before
@@ -154,11 +118,7 @@ async def test_the_header_of_a_stranger_is_nobodys_certificate(inner: World, ser
 
 async def test_without_the_proxy_no_header_counts(inner: World, server: World) -> None:
     _, token = await bound(server)
-    refused(await read(inner, token["access_token"], {HEADER: MINE.pem}))
-
-
-def two(pem: str) -> str:
-    return pem + "%0A" + OTHER.pem
+    refused(await read(inner, token["access_token"], {HEADER: MINE.escaped}))
 
 
 @pytest.mark.parametrize(
@@ -170,9 +130,9 @@ def two(pem: str) -> str:
         "::",
         ":x:",
         ":AAAA:",
-        MINE.pem[:-40],
-        MINE.pem + "x" * 20_000,
-        two(MINE.pem),
+        MINE.escaped[:-40],
+        MINE.escaped + "x" * 20_000,
+        MINE.escaped + "%0A" + OTHER.escaped,
         MINE.structured[:-1],
         MINE.x5t,
         "%FF%FE",
@@ -187,13 +147,13 @@ async def test_what_is_no_certificate_is_none(server: World, value: str) -> None
     answer = await asked.exchange(returned)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     assert await stored(server) == before
-    asked.headers = lambda: {HEADER: MINE.pem}
+    asked.headers = lambda: {HEADER: MINE.escaped}
     assert (await asked.exchange(returned)).status_code == 200  # and the code wasn't used up
 
 
 async def test_two_headers_are_none(server: World) -> None:
     _, token = await bound(server)
-    headers = [("Authorization", f"Bearer {token['access_token']}"), (HEADER, MINE.pem), (HEADER, MINE.pem)]
+    headers = [("Authorization", f"Bearer {token['access_token']}"), (HEADER, MINE.escaped), (HEADER, MINE.escaped)]
     refused(await server.http.get(LAB, headers=headers))
 
 
@@ -234,7 +194,7 @@ async def test_the_refresh_token_of_a_public_client_is_bound_that_of_another_is_
         asked.headers = dict
         bare = await asked.token(**form)
         assert (bare.status_code, bare.json()["error"]) == (400, "invalid_request")
-        asked.headers = lambda: {HEADER: OTHER.pem}
+        asked.headers = lambda: {HEADER: OTHER.escaped}
         answer = await asked.token(**form)
         assert (answer.status_code, answer.json().get("error")) == outcome
         if kind == "public":
@@ -245,7 +205,7 @@ async def test_the_refresh_token_of_a_public_client_is_bound_that_of_another_is_
 async def test_nobody_is_bound_who_doesnt_ask_for_it(server: World) -> None:
     asked = await launch(server, SCOPE)
     returned = await asked.allow(await asked.authorize(), ["laboratory"])
-    asked.headers = lambda: {HEADER: MINE.pem}
+    asked.headers = lambda: {HEADER: MINE.escaped}
     token = (await asked.exchange(returned)).json()["access_token"]
     assert "cnf" not in jose_jwt.get_unverified_claims(token)
     assert (await read(server, token, {})).status_code == 200
@@ -254,15 +214,15 @@ async def test_nobody_is_bound_who_doesnt_ask_for_it(server: World) -> None:
 async def test_key_and_certificate_count_together(server: World) -> None:
     prover = Prover.new()
     asked, returned = await code(server)
-    asked.headers = lambda: {HEADER: MINE.pem, "DPoP": prover.proof("POST", f"{ISSUER}/token")}
+    asked.headers = lambda: {HEADER: MINE.escaped, "DPoP": prover.proof("POST", f"{ISSUER}/token")}
     token = (await asked.exchange(returned)).json()
     access = token["access_token"]
     assert token["token_type"] == "DPoP"  # noqa: S105 - no password
     assert jose_jwt.get_unverified_claims(access)["cnf"] == {"jkt": prover.jkt, "x5t#S256": MINE.x5t}
     for certificate, status in ((MINE, 200), (OTHER, 401)):
-        headers = {HEADER: certificate.pem, "DPoP": prover.proof("GET", LAB, access)}
+        headers = {HEADER: certificate.escaped, "DPoP": prover.proof("GET", LAB, access)}
         assert (await read(server, access, headers, "DPoP")).status_code == status
-    assert (await read(server, access, {HEADER: MINE.pem})).status_code == 401
+    assert (await read(server, access, {HEADER: MINE.escaped})).status_code == 401
 
 
 async def test_introspection_says_to_which_certificate_a_token_is_bound(server: World) -> None:
@@ -276,7 +236,7 @@ async def test_a_bound_token_is_exchanged_for_a_bound_one(server: World) -> None
     plain, careful = await gateway(server), await gateway(server, requires=frozenset({CERTIFICATE}))
     answer = await plain.ask(token["access_token"])
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
-    server.http.headers[HEADER] = OTHER.pem
+    server.http.headers[HEADER] = OTHER.escaped
     found = (await careful.exchanged(token["access_token"]))["access_token"]
     assert jose_jwt.get_unverified_claims(found)["cnf"] == {"x5t#S256": OTHER.x5t}
 

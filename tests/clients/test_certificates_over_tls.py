@@ -8,18 +8,13 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from jose import jwt
 
-from tests.authz.test_client_certificates import MINE
+from tests.authz.certificates import Certificate
 from tests.clients.app import REDIRECT_URI, register
 from tests.clients.person import Person
 from tests.clients.tls_proxy import tls_proxy
@@ -38,11 +33,13 @@ class Secure:
     root: Path
     folder: Path
 
-    def client(self, name: str | None) -> httpx.Client:
-        """Somebody who connects with the certificate of that name, or with none."""
+    def client(self, certificate: Certificate | None) -> httpx.Client:
+        """Somebody who connects with that certificate, or with none."""
         context = ssl.create_default_context(cafile=str(self.root))
-        if name is not None:
-            context.load_cert_chain(_certificate(self.folder / f"{name}.pem"))
+        if certificate is not None:
+            place = self.folder / f"{certificate.x5t}.pem"
+            place.write_bytes(certificate.private + certificate.pem)
+            context.load_cert_chain(place)
         return httpx.Client(verify=context, timeout=30)
 
 
@@ -90,32 +87,16 @@ def test_a_bound_token_counts_over_connections_with_its_certificate_only(secure:
         )
     form = {"grant_type": "authorization_code", "code": httpx.URL(returned).params["code"]}
     form |= {"client_id": client_id, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
-    forged = {HEADER: MINE.pem}
-    with secure.client("mine") as mine, secure.client("other") as other, secure.client(None) as nobody:
+    own, another = Certificate.new(), Certificate.new()
+    forged = {HEADER: another.escaped}
+    with secure.client(own) as mine, secure.client(another) as other, secure.client(None) as nobody:
         for headers in ({}, forged):
             bare = nobody.post(discovered["token_endpoint"], data=form, headers=headers)
             assert (bare.status_code, bare.json()["error"]) == (400, "invalid_request")
         answer = mine.post(discovered["token_endpoint"], data=form, headers=forged)
         token = answer.json()["access_token"]
-        certificate = x509.load_pem_x509_certificate((secure.folder / "mine.pem").read_bytes())
-        told = jwt.get_unverified_claims(token)["cnf"]["x5t#S256"]
-        assert base64.urlsafe_b64decode(told + "=") == certificate.fingerprint(hashes.SHA256())
+        assert jwt.get_unverified_claims(token)["cnf"] == {"x5t#S256": own.x5t}
         bearer, path = {"Authorization": f"Bearer {token}"}, f"{sandbox.fhir_base}/Patient/{user['patients'][0]}"
         assert mine.get(path, headers=bearer).status_code == 200
         assert other.get(path, headers=bearer).status_code == 401
         assert nobody.get(path, headers=bearer).status_code == 401
-
-
-def _certificate(place: Path) -> Path:
-    """A self-signed one with its key, in one file."""
-    if not place.exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        dated = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        signed = dated.serial_number(x509.random_serial_number()).sign(key, hashes.SHA256())
-        plain = serialization.NoEncryption()
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        place.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-    return place

@@ -1,4 +1,4 @@
-"""Proofs of possession, pushed authorization requests, and what a registration demands of its client.
+"""Tokens bound to a key or a certificate, pushed requests, and what a registration demands of its client.
 
 The release before runs on this schema: it names none of the new columns, and what it issues is bound to no key.
 """
