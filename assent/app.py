@@ -220,6 +220,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        client_certificates=settings.client_certificate_header is not None,
         tell=ground.bus.tell,
     )
 

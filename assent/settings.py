@@ -7,6 +7,7 @@ taken for its default.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,9 @@ from assent.settings_urls import check_base_url, check_database_url, check_host
 
 ENVIRONMENT_PREFIX = "ASSENT_"
 MEBIBYTE = 1024 * 1024
+_OTHER_HEADERS = frozenset(
+    {"authorization", "cookie", "host", "dpop", "origin", "accept", "content-type", "content-length", "x-forwarded-for"}
+)
 
 
 def _split_commas(value: Any) -> Any:
@@ -27,6 +31,12 @@ def _split_commas(value: Any) -> Any:
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 32:
         raise ValueError("must have at least 32 characters; `openssl rand -base64 32` makes one")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value) is None or value.lower() in _OTHER_HEADERS:
+        raise ValueError("must be the name of a header that nothing else uses, such as `Client-Cert`")
     return value
 
 
@@ -69,6 +79,11 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
     trusted_proxies: Networks = Field(
         (), description="Addresses or networks, separated by commas, whose `X-Forwarded-For` is believed."
+    )
+    client_certificate_header: Annotated[str, AfterValidator(_header_name)] | None = Field(
+        None,
+        description="Header in which a trusted proxy hands on the certificate of who connected (RFC 8705): "
+        "percent-encoded PEM, or as RFC 9440. Default: no certificates.",
     )
 
     # Where things are kept.
@@ -156,6 +171,15 @@ class Settings(BaseSettings):
         if not values.get("public_url"):
             return values | {"public_url": f"http://127.0.0.1:{values.get('port', 8000)}"}
         return values
+
+    @model_validator(mode="after")
+    def _certificates_come_from_somebody(self) -> Self:
+        if self.client_certificate_header is not None and not self.trusted_proxies:
+            raise ValueError(
+                f"`{variable('trusted_proxies')}` is missing, which `{variable('client_certificate_header')}` needs: "
+                "name the proxy from which the header may come"
+            )
+        return self
 
     @model_validator(mode="after")
     def _upstream_credentials_fit(self) -> Self:

@@ -100,6 +100,7 @@ async def create_grant(
             grant_id=grant_id,
             redirect_uri=request.redirect_uri,
             code_challenge=request.code_challenge,
+            dpop_jkt=request.dpop_jkt,
             expires_at=now + code_lifetime,
         )
     )
@@ -153,14 +154,19 @@ async def _consents_of(connection: AsyncConnection, repository: Repository, gran
     return () if stored is None or stored.deleted else (read_consent(msgspec.json.decode(stored.body)),)
 
 
-async def new_refresh_token(connection: AsyncConnection, grant_id: str, now: datetime, lifetime: timedelta) -> str:
-    """A refresh token for the grant; only its hash is kept."""
+async def new_refresh_token(
+    connection: AsyncConnection,
+    grant_id: str,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    jkt: str | None,
+    x5t: str | None,
+) -> str:
+    """A refresh token for the grant; only its hash is kept. With `jkt` or `x5t` it counts with that key only."""
     token = new_secret()
-    await connection.execute(
-        insert(tables.refresh_token).values(
-            token_hash=hash_of(token), grant_id=grant_id, created_at=now, expires_at=now + lifetime
-        )
-    )
+    kept = {"token_hash": hash_of(token), "grant_id": grant_id, "dpop_jkt": jkt, "x5t": x5t}
+    await connection.execute(insert(tables.refresh_token).values(**kept, created_at=now, expires_at=now + lifetime))
     return token
 
 

@@ -14,12 +14,12 @@ from joserfc.jwk import ECKey, RSAKey
 
 Jwk = Mapping[str, Any]
 
-ALGORITHMS: Final = ("RS384", "ES384", "RS256", "ES256")
-"""What assertions may be signed with; SMART 2.2 names the first two."""
+ALGORITHMS: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
+"""What clients may sign with: SMART 2.2 names the first two, FAPI 2.0 §5.4.1 the last two."""
 MAX_KEYS: Final = 20
-_CURVES: Final = {"ES384": "P-384", "ES256": "P-256"}
+CURVES: Final = {"ES384": "P-384", "ES256": "P-256"}
 _NEEDED: Final = ("kty", "kid", "alg", "crv", "x", "y", "n", "e")
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_BITS: Final = range(2048, 8193)
 """RFC 7518 §3.3 wants 2048 at least; a key that is much longer costs us more than it gives."""
 
@@ -55,7 +55,7 @@ def _public(jwks: Mapping[str, Any]) -> Sequence[Any]:
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not 0 < len(keys) <= MAX_KEYS:
         raise KeySetRefused(f"`keys` must hold 1 to {MAX_KEYS} keys")
-    if any(isinstance(key, dict) and _PRIVATE & set(key) for key in keys):
+    if any(isinstance(key, dict) and PRIVATE & set(key) for key in keys):
         raise KeySetRefused("the set must hold public keys only")
     return keys
 
@@ -80,14 +80,21 @@ def _check_key(key: Any) -> None:
         raise KeySetRefused("`use` must be `sig` and `key_ops` must hold `verify`, where they stand")
     if not _algorithms(key):
         raise KeySetRefused(f"every key must fit one of {', '.join(ALGORITHMS)}, which its `alg` may name")
+    check_numbers(key)
+
+
+def check_numbers(key: Jwk) -> ECKey | RSAKey:
+    """The numbers of an RSA or EC key as a public key. Raises KeySetRefused."""
     # The library warns of a short RSA key and takes it.
     if key["kty"] == "RSA" and not (_bits(key.get("n")) in _RSA_BITS and 1 < _bits(key.get("e")) <= _EXPONENT_BITS):
         raise KeySetRefused(f"an RSA key must have {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits and a small exponent")
     try:
         # The numbers are looked at when the key is asked for: a point that is off its curve fails here.
-        _ = (RSAKey if key["kty"] == "RSA" else ECKey).import_key(key).public_key
+        found = (RSAKey if key["kty"] == "RSA" else ECKey).import_key(dict(key))
+        _ = found.public_key
     except (JoseError, ValueError, TypeError, KeyError, OverflowError) as broken:
         raise KeySetRefused("a key's numbers are not those of a public key") from broken
+    return found
 
 
 def _bits(number: object) -> int:
@@ -103,9 +110,9 @@ def _bits(number: object) -> int:
 def _algorithms(key: Jwk) -> tuple[str, ...]:
     """What the key may verify, by its type, its curve and its `alg`."""
     if key["kty"] == "RSA":
-        fitting = [name for name in ALGORITHMS if name.startswith("RS")]
+        fitting = [name for name in ALGORITHMS if not name.startswith("ES")]
     else:
-        fitting = [name for name, curve in _CURVES.items() if curve == key.get("crv")]
+        fitting = [name for name, curve in CURVES.items() if curve == key.get("crv")]
     return tuple(name for name in fitting if key.get("alg", name) == name)
 
 

@@ -35,6 +35,7 @@ client = Table(
     Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
+    Column("requires", ARRAY(Text), nullable=False, server_default="{}"),
     Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),
     _moment("created_at"),
     _moment("review_since", nullable=True),
@@ -109,6 +110,16 @@ authorization_request = Table(
     _moment("completed_at", nullable=True),
 )
 
+pushed_request = Table(
+    "pushed_request",
+    metadata,
+    Column("handle_hash", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("signed", Boolean, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
 grant = Table(
     "grant",
     metadata,
@@ -138,6 +149,7 @@ authorization_code = Table(
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False),
     Column("redirect_uri", Text, nullable=False),
     Column("code_challenge", Text, nullable=False),
+    Column("dpop_jkt", Text),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
 )
@@ -147,6 +159,8 @@ refresh_token = Table(
     metadata,
     Column("token_hash", Text, primary_key=True),
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("dpop_jkt", Text),
+    Column("x5t", Text),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
@@ -165,6 +179,13 @@ used_assertion = Table(
     Column("client_id", Text, primary_key=True),
     Column("jti", Text, primary_key=True),
     _moment("expires_at"),
+)
+
+used_proof = Table(
+    "used_proof",
+    metadata,
+    Column("proof_hash", Text, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
 )
 
 signing_key = Table(

@@ -97,6 +97,7 @@ def _record(
         entities=tuple(dict.fromkeys(shown.name for shown in seen)),
         query=_query(request, interaction) if search and with_query else None,
         consents=consents,
+        actors=access.actors,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
         interaction="" if interaction.code in _USUAL else interaction.code,
     )

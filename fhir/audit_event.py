@@ -64,6 +64,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     """Data categories of what was shown."""
     interaction: str = ""
     """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
+    actors: tuple[str, ...] = ()
+    """Clients that used the app's token in its place (RFC 8693 §4.1)."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -128,6 +130,10 @@ def _agents(record: AuditRecord) -> list[dict[str, object]]:
         if record.client_name:
             who["display"] = _text(record.client_name)
         agents.append({"type": {"coding": [client_role]}, "who": who, "requestor": True})
+    for actor in record.actors:
+        device = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": _text(actor)}}
+        application = _coding(_DCM, "110150", "Application")
+        agents.append({"type": {"coding": [application]}, "who": device, "requestor": False})
     if record.user:
         recipient = _coding(_PARTICIPATION, "IRCP", "information recipient")
         named = _named(record.user, USER_SYSTEM)

@@ -7,6 +7,7 @@ the default at each; no body leaves before its audit record is durable.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from fhir.access_records import record_of_refusal, records_of_answer
@@ -63,7 +64,7 @@ class FhirProxy:
         body = b"" if request.method == "HEAD" else answered.body
         await send_fhir(send, 200, body, headers=answered.headers, content_type=answered.content_type)
 
-    async def _answer(self, request: ProxyRequest) -> Answered:
+    async def _answer(self, request: ProxyRequest, *, admitted: bool = False) -> Answered:
         parts = self._parts
         interaction = interaction_of(request.method, request.path)
         request.log["route"] = _route(interaction)
@@ -75,10 +76,11 @@ class FhirProxy:
         if interaction.code == "capabilities":
             return Answered(parts.capability_statement, None)
         # 1 token
-        access = await self._access(request)
+        access = await self._access(request, admitted=admitted)
         request.log["client_id"] = access.client_id
         if interaction.code == "batch":
-            return Answered(await answer_batch(request, self._answer), None)  # each entry takes all steps by itself
+            # Each entry takes all steps by itself; whoever sent it has proven to be who they are.
+            return Answered(await answer_batch(request, partial(self._answer, admitted=True)), None)
         # 2 consent, 3 decide; a service's plan is completed by the patients whom it comes upon
         now = parts.clock()
         plan = await parts.plans.begin(access, interaction, now)
@@ -98,14 +100,13 @@ class FhirProxy:
         # 8 answer
         return answered
 
-    async def _access(self, request: ProxyRequest) -> Access:
-        access = await self._parts.gate.access(request.authorization)
+    async def _access(self, request: ProxyRequest, *, admitted: bool) -> Access:
+        gate = self._parts.gate
+        access = await (gate.still(request.token) if admitted else gate.access(request.token))
         if isinstance(access, Access):
             return access
-        challenge = f'Bearer realm="fhir", error="{access.error}"' if access.error else 'Bearer realm="fhir"'
-        raise ProxyRefusal(
-            access.status, "login", access.description, headers=((b"www-authenticate", challenge.encode()),)
-        )
+        headers = ((b"www-authenticate", access.challenge("fhir").encode()),)
+        raise ProxyRefusal(access.status, "login", access.description, headers=headers)
 
 
 def _route(interaction: Interaction | Unsupported) -> str:

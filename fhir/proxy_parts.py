@@ -13,6 +13,7 @@ from fhir.definitions import Definitions
 from fhir.interaction import Interaction
 from fhir.masks import Masks
 from fhir.page_token import PageSealer
+from fhir.presented_token import PresentedToken
 from fhir.proxy_request import ProxyRefusal, ProxyRequest
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
@@ -33,19 +34,21 @@ class TokenRefusal(Protocol):
         """HTTP status."""
 
     @property
-    def error(self) -> str:
-        """RFC 6750 error code; empty when no token was sent."""
-
-    @property
     def description(self) -> str:
         """For the integrator."""
 
+    def challenge(self, realm: str) -> str:
+        """The WWW-Authenticate header."""
+
 
 class TokenGate(Protocol):
-    """Step 1: verifies a bearer token, live."""
+    """Step 1: verifies a token, live."""
 
-    async def access(self, authorization: str | None) -> Access | TokenRefusal:
+    async def access(self, presented: PresentedToken) -> Access | TokenRefusal:
         """What the token claims, or why it counts for nothing."""
+
+    async def still(self, presented: PresentedToken) -> Access | TokenRefusal:
+        """The same of a token that `access` has let through for this request: whether it is live still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
+from fhir.presented_token import PresentedToken
 from fhir.responses import Receive, Scope
 
 MAX_QUERY: Final = 8_192
@@ -14,6 +15,7 @@ MAX_FORM: Final = 65_536
 MAX_BUNDLE: Final = 262_144
 FHIR_PREFIX: Final = "/fhir"
 _REQUEST_KEY: Final = "assent.request"
+_CERTIFICATE_KEY: Final = "assent.certificate"
 _FORM: Final = (b"application/x-www-form-urlencoded",)
 _JSON: Final = (b"application/fhir+json", b"application/json")
 FHIR_JSON: Final = frozenset({*_JSON, b"text/json"})
@@ -36,7 +38,7 @@ class ProxyRequest:
     path: str
     """Undecoded, below the base: `/Patient/p1`."""
     parameters: tuple[tuple[str, str], ...]
-    authorization: str | None
+    token: PresentedToken
     request_id: str
     log: dict[str, object]
     """Where the shell looks for what its access log may say: `route`, `client_id`."""
@@ -47,7 +49,7 @@ class ProxyRequest:
 
 
 async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
-    """Read method, path, parameters (URL and form body) and the bearer token. Raises ProxyRefusal."""
+    """Read method, path, parameters (URL and form body) and the access token. Raises ProxyRefusal."""
     headers = _single_headers(scope)
     method = str(scope["method"])
     raw_path = bytes(scope.get("raw_path") or str(scope["path"]).encode()).split(b"?")[0].decode("latin-1")
@@ -59,12 +61,13 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         parameters += read_pairs(await _body(headers, receive, _FORM, MAX_FORM))
     elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
         body = await _body(headers, receive, _JSON, MAX_BUNDLE)
-    authorization = headers.get(b"authorization")
+    proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
+    token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(
         method,
         raw_path.removeprefix(FHIR_PREFIX),
         parameters,
-        None if authorization is None else authorization.decode("latin-1"),
+        token,
         str(scope.get(_REQUEST_KEY, {}).get("id", "")),
         scope.get(_REQUEST_KEY, {}),
         headers.get(b"accept", b""),
@@ -75,10 +78,15 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
 def _single_headers(scope: Scope) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in found and name in (b"authorization", b"content-type", b"content-length"):
+        if name in found and name in (b"authorization", b"dpop", b"content-type", b"content-length"):
             raise ProxyRefusal(400, "invalid", f"the header `{name.decode('latin-1')}` stands twice")
         found[name] = value
     return found
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes], most: int) -> bytes:

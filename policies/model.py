@@ -73,8 +73,21 @@ class Access:
     """A code of v3-PurposeOfUse."""
     consents: tuple[str, ...] = ()
     """Consent references with version at the time of issue; informative."""
+    jkt: str | None = None
+    """Thumbprint of the key to which the token is bound (RFC 9449 §6.1); None for a bearer token."""
+    x5t: str | None = None
+    """Thumbprint of the certificate to which the token is bound (RFC 8705 §3.1)."""
+    actors: tuple[str, ...] = ()
+    """Clients that act with a token of `client_id`, the one that was given this token first (RFC 8693 §4.1)."""
+    ancestors: tuple[str, ...] = ()
+    """The `jti` of the tokens for which it was exchanged: it ends with each of them."""
     client_name: str = ""
     """As registered, for the record; no claim."""
+
+    @property
+    def holder(self) -> str:
+        """The client to which the token was given."""
+        return self.actors[0] if self.actors else self.client_id
 
     @property
     def is_service(self) -> bool:

@@ -56,7 +56,7 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
         "sandbox-gateway",
         "gateway",
         (),
-        "assent/introspect",
+        "assent/introspect assent/exchange",
         client_secret=_secret("sandbox-gateway"),
     ),
     SandboxClient("Nightly Export", "sandbox-backend", "backend", (), "system/*.rs", purposes=("HOPERAT",)),

@@ -195,6 +195,20 @@ def test_client_is_added_listed_rotated_and_disabled(
     assert (code, "must be https" in err) == (1, True)
 
 
+def test_the_operator_says_what_a_client_must_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
+    assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
+    for wrong, said in (("everything", "can require"), ("signed-request", "needs `jwks`")):
+        code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
+        assert (code, said in err) == (1, True)
+    _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
+    demanded = ["dpop_bound_access_tokens", "require_pushed_authorization_requests"]
+    assert [row["requires"] for row in json.loads(out)] == [demanded]
+
+
 def test_an_app_that_waits_for_review_is_approved_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:

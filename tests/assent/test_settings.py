@@ -84,6 +84,9 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_ACCESS_TOKEN_SECONDS", "86400", "`ASSENT_ACCESS_TOKEN_SECONDS`"),
         ("ASSENT_UPSTREAM_TIMEOUT_SECONDS", "nan", "`ASSENT_UPSTREAM_TIMEOUT_SECONDS`"),
         ("ASSENT_TRUSTED_PROXIES", "everyone", "`ASSENT_TRUSTED_PROXIES`"),
+        ("ASSENT_CLIENT_CERTIFICATE_HEADER", "Client-Cert", "`ASSENT_TRUSTED_PROXIES` is missing"),
+        ("ASSENT_CLIENT_CERTIFICATE_HEADER", "Client Cert", "must be the name of a header"),
+        ("ASSENT_CLIENT_CERTIFICATE_HEADER", "Authorization", "must be the name of a header"),
         ("ASSENT_UPSTREAM_AUTH", "magic", "`ASSENT_UPSTREAM_AUTH`"),
         ("ASSENT_UPSTREAM_AUTH", "bearer", "`ASSENT_UPSTREAM_BEARER_TOKEN` is missing"),
         (

@@ -61,7 +61,7 @@ def test_schemathesis_finds_no_failure_and_nothing_that_is_not_described(sandbox
     # The rules of a request are richer than its schema: that it fits the schema doesn't make it good.
     command += ["--continue-on-failure", "--exclude-checks", "positive_data_acceptance"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1200, check=False)  # noqa: S603 - this interpreter
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-9000:] + done.stderr[-2000:]
     operations = sum(len(item.keys() & METHODS) for item in api_description()["paths"].values())
     assert f"Tested: {operations}" in done.stdout
 
@@ -75,7 +75,7 @@ def _settings(sandbox: Sandbox) -> str:
             _operations('include-tag = "FHIR"', f"Bearer {_reader(sandbox)}", type="Observation"),
             _operations('include-path = "/userinfo"', f"Bearer {_reader(sandbox)}"),
             _operations('include-path = "/introspect"', _basic(gateway)),
-            _operations('include-path = ["/token", "/revoke"]', _basic(app)),
+            _operations('include-path = ["/token", "/revoke", "/par"]', _basic(app)),
             _operations('include-path = "/launch-contexts"', f"Bearer {_ehr(sandbox)}"),
             _operations(
                 'include-path = "/register/{client_id}"',
