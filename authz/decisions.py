@@ -264,14 +264,28 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
     found = await repository.read("Consent", consent_id, connection)
     if found is None or found.deleted:
         raise NotCurrent
-    current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
-    patient = current["patient"]["reference"].removeprefix("Patient/")
+    patient = _patient_of(msgspec.json.decode(found.body))
     await hold_standing(connection, patient)
+    # Who waited for another change starts from what it left.
+    found = await repository.read("Consent", consent_id, connection)
+    if found is None or found.deleted:
+        raise NotCurrent
+    current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
     if current["status"] == "active":
-        await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
+        ended = {**current, "status": "inactive"}
+        await repository.update(ended, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
-    grants = await revoke_grants(connection, now, _hangs_on(consent_id, patient, current.get("provision", {})))
-    return Ended(patient, tuple(grants))
+    return Ended(patient, await end_grants(connection, current, now))
+
+
+async def end_grants(connection: AsyncConnection, consent: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
+    """End every grant that hangs on a consent, given as it was while it held. Returns their ids."""
+    hangs_on = _hangs_on(consent["id"], _patient_of(consent), consent.get("provision", {}))
+    return tuple(await revoke_grants(connection, now, hangs_on))
+
+
+def _patient_of(consent: Mapping[str, Any]) -> str:
+    return str(consent["patient"]["reference"]).removeprefix("Patient/")
 
 
 def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:

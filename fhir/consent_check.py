@@ -8,6 +8,7 @@ and never quotes a value.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from fhir.consent_reading import read_consent
@@ -25,18 +26,30 @@ _DEFECTS: Final = {"missing": "required", "extra_forbidden": "structure"}
 _NOT_UNDERSTOOD: Final = "isn't understood here, so it would deny; see docs/consent-semantics.md"
 
 
-def consent_issues(content: Mapping[str, object]) -> tuple[Issue, ...]:
-    """Everything that stands against keeping the Consent; nothing when it may be kept."""
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What stands against keeping a Consent; no issues when it may be kept."""
+
+    issues: tuple[Issue, ...] = ()
+    shapeless: bool = False
+    """It isn't even valid R4 (HTTP 400); otherwise it breaks rules beyond that (422)."""
+
+
+def findings_in(content: Mapping[str, object]) -> Findings:
+    """Look a Consent over."""
     if content.get("resourceType") != "Consent":
-        return (Issue("invalid", "the resource is not a Consent", ("Consent",)),)
+        return Findings((Issue("invalid", "the resource is not a Consent", ("Consent",)),), shapeless=True)
     newer = [name for name in sorted(R5_MARKERS.intersection(content))]
     if isinstance(content.get("provision"), list):
         newer.append("provision")
     if newer:
         text = "an element of R5; this server keeps R4 Consents"
-        return tuple(Issue("not-supported", text, (f"Consent.{name}",)) for name in newer)
-    found = dict.fromkeys([*_envelope(content), *_shape(content), *_reading(content), *profile_issues(content)])
-    return tuple(found)[:MAX_ISSUES]
+        return Findings(tuple(Issue("not-supported", text, (f"Consent.{name}",)) for name in newer))
+    broken = tuple(_shape(content))
+    told = {issue.expression for issue in broken}
+    further = (*_envelope(content), *_reading(content), *profile_issues(content))
+    issues = dict.fromkeys([*broken, *(issue for issue in further if issue.expression not in told)])
+    return Findings(tuple(issues)[:MAX_ISSUES], shapeless=bool(broken))
 
 
 def patient_of(content: Mapping[str, object]) -> str:
@@ -53,6 +66,8 @@ def _envelope(content: Mapping[str, object]) -> Iterator[Issue]:
     elif not read_consent(content).patient:
         text = "must be a reference `Patient/<id>` to a patient of this server"
         yield Issue("value", text, ("Consent.patient.reference",))
+    if "id" in content and not isinstance(content["id"], str):
+        yield Issue("value", "must be a string", ("Consent.id",))
     if "policy" not in content and "policyRule" not in content:
         yield Issue("invariant", "either a `policy` or a `policyRule` must be there (ppc-1)", ("Consent",))
 

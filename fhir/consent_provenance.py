@@ -42,7 +42,6 @@ def consent_provenance(
         "activity": {"coding": [{"system": _OPERATION, "code": activity}]},
         "agent": [
             {"type": _role("enterer"), "who": who},
-            *({"type": _role("author"), "who": performer} for performer in content.get("performer", ())),
             {"type": _role("custodian"), "who": {"display": "Assent"}},
         ],
     }

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from fhir.operation_outcome import Issue
-from policies.codes import ACT_REASON_SYSTEM
 
 _BASE: Final = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consent"
 BASIC: Final = f"{_BASE}Basic"
@@ -26,7 +25,6 @@ _AUTHORS: Final = frozenset(
     }
 )
 _POINTS_TO: Final = {"instance": None, "related": _RELATED, "authoredby": _AUTHORS}
-_BASIC_PURPOSES: Final = frozenset({"TREAT", "HPAYMT", "HOPERAT"})
 
 
 def profile_issues(content: _Json) -> tuple[Issue, ...]:
@@ -64,12 +62,8 @@ def _foundation(content: _Json, profile: str) -> Iterator[Issue]:
 
 
 def _basic(root: _Json, profile: str) -> Iterator[Issue]:
+    # Its purposes are bound extensibly: any code may stand there, PCF's own example has one of research.
     yield from _forbidden(root, ("securityLabel", "dataPeriod", "data", "provision"), "provision", profile)
-    for i, purpose in enumerate(_list(root.get("purpose"))):
-        # The binding is extensible: a code of the same system must be one of its three.
-        if purpose.get("system") == ACT_REASON_SYSTEM and purpose.get("code") not in _BASIC_PURPOSES:
-            text = "must be TREAT, HPAYMT or HOPERAT, or of another system"
-            yield _issue("code-invalid", text, f"provision.purpose[{i}]", profile)
 
 
 def _intermediate(root: _Json, profile: str) -> Iterator[Issue]:

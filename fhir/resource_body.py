@@ -53,6 +53,11 @@ def content_of(body: bytes) -> dict[str, Any]:
     return _CONTENT.decode(body)
 
 
+def encode_body(properties: Mapping[str, object]) -> bytes:
+    """The JSON text of properties, those undecoded as they are."""
+    return _ENCODER.encode(properties)
+
+
 def instant(moment: datetime) -> str:
     """A FHIR instant with milliseconds, as `meta.lastUpdated` shows it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

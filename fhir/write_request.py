@@ -78,7 +78,12 @@ async def read_body(receive: Receive, content_type: str, allowed: frozenset[str]
     """The body of a write, if it is of an allowed type in UTF-8. Raises ProxyRefusal."""
     kind, _, parameters = content_type.partition(";")
     charset = parameters.replace(" ", "").lower()
-    if kind.strip().lower() not in allowed or charset not in ("", "charset=utf-8", 'charset="utf-8"', "fhirversion=4.0"):
+    if kind.strip().lower() not in allowed or charset not in (
+        "",
+        "charset=utf-8",
+        'charset="utf-8"',
+        "fhirversion=4.0",
+    ):
         raise ProxyRefusal(415, "not-supported", f"the body must be {' or '.join(sorted(allowed))}, in UTF-8")
     body = b""
     while True:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,6 +21,7 @@ from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.consent import consent_id, misused, patient_id
 from assent.commands.output import NO, JsonOption, show_record, show_rows
+from assent.consent_explainer import WIDEST
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
@@ -46,11 +47,8 @@ from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_failure import UpstreamFailure
 from policies.decide import CLIENT_SYSTEM
-from policies.model import Access, Reason, Scope
+from policies.model import Access, Reason
 from smart.scope_syntax import split_scope
-
-NO_GRANT_SCOPES: Final[tuple[Scope, ...]] = (Scope("patient", "*", "rs"),)
-"""What a consent is asked about when no app holds a grant on it: everything that a scope could open."""
 
 
 class CannotExplain(Exception):
@@ -208,7 +206,7 @@ async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[
         raise CannotExplain(f"the consent `{consent}` names no app or no patient, so it says nothing about any access")
     purpose = next((p.code for p in rule.root.purposes), "PATRQT")
     scope = await _granted_scope(bench.engine, consent)
-    scopes, source = NO_GRANT_SCOPES, "patient/*.rs"
+    scopes, source = WIDEST, "patient/*.rs"
     told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
     if scope is not None:
         scopes, source, told = split_scope(scope)[1], scope, "asked with the scope of the newest grant on the consent"
