@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
+from portal.end_session import end_session_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
 from portal.pages import Pages
@@ -59,7 +60,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
     async def home(request: Request) -> Response:
         return pages.page("home.html", session=await portal.session_of(request))
 
-    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes)
+    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes, end_session_routes)
     for group in (routes(portal) for routes in pages_of):
         router.include_router(group)
     add_static_files(router, pages.files)
