@@ -5,14 +5,14 @@ A `copy` can double what it copies, so the result is measured after every operat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
-import jsonpatch
-import jsonpointer
 import msgspec
 
-from fhir.resource_body import content_of
+from fhir.resource_body import content_list, content_of, encode_body
 from fhir.strict_json import check_once
 
 MAX_OPERATIONS: Final = 100
@@ -26,7 +26,9 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "move": frozenset({"op", "path", "from"}),
     "copy": frozenset({"op", "path", "from"}),
 }
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
+_BAD_ESCAPE: Final = re.compile(r"~(?![01])")
+_Operation = dict[str, Any]
 
 
 class PatchRefused(ValueError):
@@ -37,13 +39,17 @@ class PatchRefused(ValueError):
         self.status, self.code, self.text = status, code, text
 
 
-def read_patch(raw: bytes) -> list[dict[str, Any]]:
+class _NoFit(ValueError):
+    """A path leads nowhere, or where the operation may not go."""
+
+
+def read_patch(raw: bytes) -> list[_Operation]:
     """The operations of a patch document. Raises PatchRefused."""
     if len(raw) > MAX_PATCH:
         raise PatchRefused(413, "too-long", f"a patch may have at most {MAX_PATCH} bytes")
     try:
         check_once(raw)
-        operations = msgspec.json.decode(raw, type=list[dict[str, Any]])
+        operations = content_list(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         raise PatchRefused(400, "structure", "a JSON Patch is a list of objects (RFC 6902 §3)") from broken
     if not 0 < len(operations) <= MAX_OPERATIONS:
@@ -58,16 +64,101 @@ def read_patch(raw: bytes) -> list[dict[str, Any]]:
     return operations
 
 
-def apply_patch(body: bytes, operations: list[dict[str, Any]], *, max_bytes: int) -> bytes:
+def apply_patch(body: bytes, operations: list[_Operation], *, max_bytes: int) -> bytes:
     """The body with the operations applied, all or none. Raises PatchRefused."""
     content: Any = content_of(body)
+    patched = body
     for number, operation in enumerate(operations):
         try:
-            content = jsonpatch.JsonPatch([operation]).apply(content)
-        except jsonpatch.JsonPatchTestFailed as failed:
-            raise PatchRefused(412, "conflict", f"the test in operation {number} doesn't hold") from failed
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, RecursionError) as refused:
+            if operation["op"] == "test":
+                if not _same(_at(content, _pointer(operation["path"])), operation["value"]):
+                    raise PatchRefused(412, "conflict", f"the test in operation {number} doesn't hold")
+                continue
+            content = _applied(content, operation)
+            patched = encode_body(content)
+        except (_NoFit, TypeError, RecursionError) as refused:
             raise PatchRefused(422, "processing", f"operation {number} doesn't fit the resource") from refused
-        if len(_encode(content)) > max_bytes:
+        if len(patched) > max_bytes:
             raise PatchRefused(422, "too-long", f"after operation {number} the resource has over {max_bytes} bytes")
-    return _encode(content)
+    return patched
+
+
+def _applied(content: Any, operation: _Operation) -> Any:
+    path = _pointer(operation["path"])
+    match operation["op"]:
+        case "add":
+            return _add(content, path, deepcopy(operation["value"]))
+        case "replace":
+            _at(content, path)
+            return _add(_remove(content, path) if path else None, path, deepcopy(operation["value"]))
+        case "remove":
+            return _remove(content, path)
+        case "copy":
+            return _add(content, path, deepcopy(_at(content, _pointer(operation["from"]))))
+        case _:
+            origin = _pointer(operation["from"])
+            if path[: len(origin)] == origin and path != origin:
+                raise _NoFit  # RFC 6902 §4.4: nothing moves into itself
+            value = _at(content, origin)
+            return content if path == origin else _add(_remove(content, origin), path, value)
+
+
+def _pointer(text: str) -> list[str]:
+    """RFC 6901 §3 and §4."""
+    if (text and not text.startswith("/")) or _BAD_ESCAPE.search(text):
+        raise _NoFit
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _at(content: Any, path: list[str]) -> Any:
+    for part in path:
+        if isinstance(content, dict) and part in content:
+            content = content[part]
+        elif isinstance(content, list):
+            content = content[_index(content, part)]
+        else:
+            raise _NoFit
+    return content
+
+
+def _index(items: list[Any], part: str) -> int:
+    if _INDEX.fullmatch(part) is None or int(part) >= len(items):
+        raise _NoFit
+    return int(part)
+
+
+def _add(content: Any, path: list[str], value: Any) -> Any:
+    if not path:
+        return value
+    parent, last = _at(content, path[:-1]), path[-1]
+    if isinstance(parent, dict):
+        parent[last] = value
+    elif isinstance(parent, list):
+        parent.insert(len(parent) if last in ("-", str(len(parent))) else _index(parent, last), value)
+    else:
+        raise _NoFit
+    return content
+
+
+def _remove(content: Any, path: list[str]) -> Any:
+    if not path:
+        raise _NoFit
+    parent, last = _at(content, path[:-1]), path[-1]
+    if isinstance(parent, dict) and last in parent:
+        del parent[last]
+    elif isinstance(parent, list):
+        del parent[_index(parent, last)]
+    else:
+        raise _NoFit
+    return content
+
+
+def _same(one: Any, other: Any) -> bool:
+    """RFC 6902 §4.6. Python takes `True` for 1, JSON doesn't."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
