@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from authz.access_tokens import TokenRefused
 from authz.consent_api_reads import Asked, ConsentReads, refuse_parameters
@@ -22,6 +21,7 @@ from authz.consent_explain import ConsentExplain
 from authz.consent_recorders import Recorder, recorder_of
 from authz.consent_transitions import ConsentRefused, ConsentTransitions, Target, checked
 from authz.context import AuthzContext
+from authz.explain_request import MAX_PARAMETERS, ExplainRequest, read_parameters, read_parameters_resource
 from authz.introspection import INTROSPECT_SCOPE
 from authz.token_gate import TokenGate
 from fhir.audit_event import AuditRecord
@@ -34,7 +34,15 @@ from fhir.resource_body import encode_body, top_level
 from fhir.responses import Headers, Receive, Scope, Send, send_bodiless, send_fhir
 from fhir.search_query import SearchQuery
 from fhir.store import StoredResource
-from fhir.write_request import JSON_TYPES, PATCH_TYPES, WriteHeaders, read_body, read_headers, version_headers
+from fhir.write_request import (
+    JSON_TYPES,
+    PATCH_TYPES,
+    WriteHeaders,
+    read_body,
+    read_headers,
+    read_pairs,
+    version_headers,
+)
 
 _PATHS: Final = ("/fhir/Consent", "/fhir/Provenance")
 _EXPLAIN: Final = "/$explain"
@@ -134,7 +142,7 @@ class ConsentApi:
     async def _answer(self, call: _Call) -> _Answer:
         interaction, parameters = call.interaction, call.request.parameters
         if interaction.act == "explain":
-            return _Answer(200, await self._explain.answer(call.asked, interaction.id, parameters))
+            return _Answer(200, await self._explain.answer(call.asked, interaction.id, await _question(call)))
         if interaction.letter not in call.by.letters:
             text = f"the token needs scope `assent/consents.{interaction.letter}`"
             raise ProxyRefusal(403, "forbidden", text, headers=_challenge("insufficient_scope"))
@@ -167,7 +175,7 @@ class ConsentApi:
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         unless = None
         if call.headers.if_none_exist is not None:
-            unless = await self._criteria(_pairs(call.headers.if_none_exist))
+            unless = await self._criteria(read_pairs(call.headers.if_none_exist, "If-None-Exist"))
         written = await self._transitions.create(call.by, body, call.asked.request_id, unless)
         return self._written(call, written.stored, created=written.created)
 
@@ -193,18 +201,18 @@ class ConsentApi:
         def change(current: StoredResource) -> bytes:
             return apply_patch(current.body, operations, max_bytes=MAX_CONSENT)
 
-        stored = target and await self._transitions.update(
-            call.by, target, call.headers.holds_for, change, call.asked.request_id
-        )
+        if target is None:
+            raise ProxyRefusal(404, "not-found", "there is no such Consent")
+        stored = await self._transitions.update(call.by, target, call.headers.holds_for, change, call.asked.request_id)
         if stored is None:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
         return self._written(call, stored, created=False)
 
     async def _delete(self, call: _Call) -> _Answer:
         target = await self._target(call)
-        stored = target and await self._transitions.delete(
-            call.by, target, call.headers.holds_for, call.asked.request_id
-        )
+        if target is None:
+            return _Answer(204)
+        stored = await self._transitions.delete(call.by, target, call.headers.holds_for, call.asked.request_id)
         return _Answer(204, b"", () if stored is None else version_headers(stored))
 
     async def _target(self, call: _Call) -> Target | None:
@@ -252,11 +260,13 @@ class ConsentApi:
         await self._context.audit.record(record)
 
 
-def _pairs(text: str) -> Sequence[tuple[str, str]]:
-    try:
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=20)
-    except ValueError as broken:
-        raise ProxyRefusal(400, "invalid", "`If-None-Exist` is not a search") from broken
+async def _question(call: _Call) -> ExplainRequest:
+    if call.request.method != "POST":
+        return read_parameters(call.request.parameters)
+    refuse_parameters(call.request.parameters)
+    return read_parameters_resource(
+        await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_PARAMETERS)
+    )
 
 
 def _with_id(body: bytes, id: str) -> bytes:

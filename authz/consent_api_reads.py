@@ -1,4 +1,4 @@
-"""The reading half of `/fhir/Consent` for recorders: read, vread, history and search, and the Provenance of each version.
+"""The reading half of `/fhir/Consent` for recorders: read, vread, history, search, and the Provenance of each version.
 
 A recorder sees Consents whole, of every patient. What it saw is recorded, for each patient apart, before the answer
 leaves (docs/decisions/0013-system-scopes.md, "Audit").

@@ -37,7 +37,7 @@ _CONSENT: Final[tuple[tuple[re.Pattern[str], dict[str, tuple[Act, str]]], ...]] 
     ),
     (re.compile(rf"/Consent/{_ID}/_history"), {"GET": ("history-instance", "r")}),
     (re.compile(rf"/Consent/{_ID}/_history/([0-9]{{1,9}})"), {"GET": ("vread", "r")}),
-    (re.compile(rf"/Consent/{_ID}/\$explain"), {"GET": ("explain", "r")}),
+    (re.compile(rf"/Consent/{_ID}/\$explain"), {"GET": ("explain", "r"), "POST": ("explain", "r")}),
     (re.compile(r"/Provenance"), {"GET": ("search-type", "s")}),
     (re.compile(r"/Provenance/_search"), {"POST": ("search-type", "s")}),
     (re.compile(rf"/Provenance/{_ID}"), {"GET": ("read", "r")}),

@@ -1,45 +1,45 @@
-"""`$explain` on a Consent: what it and its patient's other consents open to a client, with the chain of reasons.
+"""`$explain` on a Consent: what it and its patient's other consents open to an app, with the chain of reasons.
 
-The reasons name rules and never data, but those about one resource tell which kinds of data it is of. So only a
-recorder may ask about a resource (and only about one of the consent's patient); a gateway asks about a type.
-What decides is `assent.explanation`, handed in by the composition root, since it knows every floor.
+The app is the one that is asked about, or the one that the Consent names. The reasons name rules and never data, but
+those about one resource tell which kinds of data it is of. So only a recorder may ask about a resource (and is told
+only about the patient's own); a gateway asks about a type. What decides is `assent.explanation`, handed in by the
+composition root, since it knows every floor.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from authz.clients import Client, find_client
+from authz.clients import find_client
+from authz.consent_access import NamesNobody, access_named, access_of
 from authz.consent_api_reads import Asked
 from authz.context import AuthzContext
+from authz.explain_request import ExplainRequest
 from fhir.audit_event import AuditRecord
 from fhir.consent_reading import read_consent
 from fhir.interaction import Interaction
 from fhir.proxy_request import ProxyRefusal
-from fhir.resource_type_names import RESOURCE_TYPE_NAMES
-from fhir.store import StoredResource
-from policies.model import Reason
-
-_PARAMETERS: Final = frozenset({"client", "interaction", "type", "resource", "purpose", "_format"})
-_RESOURCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
-_INTERACTIONS: Final[dict[str, Literal["read", "search-type"]]] = {"read": "read", "search-type": "search-type"}
+from policies.consent_rule import ConsentRule
+from policies.model import Access, Reason
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainQuestion:
-    """Whose access to which patient's data, by which interaction."""
+    """Which access to which patient's data, by which interaction."""
 
     consent_id: str
     patient: str
-    client: Client
-    purpose: str
+    access: Access
+    said: tuple[Reason, ...]
+    """Where the access comes from."""
     interaction: Interaction
     """A read without an id asks about the type."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Of a search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,45 +48,55 @@ class ExplainAnswer:
 
     decision: Literal["permit", "deny"]
     reasons: tuple[Reason, ...]
+    removed: tuple[str, ...] = ()
+    """Top-level elements that the mask takes away."""
+    masked: tuple[str, ...] = ()
+    """Top-level elements that it changes."""
 
 
 Explainer = Callable[[ExplainQuestion], Awaitable[ExplainAnswer]]
 
 
 class ConsentExplain:
-    """Answers `GET /fhir/Consent/{id}/$explain`."""
+    """Answers `$explain`."""
 
     def __init__(self, context: AuthzContext, explain: Explainer) -> None:
         self._context = context
         self._explain = explain
 
-    async def answer(self, asked: Asked, consent_id: str, parameters: Sequence[tuple[str, str]]) -> bytes:
+    async def answer(self, asked: Asked, consent_id: str, request: ExplainRequest) -> bytes:
         """A Parameters resource. Raises ProxyRefusal."""
-        given = _read(parameters)
         if asked.by.letters and "r" not in asked.by.letters:
             raise ProxyRefusal(403, "forbidden", "the token needs scope `assent/consents.r`")
-        if "resource" in given and not asked.by.letters:
+        if request.interaction.id and not asked.by.letters:
             raise ProxyRefusal(403, "forbidden", "only who keeps consents may ask about one resource")
         stored = await self._context.repository.read("Consent", consent_id)
         if stored is None or stored.deleted:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
-        question = await self._question(stored, given)
+        rule = read_consent(msgspec.json.decode(stored.body))
+        access, told = await self._access(rule, request)
+        status = "is active" if rule.active else "is not active: it decides nothing"
+        said = (Reason("consent", f"the consent {status}", rule.reference), told)
+        question = ExplainQuestion(rule.id, rule.patient, access, said, request.interaction, request.parameters)
         found = await self._explain(question)
         await self._record(asked, question)
         return _parameters(question, found)
 
-    async def _question(self, stored: StoredResource, given: dict[str, str]) -> ExplainQuestion:
+    async def _access(self, rule: ConsentRule, request: ExplainRequest) -> tuple[Access, Reason]:
         async with self._context.engine.connect() as connection:
-            client = await find_client(connection, given["client"])
+            if not request.client:
+                try:
+                    return await access_named(connection, rule, request.purpose)
+                except NamesNobody:
+                    text = "the consent names no app; say with `client` of whose access you ask"
+                    raise ProxyRefusal(400, "required", text) from None
+            client = await find_client(connection, request.client)
         if client is None:
             raise ProxyRefusal(400, "value", "`client` is none that is registered")
-        purpose = given.get("purpose") or next(iter(client.purposes), "")
+        purpose = request.purpose or next(iter(client.purposes), "")
         if purpose not in client.purposes:
             raise ProxyRefusal(400, "value", "`purpose` is none for which the client is registered")
-        kind, _, id = given.get("resource", given["type"]).partition("/")
-        interaction = Interaction(_INTERACTIONS[given["interaction"]], kind, id)
-        patient = read_consent(msgspec.json.decode(stored.body)).patient
-        return ExplainQuestion(stored.id, patient, client, purpose, interaction)
+        return access_of(client, rule.patient, purpose)
 
     async def _record(self, asked: Asked, question: ExplainQuestion) -> None:
         about = question.interaction
@@ -105,35 +115,27 @@ class ConsentExplain:
         await self._context.audit.record(record)
 
 
-def _read(parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
-    given = dict(parameters)
-    if len(given) != len(parameters) or not _PARAMETERS.issuperset(given):
-        text = "$explain takes `client`, `interaction`, `type`, `resource` and `purpose`, each once"
-        raise ProxyRefusal(400, "not-supported", text)
-    given.setdefault("interaction", "read")
-    for name in ("client", "type"):
-        if not given.get(name):
-            raise ProxyRefusal(400, "required", f"`{name}` is missing")
-    if given["interaction"] not in _INTERACTIONS:
-        raise ProxyRefusal(400, "value", "`interaction` takes `read` and `search-type`")
-    if given["type"] not in RESOURCE_TYPE_NAMES:
-        raise ProxyRefusal(400, "value", "`type` must be a resource type of R4")
-    if "resource" in given:
-        found = _RESOURCE.fullmatch(given["resource"])
-        if found is None or found[1] != given["type"] or given["interaction"] != "read":
-            raise ProxyRefusal(400, "value", "`resource` must be `Type/id` of the `type`, and is for `read` alone")
-    return given
-
-
 def _parameters(question: ExplainQuestion, answer: ExplainAnswer) -> bytes:
+    kind, elements = question.interaction.resource_type, [("removed", answer.removed), ("masked", answer.masked)]
     parts: list[dict[str, Any]] = [
         {"name": "decision", "valueCode": answer.decision},
         {"name": "patient", "valueReference": {"reference": f"Patient/{question.patient}"}},
-        {"name": "purpose", "valueCode": question.purpose},
+        {"name": "client", "valueString": question.access.client_id},
+        {"name": "purpose", "valueCode": question.access.purpose},
+        *(_reason(reason) for reason in answer.reasons),
+        *(_element(kind, name, effect) for effect, names in elements for name in names),
     ]
-    for reason in answer.reasons:
-        told = [{"name": "rule", "valueCode": reason.rule}, {"name": "text", "valueString": reason.text}]
-        if reason.source:
-            told.append({"name": "source", "valueString": reason.source})
-        parts.append({"name": "reason", "part": told})
     return msgspec.json.encode({"resourceType": "Parameters", "parameter": parts})
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    told = [{"name": "rule", "valueCode": reason.rule}, {"name": "text", "valueString": reason.text}]
+    if reason.source:
+        told.append({"name": "source", "valueString": reason.source})
+    return {"name": "reason", "part": told}
+
+
+def _element(kind: str, name: str, effect: str) -> dict[str, Any]:
+    """One that isn't in R4 has no name that may be told: `assent.explanation` says so in words."""
+    path = f"{kind}.{name}" if name.isidentifier() else name
+    return {"name": "element", "part": [{"name": "path", "valueString": path}, {"name": "effect", "valueCode": effect}]}

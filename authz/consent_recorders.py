@@ -1,5 +1,7 @@
 """Who may keep consents at `/fhir/Consent`: a backend service that the operator registered with `assent/consents.…`.
 
+Whoever keeps consents must gain nothing by them. A recorder has no clinical scope: authz.clients registers none that has,
+and a token with one is no recorder's. None writes a consent that names it (authz.consent_transitions).
 The letters are SMART's `cruds` (create, read, update and patch, delete, search and history of the type), in that order.
 It is a power over this server itself, so nobody registers for it (authz.client_metadata) and no person can grant it.
 """
@@ -35,4 +37,6 @@ def letters_of(scope: str) -> frozenset[str]:
 def recorder_of(access: Access, claims: Mapping[str, Any]) -> Recorder | None:
     """The recorder whose token it is; None for an app's or a person's, whatever its scopes say."""
     letters = letters_of(str(claims["scope"]))
-    return Recorder(access.client_id, access.client_name, letters) if letters and access.is_service else None
+    if not letters or not access.is_service or access.scopes:
+        return None
+    return Recorder(access.client_id, access.client_name, letters)

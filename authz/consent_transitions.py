@@ -22,13 +22,15 @@ from authz.decisions import end_grants
 from authz.standing_consents import hold_standing
 from fhir.audit_event import Action, AuditRecord
 from fhir.change_bus import Change, announce
-from fhir.consent_check import findings_in, patient_of
+from fhir.consent_check import findings_in, patient_of, provisions_of
 from fhir.consent_provenance import Activity, consent_provenance
+from fhir.consent_reading import read_consent
 from fhir.consent_register import MAX_CONSENTS
 from fhir.operation_outcome import Issue
 from fhir.search_query import SearchQuery, parse_search
 from fhir.store import StoredResource, VersionConflict
 from fhir.strict_json import decode_once
+from policies.decide import grantee_of
 
 _ACTIONS: Final[dict[Activity, Action]] = {"CREATE": "C", "UPDATE": "U", "DELETE": "D"}
 _CONDITIONAL: Final = "conditional consents"
@@ -69,6 +71,7 @@ class ConsentTransitions:
     async def create(self, by: Recorder, body: bytes, request_id: str, unless: SearchQuery | None = None) -> Written:
         """Version 1, or the one consent that matches `unless`. Raises ConsentRefused."""
         content = checked(body)
+        _check_not_own(by, content)
         patient, context = patient_of(content), self._context
         async with context.engine.begin() as connection:
             found = None if unless is None else await self._only_match(connection, unless)
@@ -95,6 +98,7 @@ class ConsentTransitions:
             before = _content(current)
             body = change(current)
             content = checked(body)
+            _check_not_own(by, before, content)
             _check_same(before, content)
             if before["status"] != "active":
                 await self._check_room(connection, content)
@@ -114,6 +118,7 @@ class ConsentTransitions:
             if current is None or current.deleted:
                 return current
             before = _content(current)
+            _check_not_own(by, before)
             with _one_wins():
                 stored = await context.repository.delete(
                     "Consent", current.id, expected_version=current.version, connection=connection
@@ -213,6 +218,16 @@ def _check_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     if patient_of(after) != patient_of(before):
         text = "a consent stays with its patient; end it, and create another"
         raise ConsentRefused(422, Issue("business-rule", text, ("Consent.patient",)))
+
+
+def _check_not_own(by: Recorder, *consents: Mapping[str, Any]) -> None:
+    """Nobody writes a consent that names them, nor ends one (docs/leaks.md L60). Raises ConsentRefused."""
+    own = grantee_of(by.client_id).casefold()
+    for content in consents:
+        for provision in provisions_of(read_consent(content).root):
+            if any(actor.casefold() == own for actor in provision.actors):
+                place = (f"Consent.{provision.path}.actor",)
+                raise ConsentRefused(403, Issue("forbidden", "no client keeps a consent that names itself", place))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from fhir.consent_reading import read_consent
@@ -21,8 +22,10 @@ from policies.consent_rule import ConsentRule, Provision
 MAX_CONSENT: Final = 262_144
 """Bytes of one Consent."""
 MAX_ISSUES: Final = 100
+MAX_PROVISIONS: Final = 1_000
+"""Of one Consent that is handed in; each is asked at every decision."""
 _STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
-_DEFECTS: Final = {"missing": "required", "extra_forbidden": "structure"}
+_DEFECTS: Final = {"extra_forbidden": "structure"}
 _NOT_UNDERSTOOD: Final = "isn't understood here, so it would deny; see docs/consent-semantics.md"
 
 
@@ -39,13 +42,18 @@ def findings_in(content: Mapping[str, object]) -> Findings:
     """Look a Consent over."""
     if content.get("resourceType") != "Consent":
         return Findings((Issue("invalid", "the resource is not a Consent", ("Consent",)),), shapeless=True)
-    newer = [name for name in sorted(R5_MARKERS.intersection(content))]
+    newer = sorted(R5_MARKERS.intersection(content))
     if isinstance(content.get("provision"), list):
         newer.append("provision")
     if newer:
         text = "an element of R5; this server keeps R4 Consents"
         return Findings(tuple(Issue("not-supported", text, (f"Consent.{name}",)) for name in newer))
-    broken = tuple(_shape(content))
+    if sum(1 for _ in provisions_of(read_consent(content).root)) > MAX_PROVISIONS:
+        text = f"a Consent may have {MAX_PROVISIONS} provisions"
+        return Findings((Issue("too-costly", text, ("Consent.provision",)),))
+    empty = tuple(islice(_empty(content), MAX_ISSUES))
+    told = {issue.expression for issue in empty}
+    broken = (*empty, *(issue for issue in _shape(content) if issue.expression not in told))
     told = {issue.expression for issue in broken}
     further = (*_envelope(content), *_reading(content), *profile_issues(content))
     issues = dict.fromkeys([*broken, *(issue for issue in further if issue.expression not in told)])
@@ -63,7 +71,7 @@ def _envelope(content: Mapping[str, object]) -> Iterator[Issue]:
         yield Issue("code-invalid", "not a code of consent-state-codes", ("Consent.status",))
     if "patient" not in content:
         yield Issue("required", "a Consent needs its patient here (ppc-2)", ("Consent.patient",))
-    elif not read_consent(content).patient:
+    elif not _is_own(content["patient"], read_consent(content).patient):
         text = "must be a reference `Patient/<id>` to a patient of this server"
         yield Issue("value", text, ("Consent.patient.reference",))
     if "id" in content and not isinstance(content["id"], str):
@@ -72,14 +80,44 @@ def _envelope(content: Mapping[str, object]) -> Iterator[Issue]:
         yield Issue("invariant", "either a `policy` or a `policyRule` must be there (ppc-1)", ("Consent",))
 
 
+def _is_own(patient: object, id: str) -> bool:
+    """Whether it is the reference by which consents are found and their grants ended; no version, no other base."""
+    return isinstance(patient, Mapping) and bool(id) and patient.get("reference") == f"Patient/{id}"
+
+
 def _shape(content: Mapping[str, object]) -> Iterator[Issue]:
     try:
         defects = consent_defects(content)
     except RecursionError:
         defects = (Defect((), "too deep"),)
     for defect in defects:
-        text = "is missing" if defect.kind == "missing" else "is not as FHIR R4 has it"
-        yield Issue(_DEFECTS.get(defect.kind, "value"), text, (_path(defect.place),))
+        missing = defect.kind == "missing" or _is_missing(content, defect.place)
+        text = "is missing" if missing else "is not as FHIR R4 has it"
+        yield Issue("required" if missing else _DEFECTS.get(defect.kind, "value"), text, (_path(defect.place),))
+
+
+def _is_missing(content: object, place: tuple[str | int, ...]) -> bool:
+    """The library tells an absent primitive as a wrong value."""
+    for part in place[:-1]:
+        try:
+            content = content[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return isinstance(content, Mapping) and bool(place) and place[-1] not in content
+
+
+def _empty(value: object, place: tuple[str | int, ...] = ()) -> Iterator[Issue]:
+    """FHIR R4 §2.6.2: no element is empty. A null may stand in a list of primitives only."""
+    if value in ("", None) or value == [] or value == {}:
+        yield Issue("structure", "must not be empty", (_path(place),))
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _empty(item, (*place, str(name)))
+    elif isinstance(value, list):
+        of_primitives = any(isinstance(item, str | int | float) for item in value)
+        for i, item in enumerate(value):
+            if item is not None or not of_primitives:
+                yield from _empty(item, (*place, i))
 
 
 def _reading(content: Mapping[str, object]) -> Iterator[Issue]:
@@ -91,13 +129,15 @@ def _reading(content: Mapping[str, object]) -> Iterator[Issue]:
 
 def _places(rule: ConsentRule) -> Iterator[str]:
     yield from rule.not_understood
-    yield from _places_in(rule.root)
+    for provision in provisions_of(rule.root):
+        yield from provision.not_understood
 
 
-def _places_in(provision: Provision) -> Iterator[str]:
-    yield from provision.not_understood
+def provisions_of(provision: Provision) -> Iterator[Provision]:
+    """A provision, and all that are nested in it."""
+    yield provision
     for nested in provision.provisions:
-        yield from _places_in(nested)
+        yield from provisions_of(nested)
 
 
 def _path(place: tuple[str | int, ...]) -> str:

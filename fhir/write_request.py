@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Final, Literal
+from urllib.parse import parse_qsl
 
 from fhir.proxy_request import ProxyRefusal
 from fhir.responses import Receive, Scope
@@ -90,11 +91,22 @@ async def read_body(receive: Receive, content_type: str, allowed: frozenset[str]
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ProxyRefusal(400, "incomplete", "the body ended early")
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > most:
             raise ProxyRefusal(413, "too-long", f"the body may have at most {most} bytes")
         if not message.get("more_body"):
             return body
+
+
+def read_pairs(text: str, what: str) -> tuple[tuple[str, str], ...]:
+    """A search that stands in a header or a parameter, `what` for the caller. Raises ProxyRefusal."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=20)
+    except ValueError as broken:
+        raise ProxyRefusal(400, "invalid", f"`{what}` is not a search") from broken
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise ProxyRefusal(400, "invalid", f"`{what}` is not a search")
+    return tuple(pairs)
 
 
 def version_headers(stored: StoredResource, location: str | None = None) -> tuple[tuple[bytes, bytes], ...]:

@@ -66,7 +66,7 @@ def category(*codes: str) -> list[dict[str, object]]:
     return [{"system": DATA_CATEGORY_SYSTEM, "code": code} for code in codes]
 
 
-def consent(provision: object = None, *, patient: str = "ana", **more: object) -> dict[str, Any]:
+def consent(provision: object = None, **more: object) -> dict[str, Any]:
     """A valid Consent; None takes an element away. Without `provision`: a permit of laboratory results to app `x`."""
     permit = {"type": "permit", "actor": grantee("x"), "class": category("laboratory")}
     whole = {
@@ -74,7 +74,7 @@ def consent(provision: object = None, *, patient: str = "ana", **more: object) -
         "status": "active",
         "scope": {"coding": [{"system": _SCOPE, "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"reference": f"Patient/{patient}"},
+        "patient": {"reference": "Patient/ana"},
         "dateTime": "2026-01-02",
         "policy": [{"uri": "http://example.org/policy"}],
         "provision": permit if provision is None else provision,
