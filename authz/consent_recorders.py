@@ -1,6 +1,6 @@
 """Who may keep consents at `/fhir/Consent`: a backend service that the operator registered with `assent/consents.…`.
 
-Whoever keeps consents must gain nothing by them. A recorder has no clinical scope: authz.clients registers none that has,
+Whoever keeps consents gains nothing by them. A recorder has no clinical scope: authz.clients registers none with one,
 and a token with one is no recorder's. None writes a consent that names it (authz.consent_transitions).
 The letters are SMART's `cruds` (create, read, update and patch, delete, search and history of the type), in that order.
 It is a power over this server itself, so nobody registers for it (authz.client_metadata) and no person can grant it.

@@ -25,7 +25,8 @@ from authz.grants import create_grant, revoke_grants
 from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
-from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
+from fhir.consent_reading import read_consent
+from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource, is_own_shape
 from fhir.models import check_consent
 from fhir.store import Repository
 
@@ -107,14 +108,17 @@ class Decisions:
         return request.redirect(context.issuer, error="access_denied", error_description="the request was denied")
 
     async def change(self, consent_id: str, account: Account, choice: Choice, request_id: str) -> None:
-        """The next version of a consent, narrower or wider. Raises NotCurrent."""
+        """The next version of a consent, narrower or wider. Raises NotCurrent.
+
+        One with other rules than people decide by here can be ended, not changed: what it says besides would be lost.
+        """
         context, now = self._context, self._context.clock()
         async with context.engine.begin() as connection:
             found = await context.repository.read("Consent", consent_id, connection)
             if found is None or found.deleted:
                 raise NotCurrent
             current: dict[str, Any] = msgspec.json.decode(found.body)
-            if current["status"] != "active":
+            if current["status"] != "active" or not is_own_shape(current):
                 raise NotCurrent
             actor = current["provision"]["actor"][0]["reference"]
             decision = ConsentDecision(
@@ -285,7 +289,7 @@ async def end_grants(connection: AsyncConnection, consent: Mapping[str, Any], no
 
 
 def _patient_of(consent: Mapping[str, Any]) -> str:
-    return str(consent["patient"]["reference"]).removeprefix("Patient/")
+    return read_consent(consent).patient
 
 
 def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:
