@@ -17,6 +17,7 @@ INTERMEDIATE: Final = f"{_BASE}Intermediate"
 ADVANCED: Final = f"{_BASE}Advanced"
 
 _Json = Mapping[str, object]
+_PRIVACY: Final = ("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy")
 _RELATED: Final = frozenset({"Encounter", "CarePlan", "EpisodeOfCare"})
 _AUTHORS: Final = frozenset(
     {
@@ -41,9 +42,9 @@ def profile_issues(content: _Json) -> tuple[Issue, ...]:
 
 def _foundation(content: _Json, profile: str) -> Iterator[Issue]:
     """What all three ask for (PCF 1.1, volume 3, §5.8)."""
-    if "patient-privacy" not in _codes(content.get("scope")):
+    if _PRIVACY not in _codes(content.get("scope")):
         yield _issue("value", "must be `patient-privacy`", "scope", profile)
-    for name in ("category", "dateTime", "performer", "organization", "provision", "policy"):
+    for name in ("category", "dateTime", "performer", "organization", "provision"):
         if name not in content:
             yield _issue("required", "is missing", name, profile)
     if "sourceAttachment" not in content and "sourceReference" not in content:
@@ -71,6 +72,9 @@ def _intermediate(root: _Json, profile: str) -> Iterator[Issue]:
     yield from _data(root, "provision", profile)
     for i, nested in enumerate(_list(root.get("provision"))):
         yield from _data(nested, f"provision.provision[{i}]", profile)
+        meanings = [str(item.get("meaning")) for item in _list(nested.get("data"))]
+        if len(set(meanings)) < len(meanings):
+            yield _issue("structure", "may have one of each meaning", f"provision.provision[{i}].data", profile)
 
 
 _RULES: Final[Mapping[str, Callable[[_Json, str], Iterator[Issue]]]] = {
@@ -107,8 +111,8 @@ def _issue(code: str, text: str, path: str, profile: str) -> Issue:
     return Issue(code, f"{text} in {profile.rpartition('/')[2]}, which `meta.profile` claims", (f"Consent.{path}",))
 
 
-def _codes(concept: object) -> set[object]:
-    return {coding.get("code") for coding in _list(_object(concept).get("coding"))}
+def _codes(concept: object) -> list[tuple[object, object]]:
+    return [(coding.get("system"), coding.get("code")) for coding in _list(_object(concept).get("coding"))]
 
 
 def _object(value: object) -> _Json:
