@@ -73,10 +73,10 @@ class ConsentExplain:
         stored = await self._context.repository.read("Consent", consent_id)
         if stored is None or stored.deleted:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
-        rule = read_consent(msgspec.json.decode(stored.body))
+        content: dict[str, Any] = msgspec.json.decode(stored.body)
+        rule = read_consent(content)
         access, told = await self._access(rule, request)
-        status = "is active" if rule.active else "is not active: it decides nothing"
-        said = (Reason("consent", f"the consent {status}", rule.reference), told)
+        said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
         question = ExplainQuestion(rule.id, rule.patient, access, said, request.interaction, request.parameters)
         found = await self._explain(question)
         await self._record(asked, question)
