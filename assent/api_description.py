@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from assent.api_consents import consent_paths
 from authz.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
@@ -22,7 +23,7 @@ def describe(site: FastAPI, pages: PortalPages) -> None:
 
     def whole() -> dict[str, Any]:
         schema = generated()
-        schema["paths"].update(_plain_paths())
+        schema["paths"].update(_plain_paths() | consent_paths())
         return schema
 
     site.openapi = whole  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -1,9 +1,9 @@
 """`/fhir/Consent` as a FHIR R4 endpoint for recorders: those who may keep consents (authz.consent_recorders).
 
 Who reaches it: `assent.dispatch` asks `serves` for every request below `/fhir/Consent` and `/fhir/Provenance`. A live
-token of a recorder's own comes here; so does a gateway's, with `assent/introspect`, for `$explain` alone. Everybody
-else, with whatever token or none, goes to the proxy (`fhir.proxy`), which shows apps what its eight steps leave and
-lets nobody write (docs/leaks.md L60). It stands on this floor because an ended consent ends grants.
+token of a recorder's own comes here; so does a gateway's, with `assent/introspect`, for `$explain` alone, and a write
+with a token that counts no more. Everybody else goes to the proxy (`fhir.proxy`), which shows apps what its eight steps
+leave and lets nobody write (docs/leaks.md L60). It stands on this floor because an ended consent ends grants.
 
 A recorder serves every patient of this server, and every act is recorded with the recorder as its agent.
 """
@@ -46,6 +46,7 @@ from fhir.write_request import (
 
 _PATHS: Final = ("/fhir/Consent", "/fhir/Provenance")
 _EXPLAIN: Final = "/$explain"
+_READS: Final = ("GET", "HEAD", "OPTIONS")
 _BODILESS: Final = (204, 304)
 
 
@@ -89,7 +90,11 @@ class ConsentApi:
         sent = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
         if len(sent) != 1:
             return False
-        return await self._recorder(sent[0].decode("latin-1"), explaining=path.endswith(_EXPLAIN)) is not None
+        authorization = sent[0].decode("latin-1")
+        if await self._recorder(authorization, explaining=path.endswith(_EXPLAIN)) is not None:
+            return True
+        # A recorder whose token has expired is told so; the proxy would say that nobody writes.
+        return scope["method"] not in _READS and await self._has_ended(authorization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -138,6 +143,10 @@ class ConsentApi:
         if by is None and explaining and access.is_service and INTROSPECT_SCOPE in str(claims["scope"]).split(" "):
             return Recorder(access.client_id, access.client_name, frozenset())
         return by
+
+    async def _has_ended(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and isinstance(await self._gate.live(token), TokenRefused)
 
     async def _answer(self, call: _Call) -> _Answer:
         interaction, parameters = call.interaction, call.request.parameters

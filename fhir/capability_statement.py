@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir.definitions import Definitions
+from fhir.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
 
@@ -61,8 +62,25 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
         for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
         if p.kind in MODIFIERS and (not p.code.startswith("_") or p.code in ("_id", "_lastUpdated", "_profile"))
     ]
-    return {
+    resource: dict[str, Any] = {
         "type": kind,
         "interaction": [{"code": "read"}, {"code": "vread"}, {"code": "search-type"}],
         "searchParam": parameters,
+    }
+    return _kept(resource) if kind == "Consent" else resource
+
+
+def _kept(resource: dict[str, Any]) -> dict[str, Any]:
+    """Consents, which recorders keep (docs/consents-api.md); to everybody else they are as any other type."""
+    more = ("create", "update", "patch", "delete", "history-instance", "history-type")
+    return resource | {
+        "documentation": "Only clients with `assent/consents.` scopes do more than `read`, `vread` and `search-type`.",
+        "interaction": [*resource["interaction"], *({"code": code} for code in more)],
+        "versioning": "versioned",
+        "readHistory": True,
+        "updateCreate": False,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
     }

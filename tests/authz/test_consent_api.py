@@ -268,7 +268,9 @@ async def test_a_recorder_that_was_disabled_is_nobody_any_more(here: World) -> N
         await disable_client(connection, acting.client_id, here.assent.authz.clock())
     here.assent.authz.tell(Change("client", acting.client_id))
     for method, path in (("GET", "Consent"), ("POST", "Consent"), ("DELETE", "Consent/x")):
-        assert (await acting.send(method, path)).status_code in (401, 405), method
+        answer = await acting.send(method, path)
+        assert answer.status_code == 401, method
+        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
 async def test_recording_and_ending_a_consent_counts_at_the_next_request(here: World, clerk: RecorderClient) -> None:
