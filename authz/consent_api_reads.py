@@ -126,10 +126,10 @@ class ConsentReads:
         return f"{self._context.fhir_base}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
 
     async def _record(self, asked: Asked, kind: str, shown: Sequence[StoredResource], query: str | None = None) -> None:
-        by_patient: dict[str | None, list[str]] = {None: []} if query is not None else {}
+        by_patient: dict[str | None, dict[str, None]] = {None: {}} if query is not None else {}
         for stored in shown:
-            name = f"{stored.resource_type}/{stored.id}/_history/{stored.version}"
-            by_patient.setdefault(_patient(stored), []).append(name)
+            names = by_patient.setdefault(_patient(stored), {})
+            names[f"{stored.resource_type}/{stored.id}"] = None
         records = [
             AuditRecord(
                 kind="search" if kind == "search" else "read",

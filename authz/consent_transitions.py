@@ -140,6 +140,8 @@ class ConsentTransitions:
         if found is not None and not found.deleted:
             await hold_standing(connection, patient_of(_content(found)))
             # Who waited for another change starts from what it left.
+            if target.criteria is not None and not await self._still_matches(connection, target.criteria, id):
+                raise _conflict()
             found = await repository.read("Consent", id, connection)
         if found is not None and not found.deleted and not holds(found.version):
             raise _conflict()
@@ -152,6 +154,9 @@ class ConsentTransitions:
         if len(matches) > 1:
             raise ConsentRefused(412, Issue("multiple-matches", "the criteria match more than one consent"))
         return matches[0] if matches else None
+
+    async def _still_matches(self, connection: AsyncConnection, criteria: SearchQuery, id: str) -> bool:
+        return [found.id for found in (await self._context.repository.search(criteria, connection)).matches] == [id]
 
     async def _check_room(self, connection: AsyncConnection, content: Mapping[str, Any]) -> None:
         """More consents than can be judged would close the patient's record. Raises ConsentRefused."""
@@ -188,7 +193,7 @@ class ConsentTransitions:
             client_id=by.client_id,
             client_name=by.client_name,
             patient=patient,
-            entities=(f"Consent/{stored.id}/_history/{stored.version}",),
+            entities=(f"Consent/{stored.id}",),
         )
         await context.audit.record(record, connection)
 
@@ -205,7 +210,10 @@ def checked(body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         text = "the body is no JSON object in which every member stands once"
         raise ConsentRefused(400, Issue("structure", text)) from broken
-    found = findings_in(content)
+    try:
+        found = findings_in(content)
+    except RecursionError:
+        raise ConsentRefused(422, Issue("too-costly", "the resource is nested too deeply")) from None
     if found.issues:
         raise ConsentRefused(400 if found.shapeless else 422, *found.issues)
     return content

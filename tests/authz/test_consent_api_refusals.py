@@ -184,6 +184,26 @@ async def test_provisions_are_bounded_in_number_depth_and_bytes(clerk: RecorderC
     assert took < 3
 
 
+@pytest.mark.parametrize("depth", [20, 100, 200, 300, 400, 490, 600, 1_000])
+@pytest.mark.parametrize("place", ["extension", "provision", "meta"])
+async def test_no_depth_breaks_the_server(clerk: RecorderClient, place: str, depth: int) -> None:
+    open, close = (
+        (b'{"url":"urn:x","extension":[', b"]}") if place != "provision" else (b'{"type":"deny","provision":[', b"]}")
+    )
+    nested = open * depth + b'{"url":"urn:x","valueString":"x"}' + close * depth
+    value = {
+        "extension": b'"extension":[' + nested + b"]",
+        "provision": b'"provision":' + nested,
+        "meta": b'"meta":{"extension":[' + nested + b"]}",
+    }
+    body = json.dumps({k: v for k, v in consent().items() if k != "provision" or place != k}).encode()
+    answer = await clerk.send("POST", "Consent", body[:-1] + b"," + value[place] + b"}")
+    assert answer.status_code in (201, 400, 422), answer.text
+    if answer.status_code == 201:
+        assert (await clerk.get(f"Consent/{answer.json()['id']}")).status_code == 200
+    assert (await clerk.get("Consent?_count=5&_sort=-_lastUpdated")).status_code == 200
+
+
 async def test_the_most_provisions_that_are_kept_decide_quickly(here: World, clerk: RecorderClient) -> None:
     app = await here.app(["laboratory"])
     nested = [{"type": "deny", "class": category("conditions"), "actor": grantee(f"a{n}")} for n in range(500)]
