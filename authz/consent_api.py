@@ -2,7 +2,7 @@
 
 Who reaches it: `assent.dispatch` asks `serves` for every request below `/fhir/Consent` and `/fhir/Provenance`. A live
 token of a recorder's own comes here; so does a gateway's, with `assent/introspect`, for `$explain` alone, and a write
-with a token that counts no more. Everybody else goes to the proxy (`fhir.proxy`), which shows apps what its eight steps
+without a token that counts. Everybody else goes to the proxy (`fhir.proxy`), which shows apps what its eight steps
 leave and lets nobody write (docs/leaks.md L60). It stands on this floor because an ended consent ends grants.
 
 A recorder serves every patient of this server, and every act is recorded with the recorder as its agent.
@@ -88,13 +88,11 @@ class ConsentApi:
         if not path.startswith(_PATHS):
             return False
         sent = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
-        if len(sent) != 1:
-            return False
-        authorization = sent[0].decode("latin-1")
+        authorization = sent[0].decode("latin-1") if len(sent) == 1 else ""
         if await self._recorder(authorization, explaining=path.endswith(_EXPLAIN)) is not None:
             return True
-        # A recorder whose token has expired is told so; the proxy would say that nobody writes.
-        return scope["method"] not in _READS and await self._has_ended(authorization)
+        # Who writes without a token that counts is told so here; of an app's the proxy says that it may not.
+        return scope["method"] not in _READS and not await self._is_live(authorization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -119,9 +117,8 @@ class ConsentApi:
         request.log["route"] = interaction.route
         by = await self._recorder(request.authorization or "", explaining=interaction.act == "explain")
         if by is None:
-            raise ProxyRefusal(
-                401, "login", "the access token is not valid any more", headers=_challenge("invalid_token")
-            )
+            error = "" if request.authorization is None else "invalid_token"
+            raise ProxyRefusal(401, "login", "an access token that is valid is needed", headers=_challenge(error))
         request.log["client_id"] = by.client_id
         call = _Call(Asked(by, request.request_id), interaction, request, read_headers(scope), receive)
         try:
@@ -144,9 +141,9 @@ class ConsentApi:
             return Recorder(access.client_id, access.client_name, frozenset())
         return by
 
-    async def _has_ended(self, authorization: str) -> bool:
+    async def _is_live(self, authorization: str) -> bool:
         scheme, _, token = authorization.partition(" ")
-        return scheme.lower() == "bearer" and isinstance(await self._gate.live(token), TokenRefused)
+        return scheme.lower() == "bearer" and not isinstance(await self._gate.live(token), TokenRefused)
 
     async def _answer(self, call: _Call) -> _Answer:
         interaction, parameters = call.interaction, call.request.parameters
@@ -291,4 +288,5 @@ def _not_there(what: str) -> ProxyRefusal:
 
 
 def _challenge(error: str) -> Any:
-    return ((b"www-authenticate", f'Bearer realm="fhir", error="{error}"'.encode()),)
+    told = f', error="{error}"' if error else ""
+    return ((b"www-authenticate", f'Bearer realm="fhir"{told}'.encode()),)
