@@ -1,5 +1,5 @@
-"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml` and `openapi_consents.yaml`, and what unknown addresses
-and failures look like.
+"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml` and `openapi_consents.yaml`, and what unknown
+addresses and failures look like.
 """
 
 from __future__ import annotations

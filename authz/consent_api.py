@@ -1,9 +1,9 @@
 """`/fhir/Consent` as a FHIR R4 endpoint for recorders: those who may keep consents (authz.consent_recorders).
 
 Who reaches it: `assent.dispatch` asks `serves` for every request below `/fhir/Consent` and `/fhir/Provenance`. A live
-token of a recorder's own comes here; so does a gateway's, with `assent/introspect`, for `$explain` alone, and a write
-without a token that counts. Everybody else goes to the proxy (`fhir.proxy`), which shows apps what its eight steps
-leave and lets nobody write (docs/leaks.md L60). It stands on this floor because an ended consent ends grants.
+token of a recorder's own comes here; so does a gateway's, with `assent/introspect`, for `$explain` alone, and a request
+without a token that counts, to be told so. Everybody else goes to the proxy (`fhir.proxy`), which shows apps what its
+eight steps leave and lets nobody write (docs/leaks.md L60). It stands on this floor as an ended consent ends grants.
 
 A recorder serves every patient of this server, and every act is recorded with the recorder as its agent.
 """
@@ -46,7 +46,6 @@ from fhir.write_request import (
 
 _PATHS: Final = ("/fhir/Consent", "/fhir/Provenance")
 _EXPLAIN: Final = "/$explain"
-_READS: Final = ("GET", "HEAD", "OPTIONS")
 _BODILESS: Final = (204, 304)
 
 
@@ -83,7 +82,7 @@ class ConsentApi:
         self._transitions = ConsentTransitions(context)
 
     async def serves(self, scope: Scope) -> bool:
-        """Whether the request is a recorder's. What the answer hangs on is asked again when it is answered."""
+        """Whether the request is a recorder's, or nobody's. When it is answered, the token is asked about again."""
         path = str(scope["path"])
         if not path.startswith(_PATHS):
             return False
@@ -91,8 +90,7 @@ class ConsentApi:
         authorization = sent[0].decode("latin-1") if len(sent) == 1 else ""
         if await self._recorder(authorization, explaining=path.endswith(_EXPLAIN)) is not None:
             return True
-        # Who writes without a token that counts is told so here; of an app's the proxy says that it may not.
-        return scope["method"] not in _READS and not await self._is_live(authorization)
+        return not await self._is_live(authorization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -166,7 +166,7 @@ async def test_who_is_no_recorder_or_gateway_is_not_told(place: Place) -> None:
     app = await place.world.app(["laboratory", "sharing-record"], scope="launch/patient patient/*.rs")
     path = f"/fhir/Consent/{await app.consent_id()}/$explain?type=Observation"
     writer = await recorder(place.world, "assent/consents.c")
-    assert (await place.world.http.get(path)).status_code == 501
+    assert (await place.world.http.get(path)).status_code == 401
     assert (await app.get(path.removeprefix("/fhir/"))).status_code == 501
     assert (await writer.get(path.removeprefix("/fhir/"))).status_code == 403
 

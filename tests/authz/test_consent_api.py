@@ -271,6 +271,31 @@ async def test_a_recorder_that_was_disabled_is_nobody_any_more(here: World) -> N
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer x.y.z", "Basic eDp5", "bearer  "])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("GET", "Consent/x", 401), ("GET", "Consent?patient=ana", 401), ("GET", "Consent/x/_history", 401)),
+        *(
+            ("POST", "Consent", 401),
+            ("PUT", "Consent/x", 401),
+            ("PATCH", "Consent/x", 401),
+            ("DELETE", "Consent/x", 401),
+        ),
+        *(("GET", "Consent/x/$explain", 401), ("TRACE", "Consent/x", 405), ("GET", "Consentx", 404)),
+    ],
+)
+async def test_who_shows_no_token_that_counts_is_asked_for_one(
+    here: World, method: str, path: str, status: int, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = await here.http.request(method, f"/fhir/{path}", headers=headers)
+    assert answer.status_code == status
+    challenge = answer.headers.get("www-authenticate", "")
+    assert challenge.startswith("Bearer") == (status == 401)
+    assert ("invalid_token" in challenge) == (status == 401 and authorization is not None)
+
+
 async def test_recording_and_ending_a_consent_counts_at_the_next_request(here: World, clerk: RecorderClient) -> None:
     app = await here.app(["laboratory", "vital-signs"])
     choice = Choice(("vital-signs",), ("laboratory", "vital-signs"), None, here.text)
