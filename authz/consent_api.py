@@ -70,6 +70,17 @@ class _Call:
     def by(self) -> Recorder:
         return self.asked.by
 
+    @property
+    def may_read(self) -> bool:
+        """Whether it may be shown what others wrote."""
+        return "r" in self.by.letters
+
+    def needs(self, letter: str) -> None:
+        """Raises ProxyRefusal without it."""
+        if letter not in self.by.letters:
+            text = f"the token needs scope `assent/consents.{letter}`"
+            raise ProxyRefusal(403, "forbidden", text, headers=_challenge("insufficient_scope"))
+
 
 class ConsentApi:
     """ASGI application for recorders below `/fhir/Consent` and `/fhir/Provenance`."""
@@ -147,9 +158,7 @@ class ConsentApi:
         interaction, parameters = call.interaction, call.request.parameters
         if interaction.act == "explain":
             return _Answer(200, await self._explain.answer(call.asked, interaction.id, await _question(call)))
-        if interaction.letter not in call.by.letters:
-            text = f"the token needs scope `assent/consents.{interaction.letter}`"
-            raise ProxyRefusal(403, "forbidden", text, headers=_challenge("insufficient_scope"))
+        call.needs(interaction.letter)
         match interaction.act:
             case "read" | "vread":
                 return await self._read(call)
@@ -179,9 +188,13 @@ class ConsentApi:
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         unless = None
         if call.headers.if_none_exist is not None:
-            unless = await self._criteria(read_pairs(call.headers.if_none_exist, "If-None-Exist"))
+            unless = await self._criteria(call, read_pairs(call.headers.if_none_exist, "If-None-Exist"))
         written = await self._transitions.create(call.by, body, call.asked.request_id, unless)
-        return self._written(call, written.stored, created=written.created)
+        if written.created:
+            return self._written(call, written.stored, 201)
+        if call.may_read:
+            await self._reads.read(call.asked, "Consent", written.stored.id)
+        return self._written(call, written.stored, shown=call.may_read)
 
     async def _update(self, call: _Call) -> _Answer:
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
@@ -195,11 +208,13 @@ class ConsentApi:
         stored = await self._transitions.update(call.by, target, call.headers.holds_for, change, call.asked.request_id)
         if stored is None:
             raise _not_there("update")
-        return self._written(call, stored, created=False)
+        return self._written(call, stored)
 
     async def _patch(self, call: _Call) -> _Answer:
         raw = await read_body(call.receive, call.headers.content_type, PATCH_TYPES, MAX_PATCH)
         operations = read_patch(raw)
+        if any(operation["op"] == "test" for operation in operations):
+            call.needs("r")  # it asks what stands there (docs/leaks.md L46)
         target = await self._target(call)
 
         def change(current: StoredResource) -> bytes:
@@ -210,7 +225,7 @@ class ConsentApi:
         stored = await self._transitions.update(call.by, target, call.headers.holds_for, change, call.asked.request_id)
         if stored is None:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
-        return self._written(call, stored, created=False)
+        return self._written(call, stored, shown=call.may_read)
 
     async def _delete(self, call: _Call) -> _Answer:
         target = await self._target(call)
@@ -224,11 +239,12 @@ class ConsentApi:
         if call.interaction.id:
             refuse_parameters(call.request.parameters)
             return Target(call.interaction.id)
-        criteria = await self._criteria(call.request.parameters)
+        criteria = await self._criteria(call, call.request.parameters)
         return None if criteria is None else Target(criteria=criteria)
 
-    async def _criteria(self, pairs: Sequence[tuple[str, str]]) -> SearchQuery | None:
+    async def _criteria(self, call: _Call, pairs: Sequence[tuple[str, str]]) -> SearchQuery | None:
         """The search of a conditional write. Nothing in it may shape a result. Raises ProxyRefusal, SearchError."""
+        call.needs("s")  # whether something matches is an answer too (docs/leaks.md L44)
         wanted = [pair for pair in pairs if pair[0] != "_format"]
         if not wanted:
             raise ProxyRefusal(400, "required", "a conditional write needs search criteria")
@@ -236,18 +252,18 @@ class ConsentApi:
             raise ProxyRefusal(400, "not-supported", "criteria take search parameters, `_id` and `_lastUpdated`")
         return await self._reads.criteria("Consent", wanted, 2)
 
-    def _written(self, call: _Call, stored: StoredResource, *, created: bool) -> _Answer:
+    def _written(self, call: _Call, stored: StoredResource, status: int = 200, *, shown: bool = True) -> _Answer:
+        """The answer to a write; not `shown`: the version holds what the caller neither sent nor may read (L45)."""
         location = f"{self._context.fhir_base}/Consent/{stored.id}/_history/{stored.version}"
         headers = version_headers(stored, location)
-        status = 201 if created else 200
         match call.headers.returning:
-            case "minimal":
-                return _Answer(status, b"", headers)
             case "OperationOutcome":
                 done = Issue("informational", f"version {stored.version} stands", severity="information")
                 return _Answer(status, outcome_of([done]), headers)
-            case _:
+            case "representation" if shown:
                 return _Answer(status, stored.body, headers)
+            case _:
+                return _Answer(status, b"", headers)
 
     async def _record_refusal(self, call: _Call) -> None:
         id, act = call.interaction.id, call.interaction.letter

@@ -26,7 +26,7 @@ from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
 from fhir.consent_reading import read_consent
-from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource, is_own_shape
+from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource, is_decision_on, is_own_shape
 from fhir.models import check_consent
 from fhir.store import Repository
 
@@ -186,9 +186,12 @@ class Decisions:
         )
         consent_id = rows.scalar_one_or_none()
         found = None if consent_id is None else await self._context.repository.read("Consent", consent_id, connection)
-        if found is None or found.deleted or msgspec.json.decode(found.body)["status"] != "active":
+        if found is None or found.deleted:
             return None
-        return found.id, found.version
+        content: dict[str, Any] = msgspec.json.decode(found.body)
+        # What somebody else made of it since may say more than a decision, which then stands beside it.
+        ours = is_decision_on(content, decision.client_id, decision.purpose)
+        return (found.id, found.version) if content["status"] == "active" and ours else None
 
     async def _next_version(
         self, connection: AsyncConnection, consent_id: str, version: int, decision: ConsentDecision

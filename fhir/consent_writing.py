@@ -99,6 +99,15 @@ def is_own_shape(consent: Mapping[str, Any]) -> bool:
     )
 
 
+def is_decision_on(consent: Mapping[str, Any], client_id: str, purpose: str) -> bool:
+    """Whether a Consent is one person's decision about this app and purpose, and so is replaced by the next one."""
+    if not is_own_shape(consent):
+        return False
+    root = consent["provision"]
+    named = root["actor"][0]["reference"]["identifier"].get("value")
+    return bool(named == client_id and root["purpose"][0].get("code") == purpose)
+
+
 def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Catalogue) -> dict[str, object]:
     everyday = [c for c in granted if not c.sensitive]
     permit = decision.status == "active" and bool(everyday)

@@ -138,6 +138,30 @@ async def test_l60_an_app_sees_nothing_of_who_wrote_which_version(leaky: World) 
     assert found.status_code == 403 or "entry" not in found.json()
 
 
+@pytest.mark.leak("L44", "L45", "L46")
+async def test_l44_l45_l46_who_may_only_write_learns_nothing_of_what_others_wrote(leaky: World) -> None:
+    made = await (await recorder(leaky)).created(consent(identifier=[{"system": "urn:x", "value": "secret"}]))
+    path, criteria = f"Consent/{made['id']}", "identifier=urn:x|secret"
+    writer = await recorder(leaky, "assent/consents.cud")
+    date = {"op": "replace", "path": "/dateTime", "value": "2026-02-02"}
+    asking = [
+        ("POST", "Consent", consent(), {"If-None-Exist": criteria}),
+        ("PUT", f"Consent?{criteria}", consent(), {}),
+        ("PATCH", f"Consent?{criteria}", [date], {}),
+        ("DELETE", f"Consent?{criteria}", None, {}),
+        ("PATCH", path, [{"op": "test", "path": "/status", "value": "active"}, date], {}),
+    ]
+    for method, where, body, headers in asking:
+        one = await writer.send(method, where, body, headers=headers)
+        other = await writer.send(method, where.replace("secret", "none"), body, headers=headers)
+        assert (one.status_code, one.json()) == (403, other.json()), (method, where)
+    patched = await writer.send("PATCH", path, [date], headers={"Prefer": "return=representation"})
+    assert (patched.status_code, patched.content) == (200, b"")
+    searching = await recorder(leaky, "assent/consents.cs")
+    found = await searching.send("POST", "Consent", consent(), headers={"If-None-Exist": criteria})
+    assert (found.status_code, found.content) == (200, b"")
+
+
 @pytest.mark.leak("L61")
 @pytest.mark.parametrize(
     "about",

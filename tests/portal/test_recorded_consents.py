@@ -16,6 +16,7 @@ from fhir.consent_writing import ASKED_EXTENSION
 from policies.codes import ACT_REASON_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, recorder
+from tests.conformance.launching import Launch
 from tests.conftest import MakeDatabase
 from tests.leaks.test_people import PASSWORD, Visitor
 from tests.leaks.world import World, observation, patient, world
@@ -114,6 +115,25 @@ async def test_only_a_consent_that_says_no_more_than_a_decision_can_be_changed(
     with pytest.raises(NotCurrent):
         await decisions.change(made["id"], here.account, choice, "test")
     assert (await clerk.get(f"Consent/{made['id']}")).json() == made
+
+
+async def test_a_new_decision_replaces_no_rules_that_somebody_else_wrote(here: World, clerk: RecorderClient) -> None:
+    app = await here.app(["laboratory"])
+    consent_id = await app.consent_id()
+    path = f"Consent/{consent_id}"
+    made = (await clerk.get(path)).json()
+    deny = {"type": "deny", "actor": grantee("another-app"), "class": category("conditions")}
+    changed = await clerk.send("PUT", path, {**made, "provision": {**made["provision"], "provision": [deny]}})
+    assert changed.status_code == 200
+    launch = Launch(here, app.client_id, None)
+    await launch.allow(await launch.authorize(), ["vital-signs"])
+    assert (await clerk.get(path)).json() == changed.json()
+    both = (await clerk.get(f"Consent?actor:identifier={CLIENT_SYSTEM}|{app.client_id}&_sort=-_lastUpdated")).json()
+    assert [e["resource"]["id"] == consent_id for e in both["entry"]] == [False, True]
+    await launch.allow(await launch.authorize(), ["laboratory"])
+    assert both["total"] == 2
+    newest = both["entry"][0]["resource"]["id"]
+    assert (await clerk.get(f"Consent/{newest}")).headers["etag"] == 'W/"2"'
 
 
 async def test_a_consent_in_r5_that_stands_in_the_store_can_be_seen_and_ended(here: World, ana: Visitor) -> None:
