@@ -26,7 +26,7 @@ _RETURNS: Final[dict[str, Returning]] = {
     "representation": "representation",
     "operationoutcome": "OperationOutcome",
 }
-_NAMES: Final = ("if-match", "if-none-match", "if-none-exist", "prefer", "content-type")
+_NAMES: Final = ("if-match", "if-none-match", "if-unmodified-since", "if-none-exist", "prefer", "content-type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,19 @@ class WriteHeaders:
     if_none_exist: str | None
     prefer: str | None
     content_type: str
+    if_unmodified_since: str | None = None
 
     def holds_for(self, version: int) -> bool:
-        """Whether `If-Match` allows a change of this version; it is optional here."""
-        return self.if_match is None or _names(self.if_match, version)
+        """Whether the preconditions allow a change of this version.
+
+        `If-Match` is optional, and the only one that can hold: a change is never the first version, and a second is
+        longer than two changes may be apart.
+        """
+        if self.if_none_match is not None:
+            return False
+        if self.if_match is None:
+            return self.if_unmodified_since is None
+        return _names(self.if_match, version)
 
     def is_known(self, version: int) -> bool:
         """Whether `If-None-Match` says that the caller has this version already."""
@@ -72,6 +81,7 @@ def read_headers(scope: Scope) -> WriteHeaders:
         found.get("if-none-exist"),
         found.get("prefer"),
         found.get("content-type", ""),
+        found.get("if-unmodified-since"),
     )
 
 
