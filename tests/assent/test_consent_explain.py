@@ -145,6 +145,17 @@ async def test_a_service_is_explained_by_what_names_it(place: Place) -> None:
     assert (await app.get("Observation/bob1")).status_code == 404
 
 
+async def test_a_service_gains_nothing_by_a_consent_that_names_nobody(place: Place) -> None:
+    app = await service(place.world, {"bob": ["vital-signs"]})
+    made = await place.clerk.created(
+        consent({"type": "permit", "class": category("laboratory")}, patient={"reference": "Patient/bob"})
+    )
+    told = _told(await place.clerk.get(f"Consent/{app.consents['bob']}/$explain?resource=Observation/bob1"))
+    assert told["decision"] == "deny"
+    assert (await app.get("Observation/bob1")).status_code == 404
+    await place.clerk.send("DELETE", f"Consent/{made['id']}")
+
+
 async def test_of_another_patients_resource_not_even_the_kind_is_told(place: Place) -> None:
     app = await place.world.app(["laboratory"])
     path = f"Consent/{await app.consent_id()}/$explain?resource=Observation"

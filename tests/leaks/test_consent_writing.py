@@ -91,6 +91,9 @@ async def test_l60_who_reads_data_keeps_no_consents_even_if_it_was_registered_fo
     claims = TokenClaims(app.client_id, app.client_id, both, timedelta(minutes=5), purpose="TREAT")
     token, _ = leaky.assent.authz.tokens.mint(claims)
     await _tries(leaky, App(leaky, app.client_id, {"access_token": token}), app.consents["ana"])
+    sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+    others = await leaky.http.post("/fhir/Consent", content=json.dumps(consent()), headers=sent)
+    assert others.status_code == 405
 
 
 @pytest.mark.leak("L60")
