@@ -21,6 +21,7 @@ from assent.body_limit import BodyLimit
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
 from assent.client_addresses import key_addresses
+from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
@@ -142,6 +143,8 @@ async def build(
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
+    register, facts = _register(ground), _facts(ground)
+    parts = _proxy_parts(ground, gate, client, register, facts)
     site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
@@ -150,7 +153,8 @@ async def build(
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
-        fhir=_proxy(ground, gate, client),
+        consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        fhir=FhirProxy(parts),
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
@@ -225,9 +229,8 @@ def _authz(ground: _Ground) -> AuthzContext:
     )
 
 
-def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProxy:
-    """The enforcement point, its caches of consents kept true by the bus."""
-    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
+def _register(ground: _Ground) -> ConsentRegister:
+    """The cache of consents, kept true by the bus."""
     register = ConsentRegister(StoredConsents(ground.repository), ground.bus)
 
     def on_change(change: Change) -> None:
@@ -237,31 +240,40 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
             register.forget_all()
 
     ground.bus.subscribe(on_change)
+    return register
+
+
+def _facts(ground: _Ground) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_base=ground.settings.upstream_url or "")
+
+
+def _proxy_parts(
+    ground: _Ground, gate: TokenGate, client: UpstreamClient, register: ConsentRegister, facts: FactsReader
+) -> ProxyParts:
+    """What the enforcement point is made of."""
+    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
     own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
 
     def source_of(resource_type: str) -> Source:
         return own if resource_type in OWN_TYPES else upstream
 
     masks = Masks(catalogue, definitions)
-    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
     today = ground.clock().date().isoformat()
-    return FhirProxy(
-        ProxyParts(
-            base=f"{settings.public_url}/fhir",
-            upstream_base=(settings.upstream_url or "").rstrip("/"),
-            gate=gate,
-            plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
-            catalogue=catalogue,
-            definitions=definitions,
-            masks=masks,
-            views=ResourceViews(catalogue, definitions, masks, facts),
-            source_of=source_of,
-            audit=ground.audit,
-            sealer=PageSealer(ground.secret),
-            capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
-            max_search_count=settings.max_search_count,
-            clock=ground.clock,
-        )
+    return ProxyParts(
+        base=f"{settings.public_url}/fhir",
+        upstream_base=(settings.upstream_url or "").rstrip("/"),
+        gate=gate,
+        plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
+        catalogue=catalogue,
+        definitions=definitions,
+        masks=masks,
+        views=ResourceViews(catalogue, definitions, masks, facts),
+        source_of=source_of,
+        audit=ground.audit,
+        sealer=PageSealer(ground.secret),
+        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+        max_search_count=settings.max_search_count,
+        clock=ground.clock,
     )
 
 

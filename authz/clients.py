@@ -12,10 +12,12 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
+from authz.consent_recorders import letters_of
 from authz.key_addresses import AddressRefused, KeyAddresses
 from authz.key_sets import KeySetRefused, check_key_set
 from authz.opaque_secret import hash_of, new_secret
 from fhir.change_bus import announce
+from smart.scope_syntax import split_scope
 
 ClientKind = Literal["public", "confidential-symmetric", "confidential-asymmetric", "backend", "gateway", "ehr"]
 KINDS: tuple[str, ...] = get_args(ClientKind)
@@ -170,6 +172,8 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
         raise RedirectUriError("at most 20 redirect URIs")
     if len(new.scope) > 4_000:
         raise ClientError("`scope` may have at most 4000 characters")
+    if letters_of(new.scope):
+        _check_recorder(new)
     for uri in (*new.redirect_uris, *new.post_logout_redirect_uris):
         check_redirect_uri(uri)
     check_keys(new.kind, new.jwks, new.jwks_uri, addresses)
@@ -177,6 +181,14 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
         raise ClientError(f"a registration can require {', '.join(REQUIREMENTS)}, and nothing else")
     if SIGNED in new.requires and new.jwks is None and new.jwks_uri is None:
         raise ClientError(f"`{SIGNED}` needs `jwks` or `jwks_uri`")
+
+
+def _check_recorder(new: NewClient) -> None:
+    """Who writes consents reads nothing by them (docs/decisions/0015-consent-api.md). Raises ClientError."""
+    if new.kind != "backend":
+        raise ClientError("a scope `assent/consents.…` is for clients of kind `backend`")
+    if split_scope(new.scope)[1]:
+        raise ClientError("`scope` has `assent/consents.…` and scopes to read data; register two clients")
 
 
 def check_keys(

@@ -24,6 +24,7 @@ from authz.accounts import load_account
 from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
 from authz.clients import TOKEN_EXCHANGE, Client
+from authz.consent_recorders import letters_of
 from authz.context import AuthzContext
 from authz.dpop import wrong_proof
 from authz.form_parameters import read_form
@@ -274,12 +275,12 @@ def _is_registered(client: Client, asked: str) -> bool:
     """Whether a scope for the client itself lies within its registration (SMART 2.2, backend services).
 
     `system/` scopes are for backend services: only these prove who they are with a key. Other clinical scopes
-    need a person.
+    need a person. Nor does anybody else keep consents.
     """
     registered = client.scope.split(" ")
     scope = parse_scope(asked)
     if scope is None:
-        return asked in registered
+        return asked in registered and (client.kind == "backend" or not letters_of(asked))
     if scope.context != "system" or client.kind != "backend":
         return False
     held = [own for text in registered if (own := parse_scope(text)) is not None and own.context == "system"]

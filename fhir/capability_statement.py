@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir.definitions import Definitions
+from fhir.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
 
@@ -75,11 +76,27 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
         for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
         if p.kind in MODIFIERS and (not p.code.startswith("_") or p.code in ("_id", "_lastUpdated", "_profile"))
     ]
-    resource = {
+    resource: dict[str, Any] = {
         "type": kind,
         "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
         "versioning": "versioned",
         "readHistory": True,
         "searchParam": parameters,
     }
-    return resource | {"operation": [_EVERYTHING]} if kind == "Patient" else resource
+    if kind == "Patient":
+        resource["operation"] = [_EVERYTHING]
+    return _kept(resource) if kind == "Consent" else resource
+
+
+def _kept(resource: dict[str, Any]) -> dict[str, Any]:
+    """Consents, which recorders keep (docs/consents-api.md); to everybody else they are as any other type."""
+    more = ("create", "update", "patch", "delete", "history-type")
+    return resource | {
+        "documentation": "Only clients with `assent/consents.` scopes do more than read and search.",
+        "interaction": [*resource["interaction"], *({"code": code} for code in more)],
+        "updateCreate": False,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
+    }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from fhir.consent_elements import instant_of
 from fhir.consent_writing import ASKED_EXTENSION
 from policies.codes import DATA_CATEGORY_SYSTEM
+from policies.decide import CLIENT_SYSTEM
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
 """docs/consent-semantics.md, "The life of a consent"."""
@@ -37,10 +38,12 @@ class ConsentSummary:
 
 def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
     """`sensitive`: codes of the categories that are open unless one is denied by name."""
-    provision: Mapping[str, Any] = consent.get("provision", {})
+    given = consent.get("provision")
+    provision: Mapping[str, Any] = given if isinstance(given, dict) else {}  # in R5 it is a list
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     categories = _granted(provision, sensitive)
-    asked = tuple(e["valueCoding"]["code"] for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
+    codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
+    asked = tuple(coding["code"] for coding in codings if "code" in coding)
     limited = bool(set(asked) - set(categories))
     grantees = [actor.get("reference", {}) for actor in provision.get("actor", ())]
     names = [g.get("identifier", {}).get("value") or g.get("reference") or g.get("display") or "?" for g in grantees]
@@ -48,7 +51,7 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         patient=consent.get("patient", {}).get("reference", "").removeprefix("Patient/"),
         grantee=", ".join(names),
         grantee_name=grantees[0].get("display", names[0]) if grantees else "",
-        is_app=bool(grantees) and "identifier" in grantees[0],
+        is_app=bool(grantees) and grantees[0].get("identifier", {}).get("system") == CLIENT_SYSTEM,
         categories=categories,
         asked=asked,
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),

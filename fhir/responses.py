@@ -32,3 +32,9 @@ async def send_fhir(send: Send, status: int, body: bytes, *, headers: Headers = 
 async def send_outcome(send: Send, status: int, code: str, text: str, *, headers: Headers = ()) -> None:
     """Send an OperationOutcome with one issue of `code` (http://hl7.org/fhir/issue-type)."""
     await send_fhir(send, status, operation_outcome(code, text), headers=headers)
+
+
+async def send_bodiless(send: Send, status: int, *, headers: Headers = ()) -> None:
+    """Send 204 or 304, which have neither a body nor its length (RFC 9110 §8.6)."""
+    await send({"type": "http.response.start", "status": status, "headers": [*_ALWAYS, *headers]})
+    await send({"type": "http.response.body", "body": b""})

@@ -62,7 +62,10 @@ def _sentence(event: Event, names: Names, catalogue: Catalogue, *, done: bool) -
         case "token":
             return app or "An app", "connected"
         case "update":
-            return person or "Somebody", f"changed what {_app_of_consent(event, names)} may see"
+            return person or app or "Somebody", f"changed what {_app_of_consent(event, names)} may see"
+        case "create" | "delete" as act:
+            verb = "recorded" if act == "create" else "deleted"
+            return person or app or "Somebody", f"{verb} what {_app_of_consent(event, names)} may see"
         case "revoke":
             return person or "Somebody", f"ended the sharing with {_app_of_consent(event, names)}"
         case _:

@@ -60,6 +60,7 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
         client_secret=_secret("sandbox-gateway"),
     ),
     SandboxClient("Nightly Export", "sandbox-backend", "backend", (), "system/*.rs", purposes=("HOPERAT",)),
+    SandboxClient("Consent Desk", "sandbox-recorder", "backend", (), "assent/consents.cruds", purposes=("HOPERAT",)),
     SandboxClient(
         "Sandbox EHR",
         "sandbox-ehr",

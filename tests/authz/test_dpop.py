@@ -28,7 +28,7 @@ from fhir.presented_token import PresentedToken
 from policies.model import Access
 from tests.authz.proofs import Prover, base64url
 from tests.authz.test_token_gate import SilentBus
-from tests.conformance.launching import Launch, launch, register
+from tests.conformance.launching import ASSERTION_TYPE, Launch, assertion, key_pair, launch, register
 from tests.leaks.world import ISSUER, World, observation, patient, world
 
 SCOPE = "openid launch/patient offline_access patient/*.rs"
@@ -306,6 +306,26 @@ async def test_one_proof_is_for_a_batch_with_all_its_entries_and_for_no_second_o
     answer = await server.http.post("/fhir", content=json.dumps(batch), headers=headers)
     assert [told["response"]["status"] for told in answer.json()["entry"]] == ["200 OK", "200 OK"]
     refused(await server.http.post("/fhir", content=json.dumps(batch), headers=headers))
+
+
+async def test_a_recorders_token_keeps_no_consents_without_a_proof_of_its_key(server: World) -> None:
+    prover, scope = Prover.new(), "assent/consents.cruds"
+    key, private = key_pair("ES384")
+    client, _ = await register(server, kind="backend", scope=scope, redirect_uris=(), jwks={"keys": [key]})
+    form = {
+        "grant_type": "client_credentials",
+        "scope": scope,
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": assertion(client, private, "ES384", jti="recorder"),
+    }
+    asked = await server.http.post("/token", data=form, headers={"DPoP": prover.proof("POST", TOKEN)})
+    access, url = asked.json()["access_token"], f"{ISSUER}/fhir/Consent"
+    unproven = await server.http.get(f"{url}?patient=ana", headers={"Authorization": f"Bearer {access}"})
+    refused(unproven, "invalid_token")
+    refused(await read(server, access, prover.proof("POST", url, access), url=f"{url}?patient=ana"))
+    proof = prover.proof("GET", url, access)
+    assert (await read(server, access, proof, url=f"{url}?patient=ana")).status_code == 200
+    refused(await read(server, access, proof, url=f"{url}?patient=ana"))
 
 
 async def test_a_jti_belongs_to_the_key_that_signed_it(server: World) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi.routing import iter_route_contexts
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from assent.api_description import api_description
 from tests.clients.app import App, register
 from tests.clients.person import Person
+from tests.conformance.launching import ASSERTION_TYPE
 from tests.leaks.world import World
 from tests.sandbox_server import Sandbox
 
@@ -44,8 +49,12 @@ async def test_what_a_server_does_not_have_is_not_described(server: World) -> No
 def test_a_method_that_a_path_does_not_have_is_refused_with_those_it_has(sandbox: Sandbox) -> None:
     told, expected = {}, {}
     for path, item in httpx.get(f"{sandbox.issuer}/openapi.json").json()["paths"].items():
-        at = path.replace("{type}", "Observation").replace("{id}", "x").replace("{client_id}", "x")
-        at = at.replace("{version}", "1")
+        at = (
+            path.replace("{type}", "Observation")
+            .replace("{id}", "x")
+            .replace("{client_id}", "x")
+            .replace("{version}", "1")
+        )
         answer = httpx.request("TRACE", f"{sandbox.issuer}{at}")
         told[path] = (answer.status_code, {m.strip() for m in answer.headers.get("allow", "").split(",")} - {"HEAD"})
         expected[path] = (405, {method.upper() for method in item.keys() & METHODS})
@@ -73,6 +82,7 @@ def _settings(sandbox: Sandbox) -> str:
     return "".join(
         (
             _operations('include-tag = "FHIR"', f"Bearer {_reader(sandbox)}", type="Observation"),
+            _operations('include-tag = "Consents"', f"Bearer {_recorder(sandbox)}"),
             _operations('include-path = "/userinfo"', f"Bearer {_reader(sandbox)}"),
             _operations('include-path = "/introspect"', _basic(gateway)),
             _operations('include-path = ["/token", "/revoke", "/par"]', _basic(app)),
@@ -102,6 +112,22 @@ def _reader(sandbox: Sandbox) -> str:
     user = sandbox.user()
     with Person(user["username"], user["password"]) as person:
         return str(app.redeem(person.authorize(app.authorize_url()))["access_token"])
+
+
+def _recorder(sandbox: Sandbox) -> str:
+    desk = next(c for c in sandbox.manifest["clients"] if c["client_id"] == "sandbox-recorder")
+    key, me = ECKey.import_key(desk["private_jwks"]["keys"][0]), desk["client_id"]
+    end = f"{sandbox.issuer}/token"
+    claims = {"iss": me, "sub": me, "aud": end, "exp": int(time.time()) + 60, "jti": secrets.token_hex()}
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "assent/consents.cruds",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": jwt.encode({"alg": "ES384", "kid": str(key.kid)}, claims, key, ["ES384"]),
+    }
+    answer = httpx.post(end, data=form)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])
 
 
 def _ehr(sandbox: Sandbox) -> str:

@@ -121,6 +121,16 @@ def test_the_token_exchange_shown_works(sandbox: Sandbox) -> None:
     assert json.loads(done.stdout)["scope"] == "patient/Patient.rs"
 
 
+def test_the_consent_shown_to_recorders_is_recorded_and_ended(sandbox: Sandbox) -> None:
+    page = (ROOT / "docs" / "consents-api.md").read_text()
+    (program,) = [text for language, text in BLOCK.findall(page) if language == "python"]
+    words = [sys.executable, "-c", program.replace("http://127.0.0.1:8000", sandbox.issuer)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+    for line in done.stdout.splitlines():
+        assert f"`{line}`" in page.replace("\n", " ")
+    assert len(done.stdout.splitlines()) == 5
+
+
 def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:
     found = httpx.get(f"{sandbox.issuer}/fhir/.well-known/smart-configuration").json()
     assert found["token_endpoint"] == f"{sandbox.issuer}/token"
