@@ -143,13 +143,13 @@ class Settings(BaseSettings):
     # Bulk exports.
     export_groups: GroupIds = Field(
         (),
-        description="Ids of the Groups, separated by commas, that services may export. Whose data come tells who is in a"
-        " Group. Default: none.",
+        description="Ids of the Groups, separated by commas, that services may export; whose data come tells who is in"
+        " one. Default: none.",
     )
     export_hosts: HostNames = Field(
         (),
-        description="Hosts (`name` or `name:port`), separated by commas, from which the upstream's export files may come"
-        " beside its own URL. They are sent no credentials.",
+        description="Hosts (`name` or `name:port`), separated by commas, from which files of exports may come"
+        " beside the upstream's own URL. They are sent no credentials.",
     )
 
     # Bounds and lifetimes.
