@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from fhir.audit_trail import AuditUnavailable
+from fhir.export_lines import LineSplitter
 from tests.leaks.exporting import FalseExport, ask, begun, below, false_export, ids, kick_off, served
 from tests.leaks.service import Service, service
 from tests.leaks.test_export import BOTH
