@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +18,7 @@ import structlog
 
 from authz.key_addresses import KeyAddresses
 from authz.key_fetch import Fetched, KeyFetcher, KeysUnavailable
-from authz.key_sets import Jwk, matching
+from authz.key_sets import ALGORITHMS, Jwk, matching
 from fhir.change_bus import Change
 
 MAX_CLIENTS: Final = 1_000
@@ -46,11 +46,16 @@ class ClientKeys:
     """Key sets by client and address."""
 
     def __init__(
-        self, addresses: KeyAddresses, *, timeout: float = 5.0, monotonic: Callable[[], float] = time.monotonic
+        self,
+        addresses: KeyAddresses,
+        *,
+        timeout: float = 5.0,
+        algorithms: Sequence[str] = ALGORITHMS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`timeout` in seconds for one request."""
+        """`timeout` in seconds for one request; `algorithms`: what the keys must fit."""
         self.addresses = addresses
-        self._fetcher = KeyFetcher(addresses, timeout=timeout)
+        self._fetcher = KeyFetcher(addresses, timeout=timeout, algorithms=algorithms)
         self._monotonic = monotonic
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._flights: set[asyncio.Task[tuple[Jwk, ...]]] = set()

@@ -74,9 +74,11 @@ class Sessions:
             await self._attempts.failed(name, address)
             return None
         await self._attempts.succeeded(name, address)
-        return await self._begin(found[0], now)
+        return await self.begin(found[0], now)
 
-    async def _begin(self, account_id: str, now: datetime) -> NewSession | None:
+    async def begin(self, account_id: str, auth_time: datetime) -> NewSession | None:
+        """Begin a session of somebody who proved who they are, at `auth_time`; None when the account is gone."""
+        now = self._clock()
         cookie, csrf = new_secret(), new_secret()
         async with self._engine.begin() as connection:
             account = await load_account(connection, account_id)
@@ -89,12 +91,12 @@ class Sessions:
                     id_hash=hash_of(cookie),
                     user_id=account_id,
                     csrf_secret=csrf,
-                    auth_time=now,
+                    auth_time=auth_time,
                     last_seen=now,
                     expires_at=now + self.absolute,
                 )
             )
-        return NewSession(SignedInSession(hash_of(cookie), account, now, csrf), cookie)
+        return NewSession(SignedInSession(hash_of(cookie), account, auth_time, csrf), cookie)
 
     async def current(self, cookie: str) -> SignedInSession | None:
         """The session that a cookie stands for; None when unknown, idle for too long, or over."""
@@ -114,6 +116,12 @@ class Sessions:
         if row is None or account is None:
             return None
         return SignedInSession(hash_of(cookie), account, row.auth_time, row.csrf_secret)
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        """End this person's other sessions, in every process."""
+        s = tables.session
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(s).where(s.c.user_id == session.account.id, s.c.id_hash != session.id_hash))
 
     async def sign_out(self, id_hash: str) -> None:
         """End a session, in every process."""
