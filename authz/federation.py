@@ -12,7 +12,6 @@ import hmac
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -27,7 +26,7 @@ from authz.identities import account_named, linked_account
 from authz.identity_provider import IdentityProvider, SignInRefused
 from authz.idp_http import IdpHttp
 from authz.idp_metadata import Metadata, ProviderDocuments
-from authz.sign_in_challenges import Begun, SignInChallenges
+from authz.sign_in_challenges import Begun, Recognized, SignInChallenges
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS: Final = 60
@@ -37,15 +36,6 @@ _FRESH_SECONDS: Final = 60
 """Who must have signed in this lately is asked to do it again (`prompt=login`), not only told how old it may be."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Recognized:
-    """Somebody who proved who they are."""
-
-    account_id: str
-    auth_time: datetime
-    next_page: str
 
 
 class Federation:

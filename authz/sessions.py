@@ -76,6 +76,10 @@ class Sessions:
         await self._attempts.succeeded(name, address)
         return await self.begin(found[0], now)
 
+    async def may_begin(self, address: str) -> bool:
+        """Whether this address may begin one more sign-in without a password; counts it."""
+        return await self._attempts.may_begin(address)
+
     async def begin(self, account_id: str, auth_time: datetime) -> NewSession | None:
         """Begin a session of somebody who proved who they are, at `auth_time`; None when the account is gone."""
         now = self._clock()

@@ -34,6 +34,15 @@ class Begun:
     """A sign-in before this isn't enough."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recognized:
+    """Somebody who proved who they are."""
+
+    account_id: str
+    auth_time: datetime
+    next_page: str
+
+
 class SignInChallenges:
     """Gives them out and takes them back."""
 
