@@ -24,6 +24,7 @@ from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
+from assent.identity_provider import identity_provider
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
@@ -35,10 +36,13 @@ from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
+from authz.federation import Federation
 from authz.introspection import Introspection
+from authz.passkeys import Passkeys, relying_party
 from authz.routes import oauth_router
 from authz.sessions import Sessions
 from authz.sign_in_attempts import SignInAttempts
+from authz.sign_in_challenges import SignInChallenges
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
 from fhir.audit_checkpoints import AuditCheckpoints
@@ -68,6 +72,7 @@ from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from portal.sign_in_ports import SignInWays
 from smart.brands import Brands
 
 SCHEMA = "assent"
@@ -96,6 +101,7 @@ class Assent:
     checkpoints: AuditCheckpoints
     upstream: UpstreamClient
     attempts: SignInAttempts
+    provider: Federation | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
@@ -105,6 +111,8 @@ class Assent:
         await self.authz.client_keys.close()
         await self.upstream.close()
         await self.attempts.close()
+        if self.provider is not None:
+            await self.provider.close()
         await self.engine.dispose()
 
 
@@ -137,6 +145,10 @@ async def build(
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    challenges = SignInChallenges(ground.engine, clock)
+    provider = identity_provider(settings)
+    federation = None if provider is None else Federation(provider, ground.engine, challenges, clock)
+    ways = SignInWays(federation, _passkeys(ground, challenges))
     https, metrics = settings.public_url.startswith("https:"), Metrics()
     dispatch = Dispatch(
         exact={
@@ -146,7 +158,7 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         fhir=_proxy(ground, gate, client),
-        site=_site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox),
+        site=_site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox),
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
     ground.bus.subscribe(context.keys.on_change)
@@ -172,6 +184,7 @@ async def build(
         checkpoints,
         client,
         attempts,
+        federation,
     )
 
 
@@ -257,8 +270,18 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
     )
 
 
+def _passkeys(ground: _Ground, challenges: SignInChallenges) -> Passkeys | None:
+    """None where the operator wants none, or the public URL is no host name."""
+    party = relying_party(ground.settings.public_url) if ground.settings.passkeys else None
+    return None if party is None else Passkeys(party, ground.engine, challenges, ground.clock)
+
+
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    ways: SignInWays,
+    sandbox: SandboxExtras | None,
 ) -> PortalPages:
     """Pages for people."""
     settings, catalogue = ground.settings, ground.catalogue
@@ -281,9 +304,12 @@ def _pages(
             lambda: examine(settings, ground.clock),
             catalogue,
             policy_text,
+            ways,
         ),
         PortalSettings(
-            https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
+            https=settings.public_url.startswith("https:"),
+            fresh_sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+            sandbox_hint=sandbox.demo_users if sandbox else (),
         ),
         ground.clock,
     )

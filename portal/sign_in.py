@@ -1,24 +1,22 @@
-"""Signing in and out.
+"""Signing in with a password, and signing out.
 
-A wrong username and a wrong password look the same, a lock counts for names that don't exist too, and a new
-session never reuses an old cookie. Forms shown before there is a session are bound to a cookie of their own.
+A wrong username and a wrong password look the same, and a lock counts for names that don't exist too. Forms shown before
+there is a session are bound to a cookie of their own.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 
-from authz.sessions import NewSession, TooManyAttempts
+from authz.sessions import TooManyAttempts
 from portal.csrf import form_token, is_own_form
 from portal.form_reading import Form, read_form
+from portal.new_session import form_secret, new_form_secret, peer, welcome
 from portal.safe_next import safe_next
 from portal.visit import Portal, read_sent, see_other
 
-FORM_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 LONGEST = 256
 """Characters of a username or password; hashing more would be work for nothing."""
 
@@ -34,7 +32,7 @@ def sign_in_routes(portal: Portal) -> APIRouter:
     @router.post("/sign-in")
     async def sign_in(request: Request) -> Response:
         form = await read_form(request)
-        if not is_own_form(request, form.one("csrf"), _form_secret(portal, request)):
+        if not is_own_form(request, form.one("csrf"), form_secret(portal, request)):
             return portal.pages.error("foreign-form", 403)
         return await _sign_in(portal, request, form)
 
@@ -63,30 +61,18 @@ async def _sign_in(portal: Portal, request: Request, form: Form) -> Response:
         return _page(portal, request, next_page=next_page, username=username, problem="empty", status=400)
     if len(username) > LONGEST or len(password) > LONGEST:
         return _page(portal, request, next_page=next_page, problem="wrong", status=403)
-    address = request.client.host if request.client is not None else ""
-    outcome = await portal.ports.sessions.sign_in(username, password, address)
+    outcome = await portal.ports.sessions.sign_in(username, password, peer(request))
     if outcome is None:
         return _page(portal, request, next_page=next_page, username=username, problem="wrong", status=403)
     if isinstance(outcome, TooManyAttempts):
         return _locked(portal, request, outcome.until, next_page, username)
-    return await _welcome(portal, request, outcome, next_page)
+    return await welcome(portal, request, outcome, next_page)
 
 
 def _locked(portal: Portal, request: Request, until: datetime, next_page: str, username: str) -> Response:
     response = _page(portal, request, next_page=next_page, username=username, problem="locked", until=until, status=429)
     seconds = (until - portal.now()).total_seconds()
     response.headers["Retry-After"] = str(max(1, round(seconds)))
-    return response
-
-
-async def _welcome(portal: Portal, request: Request, begun: NewSession, next_page: str) -> Response:
-    before = await portal.session_of(request)
-    if before is not None:
-        await portal.ports.sessions.sign_out(before.id_hash)
-    response = see_other(next_page)
-    lifetime = int(portal.ports.sessions.absolute.total_seconds())
-    portal.set_cookie(response, portal.settings.session_cookie_name, begun.cookie, lifetime)
-    portal.drop_cookie(response, portal.settings.form_cookie_name)
     return response
 
 
@@ -100,8 +86,8 @@ def _page(
     until: datetime | None = None,
     status: int = 200,
 ) -> Response:
-    known = _form_secret(portal, request)
-    secret = known or secrets.token_urlsafe(32)
+    known = form_secret(portal, request)
+    secret = known or new_form_secret()
     response = portal.pages.page(
         "sign_in.html",
         status=status,
@@ -111,12 +97,8 @@ def _page(
         problem=problem,
         until=until,
         for_app=next_page.startswith("/authorize/"),
+        scripts=portal.ports.ways.passkeys is not None,
     )
     if known is None:
         portal.set_cookie(response, portal.settings.form_cookie_name, secret)
     return response
-
-
-def _form_secret(portal: Portal, request: Request) -> str | None:
-    cookie = request.cookies.get(portal.settings.form_cookie_name, "")
-    return cookie if FORM_SECRET.fullmatch(cookie) else None

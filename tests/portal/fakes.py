@@ -82,6 +82,16 @@ class FakeSessions:
         self.sessions["new"] = session(*self.acts_for, id_hash="s-new")
         return NewSession(self.sessions["new"], "new")
 
+    async def may_begin(self, address: str) -> bool:
+        return self.locked is None
+
+    async def begin(self, account_id: str, auth_time: datetime) -> NewSession | None:
+        self.sessions["new"] = session(*self.acts_for, id_hash="s-new", auth_time=auth_time)
+        return NewSession(self.sessions["new"], "new")
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        self.signed_out.append(f"not {session.id_hash}")
+
     async def sign_out(self, id_hash: str) -> None:
         self.signed_out.append(id_hash)
 
