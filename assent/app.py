@@ -36,6 +36,7 @@ from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
+from authz.end_session import read_ending
 from authz.federation import Federation
 from authz.introspection import Introspection
 from authz.passkeys import Passkeys, relying_party
@@ -301,6 +302,7 @@ def _pages(
             PatientsConsentBook(context, requests, policy_text),
             SharedRecords(context, requests),
             AppRegistrations(context),
+            lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock),
             catalogue,
             policy_text,

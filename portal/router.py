@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
+from portal.end_session import end_session_routes
 from portal.federated_sign_in import federated_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
@@ -71,6 +72,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         my_routes,
         developer_routes,
         operator_routes,
+        end_session_routes,
     )
     for group in (routes(portal) for routes in pages_of):
         router.include_router(group)

@@ -39,7 +39,7 @@ def sign_in_routes(portal: Portal) -> APIRouter:
     @router.get("/my/sign-out")
     async def ask(request: Request) -> Response:
         session = await portal.session_of(request)
-        return see_other("/") if session is None else portal.pages.page("sign_out.html", session=session)
+        return see_other("/") if session is None else portal.pages.page("sign_out.html", session=session, kept=None)
 
     @router.post("/my/sign-out")
     async def sign_out(request: Request) -> Response:
