@@ -24,7 +24,7 @@ from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
-from assent.identity_provider import identity_provider
+from assent.identity_provider import identity_provider, provider_addresses
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
@@ -148,8 +148,9 @@ async def build(
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     challenges = SignInChallenges(ground.engine, clock)
     provider = identity_provider(settings)
-    federation = None if provider is None else Federation(provider, ground.engine, challenges, clock)
-    ways = SignInWays(federation, _passkeys(ground, challenges))
+    addresses = provider_addresses(settings)
+    federation = None if provider is None else Federation(provider, addresses, ground.engine, challenges, clock)
+    ways = SignInWays(settings.passwords, federation, _passkeys(ground, challenges))
     https, metrics = settings.public_url.startswith("https:"), Metrics()
     dispatch = Dispatch(
         exact={

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 
 from assent.settings import Settings, variable
 from authz.identity_provider import IdentityProvider
+from authz.key_addresses import KeyAddresses
 from portal.federated_sign_in import CALLBACK
 
 
@@ -27,11 +29,17 @@ def identity_provider(settings: Settings) -> IdentityProvider | None:
         redirect_uri=f"{settings.public_url}{CALLBACK}",
         scope=settings.oidc_scope,
         subject_claim=settings.oidc_subject_claim,
-        username_claim=settings.oidc_username_claim,
         secret=None if secret is None else secret.get_secret_value(),
         private_jwk=None if file is None else _private_jwk(file),
         loopback=settings.public_url.startswith("http:"),
     )
+
+
+def provider_addresses(settings: Settings) -> KeyAddresses:
+    """Where the provider may be asked: on its issuer's host, wherever that is; else where clients' keys may be."""
+    parts = urlsplit(settings.oidc_issuer or "")
+    own = f"{parts.hostname}:{parts.port or 443}"
+    return KeyAddresses((own, *settings.jwks_hosts), loopback=settings.public_url.startswith("http:"))
 
 
 def _private_jwk(file: Path) -> Mapping[str, Any]:

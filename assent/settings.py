@@ -46,6 +46,13 @@ def _scope_with_openid(value: str) -> str:
     return value
 
 
+def _lasting_claim(value: str) -> str:
+    # OpenID Connect Core §5.7: these are given to other people later.
+    if value in ("email", "preferred_username", "upn", "unique_name", "phone_number", "name", "nickname"):
+        raise ValueError("must be a claim that stays one person's, as `sub` does")
+    return value
+
+
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Issuer = Annotated[str, AfterValidator(check_issuer)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
@@ -168,13 +175,11 @@ class Settings(BaseSettings):
     oidc_scope: Annotated[str, AfterValidator(_scope_with_openid)] = Field(
         "openid", description="Scopes to ask for there, separated by spaces."
     )
-    oidc_subject_claim: str = Field(
+    oidc_subject_claim: Annotated[str, AfterValidator(_lasting_claim)] = Field(
         "sub", min_length=1, description="Claim of the ID token that accounts are linked to (`assent user link`)."
     )
-    oidc_username_claim: str | None = Field(
-        None,
-        description="Claim of the ID token that is taken for the username of somebody not linked yet; name only one"
-        " that people can't choose themselves. Default: nobody is recognized without a link.",
+    passwords: bool = Field(
+        True, description="Whether people may sign in with a password. Without, `oidc_issuer` is needed."
     )
     passkeys: bool = Field(
         True, description="Whether people may sign in with passkeys. They need a host name in `public_url`."
@@ -211,9 +216,11 @@ class Settings(BaseSettings):
     def _provider_is_whole(self) -> Self:
         needed, keys = ("oidc_name", "oidc_client_id"), ("oidc_client_secret", "oidc_private_key_file")
         if self.oidc_issuer is None:
-            for name in (*needed, *keys, "oidc_username_claim"):
+            for name in (*needed, *keys):
                 if getattr(self, name) is not None:
                     raise ValueError(f"`{variable(name)}` is set but `{variable('oidc_issuer')}` isn't")
+            if not self.passwords:
+                raise ValueError(f"`{variable('passwords')}` is false, which needs `{variable('oidc_issuer')}`")
             return self
         for name in needed:
             if getattr(self, name) is None:

@@ -12,6 +12,7 @@ import hmac
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -22,10 +23,11 @@ from joserfc.jwk import JWKRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.id_token import Proven, read_id_token, verify
-from authz.identities import account_named, linked_account
+from authz.identities import link_account, linked_account
 from authz.identity_provider import IdentityProvider, SignInRefused
 from authz.idp_http import IdpHttp
 from authz.idp_metadata import Metadata, ProviderDocuments
+from authz.key_addresses import KeyAddresses
 from authz.sign_in_challenges import Begun, Recognized, SignInChallenges
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -44,17 +46,18 @@ class Federation:
     def __init__(
         self,
         provider: IdentityProvider,
+        addresses: KeyAddresses,
         engine: AsyncEngine,
         challenges: SignInChallenges,
         clock: Callable[[], datetime],
     ) -> None:
-        """Nothing is asked yet. Raises joserfc's errors for a private key that isn't one."""
+        """Nothing is asked yet; `addresses`: where. Raises joserfc's errors for a private key that isn't one."""
         self.provider = provider
         self._engine = engine
         self._challenges = challenges
         self._clock = clock
-        self._http = IdpHttp()
-        self._documents = ProviderDocuments(provider, self._http)
+        self._http = IdpHttp(addresses)
+        self._documents = ProviderDocuments(provider, addresses, self._http)
         self._key = None if provider.private_jwk is None else JWKRegistry.import_key(dict(provider.private_jwk))
 
     @property
@@ -97,12 +100,31 @@ class Federation:
             if begun is None:
                 raise SignInRefused("not-begun", "state")
             proven = await self._proven(browser, state, answer, begun)
-            account_id = await self._account(proven)
+            account_id = await self._account(browser, begun, proven)
         except SignInRefused as refused:
             refused.next_page = "" if begun is None else begun.next_page
             self._tell(refused)
             raise
-        return Recognized(account_id, proven.auth_time, begun.next_page)
+        return Recognized(account_id, proven.auth_time, proven.methods, begun.next_page)
+
+    async def linking(self, browser: str, link: str) -> Begun | None:
+        """What linking was begun with; None when it is over."""
+        return await self._challenges.look("link", browser, link) if _STATE.fullmatch(link) else None
+
+    async def link(self, browser: str, link: str, account_id: str) -> bool:
+        """Link an account, whose password was right, to who came back; False when it is over or either is linked."""
+        begun = await self._challenges.take("link", browser, link) if _STATE.fullmatch(link) else None
+        if begun is None or begun.subject is None:
+            return False
+        async with self._engine.begin() as connection:
+            return await link_account(connection, account_id, self.provider.issuer, begun.subject, self._clock())
+
+    async def sign_out_address(self) -> str:
+        """Where somebody signs out there. Raises SignInRefused."""
+        endpoint = (await self._documents.metadata()).end_session_endpoint
+        if endpoint is None:
+            raise SignInRefused("no-sign-out", "no-sign-out")
+        return endpoint + ("&" if urlsplit(endpoint).query else "?") + urlencode({"client_id": self.provider.client_id})
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -155,14 +177,12 @@ class Federation:
         claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": str(uuid.uuid4())}
         return jwt.encode(header, claims | {"iat": now, "exp": now + _ASSERTION_SECONDS}, key, algorithms=[algorithm])
 
-    async def _account(self, proven: Proven) -> str:
-        issuer = self.provider.issuer
-        async with self._engine.begin() as connection:
-            found = await linked_account(connection, issuer, proven.subject)
-            if found is None and proven.username is not None:
-                found = await account_named(connection, issuer, proven.subject, proven.username, self._clock())
+    async def _account(self, browser: str, begun: Begun, proven: Proven) -> str:
+        async with self._engine.connect() as connection:
+            found = await linked_account(connection, self.provider.issuer, proven.subject)
         if found is None:
-            raise SignInRefused("no-account", "no-account", subject=proven.subject)
+            link = await self._challenges.give("link", browser, replace(begun, subject=proven.subject))
+            raise SignInRefused("no-account", "no-account", subject=proven.subject, link=link)
         return found
 
     def _tell(self, refused: SignInRefused) -> None:

@@ -16,10 +16,13 @@ from joserfc.jwk import JWKRegistry
 
 from authz.identity_provider import ALGORITHMS, IdentityProvider, SignInRefused
 from authz.key_sets import Jwk, matching
+from authz.sign_in_methods import SignInMethods, methods_elsewhere
 
 LEEWAY: Final = timedelta(seconds=30)
 """How far the provider's clock may be from ours."""
 MAX_LENGTH: Final = 16_384
+_LAST_SECOND: Final = 200_000_000_000
+"""Some millennia from now; datetime can't tell times much later."""
 _MAX_TEXT: Final = 255
 """OpenID Connect Core §2: `sub` has at most 255 ASCII characters."""
 
@@ -38,14 +41,8 @@ class Proven:
     """What a verified token says."""
 
     subject: str
-    username: str | None
-    """The claim that the operator named, when it is there and verified."""
     auth_time: datetime
-
-
-_LAST_SECOND: Final = 200_000_000_000
-"""Some millennia from now; datetime can't tell times much later."""
-_CONFIRMED_BY: Final = {"email": "email_verified", "phone_number": "phone_number_verified"}
+    methods: SignInMethods
 
 
 def read_id_token(answer: Mapping[str, Any]) -> Unverified:
@@ -82,8 +79,7 @@ def verify(
     sent = claims.get("nonce")
     if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), nonce.encode()):
         raise SignInRefused("untrusted", "nonce")
-    username = None if provider.username_claim is None else _confirmed(claims, provider.username_claim)
-    return Proven(_subject(claims, provider), username, _auth_time(claims, since, now))
+    return Proven(_subject(claims, provider), _auth_time(claims, since, now), methods_elsewhere(claims))
 
 
 def _check_audience(claims: Mapping[str, Any], provider: IdentityProvider) -> None:
@@ -126,17 +122,10 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def _subject(claims: Mapping[str, Any], provider: IdentityProvider) -> str:
-    found = _confirmed(claims, provider.subject_claim)
+    found = _text(claims.get(provider.subject_claim))
     if found is None or _text(claims.get("sub")) is None:
         raise SignInRefused("untrusted", "subject")
     return found
-
-
-def _confirmed(claims: Mapping[str, Any], name: str) -> str | None:
-    """A claim's text; an e-mail address or telephone number counts when the provider has verified it (§5.1)."""
-    if name in _CONFIRMED_BY and claims.get(_CONFIRMED_BY[name]) is not True:
-        return None
-    return _text(claims.get(name))
 
 
 def _text(value: object) -> str | None:

@@ -1,8 +1,8 @@
-"""Which account an identity at a provider stands for: one that the operator linked, or whose username it proves.
+"""Which account an identity at a provider stands for: the operator linked it, or somebody who knows the password did.
 
-An identity is an issuer and a subject (OpenID Connect Core §5.7: nothing else is stable). An account has one at each
-issuer, and whoever was once recognized by a username is known by the subject from then on: a name that is given to
-somebody else later doesn't open the account.
+An identity is an issuer and a subject (OpenID Connect Core §5.7: nothing else is stable). Names and e-mail addresses
+are not looked at: whoever is given somebody's old address must not be given their account. An account has one identity
+at each issuer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
-from authz.accounts import find_by_username, load_account, normalized_username
+from authz.accounts import find_by_username
 
 MAX_SUBJECT = 255
 
@@ -30,7 +30,7 @@ async def link_identity(connection: AsyncConnection, username: str, issuer: str,
     found = await find_by_username(connection, username)
     if found is None:
         raise LinkRefused(f"there is nobody called `{username}`")
-    if not await _insert(connection, found[0], issuer, subject, now):
+    if not await link_account(connection, found[0], issuer, subject, now):
         raise LinkRefused("the subject is linked to an account already, or the account to a subject of this issuer")
 
 
@@ -53,23 +53,8 @@ async def linked_account(connection: AsyncConnection, issuer: str, subject: str)
     return None if row is None else str(row.user_id)
 
 
-async def account_named(
-    connection: AsyncConnection, issuer: str, subject: str, username: str, now: datetime
-) -> str | None:
-    """Id of the account with this very username, which is linked from now on; None when there is none such.
-
-    None also when it is linked to another subject of the issuer, and for operators: they are linked by name only.
-    """
-    if not username.isascii() or len(username) > 100 or normalized_username(username) != username.lower():
-        return None
-    found = await find_by_username(connection, username)
-    account = None if found is None else await load_account(connection, found[0])
-    if account is None or account.role == "operator":
-        return None
-    return account.id if await _insert(connection, account.id, issuer, subject, now) else None
-
-
-async def _insert(connection: AsyncConnection, account_id: str, issuer: str, subject: str, now: datetime) -> bool:
+async def link_account(connection: AsyncConnection, account_id: str, issuer: str, subject: str, now: datetime) -> bool:
+    """Let this identity sign in to the account; False when either is linked already."""
     new = insert(tables.identity).values(issuer=issuer, subject=subject, user_id=account_id, created_at=now)
     made = await connection.execute(new.on_conflict_do_nothing())
     return bool(made.rowcount)

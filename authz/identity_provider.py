@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 ALGORITHMS: Final = ("RS256", "ES256", "PS256")
 """What an ID token may be signed with."""
 
-Problem = Literal["unreachable", "declined", "provider-error", "not-begun", "untrusted", "stale", "no-account"]
+Problem = Literal[
+    "unreachable", "declined", "provider-error", "not-begun", "untrusted", "stale", "no-account", "no-sign-out"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,6 @@ class IdentityProvider:
     scope: str = "openid"
     subject_claim: str = "sub"
     """The claim of the ID token that accounts are linked to."""
-    username_claim: str | None = None
-    """The claim that is compared with usernames when no account is linked; None: none is."""
     secret: str | None = field(default=None, repr=False)
     private_jwk: Mapping[str, Any] | None = field(default=None, repr=False)
     """In place of a secret: signs client assertions (`private_key_jwt`)."""
@@ -37,10 +37,12 @@ class IdentityProvider:
 class SignInRefused(Exception):
     """Nobody was signed in. `problem` is for the page, `reason` one word for the operator's log."""
 
-    def __init__(self, problem: Problem, reason: str, *, next_page: str = "", subject: str | None = None) -> None:
+    def __init__(self, problem: Problem, reason: str, *, subject: str | None = None, link: str | None = None) -> None:
         super().__init__(reason)
         self.problem: Problem = problem
         self.reason = reason
-        self.next_page = next_page
+        self.next_page = ""
         self.subject = subject
         """Who it was at the provider, for their own eyes, when they have no account here."""
+        self.link = link
+        """With this and an account's password, that account is linked to them."""

@@ -1,4 +1,4 @@
-"""Requests to an identity provider: bounded in time and size, without redirects, cookies or proxies."""
+"""Requests to an identity provider: only where it may be, bounded in time and size, no redirects, cookies, proxies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from yarl import URL
 
 from authz.identity_provider import SignInRefused
+from authz.key_addresses import AddressRefused, CheckedResolver, KeyAddresses
 
 MAX_BODY: Final = 65_536
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "Assent"}
@@ -19,8 +20,10 @@ _CONNECTIONS: Final = 16
 class IdpHttp:
     """A connection pool, opened when first used."""
 
-    def __init__(self, *, timeout: float = 8.0) -> None:
+    def __init__(self, addresses: KeyAddresses, *, timeout: float = 8.0) -> None:
         """`timeout` in seconds, for everything: name, connection, whole answer."""
+        self._addresses = addresses
+        self._resolver = CheckedResolver(addresses)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
 
@@ -37,11 +40,13 @@ class IdpHttp:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await self._resolver.close()
 
     async def _ask(
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
     ) -> dict[str, Any]:
         try:
+            self._addresses.check(url)
             request = self._open().request(
                 method, URL(url, encoded=True), data=form, headers=_HEADERS | dict(headers), allow_redirects=False
             )
@@ -51,6 +56,8 @@ class IdpHttp:
                 if response.status != 200:
                     raise SignInRefused("provider-error", "status")
                 body = await _body(response)
+        except AddressRefused:
+            raise SignInRefused("untrusted", "address") from None
         except TimeoutError:
             raise SignInRefused("unreachable", "timeout") from None
         except (aiohttp.ClientError, OSError, ValueError):
@@ -64,7 +71,12 @@ class IdpHttp:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                connector=aiohttp.TCPConnector(
+                    resolver=self._resolver,
+                    use_dns_cache=False,
+                    force_close=True,  # every request goes where its own look-up said
+                    limit=_CONNECTIONS,
+                ),
                 timeout=self._timeout,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),

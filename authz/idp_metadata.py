@@ -34,6 +34,8 @@ class Metadata:
     """Every answer carries `iss` (RFC 9207)."""
     secret_in_form: bool
     """It doesn't take the secret in a header."""
+    end_session_endpoint: str | None
+    """Where people sign out there (OpenID Connect RP-Initiated Logout 1.0)."""
 
 
 def read_metadata(provider: IdentityProvider, document: Mapping[str, Any]) -> Metadata:
@@ -49,6 +51,7 @@ def read_metadata(provider: IdentityProvider, document: Mapping[str, Any]) -> Me
         _endpoint(provider, document, "jwks_uri"),
         document.get("authorization_response_iss_parameter_supported") is True,
         next((method for method in _METHODS if method in methods), "") == "client_secret_post",
+        None if "end_session_endpoint" not in document else _endpoint(provider, document, "end_session_endpoint"),
     )
 
 
@@ -56,7 +59,12 @@ class ProviderDocuments:
     """A provider's metadata and keys, kept for a while."""
 
     def __init__(
-        self, provider: IdentityProvider, http: IdpHttp, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        provider: IdentityProvider,
+        addresses: KeyAddresses,
+        http: IdpHttp,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
         self._http = http
@@ -64,7 +72,7 @@ class ProviderDocuments:
         self._metadata: Metadata | None = None
         self._until = self._failed_until = -float("inf")
         self._lock = asyncio.Lock()
-        self._keys = ClientKeys(_Chosen(), algorithms=ALGORITHMS)
+        self._keys = ClientKeys(addresses, algorithms=ALGORITHMS)
 
     async def metadata(self) -> Metadata:
         """The metadata, an hour old at most. Raises SignInRefused."""
@@ -93,17 +101,6 @@ class ProviderDocuments:
     async def close(self) -> None:
         """End what is under way."""
         await self._keys.close()
-
-
-class _Chosen(KeyAddresses):
-    """Wherever the provider's metadata say: the operator chose it, and it may stand on a private network."""
-
-    def check(self, url: str) -> None:
-        """As KeyAddresses; `_endpoint` has checked it."""
-
-    def may_connect(self, host: str, port: int, address: str) -> bool:
-        """As KeyAddresses."""
-        return True
 
 
 def _endpoint(provider: IdentityProvider, document: Mapping[str, Any], name: str) -> str:

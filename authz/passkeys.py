@@ -47,6 +47,7 @@ from authz import tables
 from authz.accounts import find_by_username
 from authz.sessions import SignedInSession
 from authz.sign_in_challenges import Begun, Kind, Recognized, SignInChallenges
+from authz.sign_in_methods import PASSKEY
 
 MOST: Final = 20
 """Passkeys of one account."""
@@ -137,7 +138,7 @@ class Passkeys:
         except PasskeyRefused as refused:
             _log.warning("passkey_refused", reason=str(refused))
             raise
-        return Recognized(account_id, self._clock(), begun.next_page)
+        return Recognized(account_id, self._clock(), PASSKEY, begun.next_page)
 
     async def offer(self, session: SignedInSession) -> str:
         """PublicKeyCredentialCreationOptions as JSON, for a new passkey of the person signed in."""

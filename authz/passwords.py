@@ -11,7 +11,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 _HASHER: Final = PasswordHasher()  # argon2-cffi's defaults are RFC 9106's second recommended option
 _AT_ONCE: Final = 2
 MAX_PASSWORD: Final = 256
-NO_PASSWORD: Final = "-"
+NO_PASSWORD: Final = "-"  # noqa: S105 - no secret
 """In place of a hash: no password is the right one."""
 
 

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import delete, insert
+from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.opaque_secret import hash_of, new_secret
+from authz.sign_in_methods import SignInMethods
 
-Kind = Literal["federated", "passkey", "new-passkey"]
+Kind = Literal["federated", "link", "passkey", "new-passkey"]
 LIFETIMES: Final[dict[Kind, timedelta]] = {
     "federated": timedelta(minutes=10),
+    "link": timedelta(minutes=10),
     "passkey": timedelta(minutes=5),
     "new-passkey": timedelta(minutes=5),
 }
@@ -32,6 +34,8 @@ class Begun:
     """Where the person goes afterwards; an address on this server."""
     since: datetime
     """A sign-in before this isn't enough."""
+    subject: str | None = None
+    """Who it was at the identity provider, when they are to be linked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Recognized:
 
     account_id: str
     auth_time: datetime
+    methods: SignInMethods
     next_page: str
 
 
@@ -60,6 +65,7 @@ class SignInChallenges:
                     challenge_hash=hash_of(challenge),
                     browser_hash=hash_of(browser),
                     kind=kind,
+                    subject=begun.subject,
                     next_page=begun.next_page,
                     since=begun.since,
                     expires_at=now + LIFETIMES[kind],
@@ -70,16 +76,24 @@ class SignInChallenges:
     async def take(self, kind: Kind, browser: str, challenge: str) -> Begun | None:
         """What was begun; None when it is unknown, over, another browser's, or was taken before."""
         c = tables.sign_in_challenge
-        taken = (
-            delete(c)
-            .where(
-                c.c.challenge_hash == hash_of(challenge),
-                c.c.browser_hash == hash_of(browser),
-                c.c.kind == kind,
-                c.c.expires_at > self._clock(),
-            )
-            .returning(c.c.next_page, c.c.since)
-        )
+        taken = delete(c).where(*self._open(kind, browser, challenge))
         async with self._engine.begin() as connection:
-            row = (await connection.execute(taken)).first()
-        return None if row is None else Begun(row.next_page, row.since)
+            row = (await connection.execute(taken.returning(c.c.next_page, c.c.since, c.c.subject))).first()
+        return None if row is None else Begun(row.next_page, row.since, row.subject)
+
+    async def look(self, kind: Kind, browser: str, challenge: str) -> Begun | None:
+        """As `take`, which is possible afterwards still."""
+        c = tables.sign_in_challenge.c
+        found = select(c.next_page, c.since, c.subject).where(*self._open(kind, browser, challenge))
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(found)).first()
+        return None if row is None else Begun(row.next_page, row.since, row.subject)
+
+    def _open(self, kind: Kind, browser: str, challenge: str) -> tuple[ColumnElement[bool], ...]:
+        c = tables.sign_in_challenge.c
+        return (
+            c.challenge_hash == hash_of(challenge),
+            c.browser_hash == hash_of(browser),
+            c.kind == kind,
+            c.expires_at > self._clock(),
+        )

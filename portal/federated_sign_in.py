@@ -1,7 +1,7 @@
 """Signing in at the operator's identity provider: the way there, the way back, and what can go wrong.
 
-The way there is a link and no form: the page's `form-action` would bind the provider's own redirects. A link that somebody
-else placed begins a sign-in of whoever follows it, as themselves, and leads to a page of this server only.
+The way there is a link and no form: the page's `form-action` would bind the provider's own redirects. A link that
+somebody else placed begins a sign-in of whoever follows it, as themselves, and leads to a page of this server only.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from authz.identity_provider import Problem, SignInRefused
 from authz.sign_in_challenges import Begun
 from portal.new_session import enter, form_secret, needed_since, new_form_secret, peer
 from portal.safe_next import safe_next
+from portal.sign_in_page import SignInPage
 from portal.sign_in_ports import IdentityProvider
 from portal.visit import Portal, see_other
 
 PATH: Final = "/sign-in/provider"
 CALLBACK: Final = f"{PATH}/callback"
+SIGN_OUT: Final = f"{PATH}/sign-out"
 _STATUS: Final[dict[Problem, int]] = {
     "unreachable": 503,
     "provider-error": 502,
@@ -27,12 +29,13 @@ _STATUS: Final[dict[Problem, int]] = {
     "not-begun": 400,
     "stale": 403,
     "no-account": 403,
+    "no-sign-out": 404,
 }
 _ANSWER: Final = ("state", "code", "iss", "error")
 
 
 def federated_routes(portal: Portal) -> APIRouter:
-    """`/sign-in/provider` and its callback; none where no provider is set."""
+    """`/sign-in/provider`, its callback and the way out; none where no provider is set."""
     router = APIRouter(include_in_schema=False)
     provider = portal.ports.ways.provider
     if provider is None:
@@ -47,8 +50,18 @@ def federated_routes(portal: Portal) -> APIRouter:
         try:
             who = await provider.finish(form_secret(portal, request) or "", _answer(request))
         except SignInRefused as refused:
+            if refused.link is not None and portal.ports.ways.passwords:
+                page = SignInPage(safe_next(refused.next_page), link=refused.link, subject=refused.subject)
+                return page.response(portal, request, _STATUS[refused.problem])
             return _problem(portal, provider, refused, refused.next_page)
         return await enter(portal, request, who)
+
+    @router.get(SIGN_OUT)
+    async def sign_out() -> Response:
+        try:
+            return see_other(await provider.sign_out_address())
+        except SignInRefused as refused:
+            return _problem(portal, provider, refused, "")
 
     return router
 
@@ -81,7 +94,6 @@ def _problem(portal: Portal, provider: IdentityProvider, refused: SignInRefused,
         "sign_in_problem.html",
         status=_STATUS[refused.problem],
         kind=refused.problem,
-        provider=provider.name,
         subject=refused.subject,
         next_page=next_page,
     )

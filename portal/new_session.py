@@ -49,7 +49,7 @@ async def needed_since(portal: Portal, next_page: str) -> datetime:
 
 async def enter(portal: Portal, request: Request, who: Recognized) -> Response:
     """Begin the session of somebody recognized."""
-    begun = await portal.ports.sessions.begin(who.account_id, who.auth_time)
+    begun = await portal.ports.sessions.begin(who.account_id, who.auth_time, who.methods)
     if begun is None:
         return portal.pages.error("broken", 500)
     return await welcome(portal, request, begun, who.next_page)

@@ -70,8 +70,8 @@ class Pages:
         scripts: bool = False,
         **values: object,
     ) -> HTMLResponse:
-        """Render a template. `redirect_uri` is the app's, where the page's form may lead out of this server; `scripts`: whether
-        the page may run ours."""
+        """Render a template. `redirect_uri` is the app's, where the page's form may lead out of this server;
+        `scripts`: the page may run ours."""
         signed_in = {"session": session, "csrf": form_token(session.csrf_secret) if session is not None else ""}
         body = self._environment.get_template(template).render({**signed_in, **values})
         return HTMLResponse(

@@ -1,7 +1,7 @@
 """`/my/passkeys`: a person adds and removes passkeys.
 
-Adding one needs a fresh sign-in: who finds a browser that is still signed in must not get a key of their own. Removing one
-ends the person's other sessions, since a lost device may hold one.
+Adding one needs a fresh sign-in: who finds a browser that is still signed in must not get a key of their own. Removing
+one ends the person's other sessions, since a lost device may hold one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Signing in with a passkey: the page's script asks for options, the authenticator answers, a form brings the answer."""
+"""Signing in with a passkey: the page's script asks for options, an authenticator answers, a form brings the answer."""
 
 from __future__ import annotations
 

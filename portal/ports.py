@@ -15,6 +15,7 @@ from authz.app_registry import RegisteredApp
 from authz.clients import Client, NewClient
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
@@ -45,7 +46,7 @@ class Sessions(Protocol):
         """Tell whether this address may begin one more sign-in without a password; counts it."""
         ...
 
-    async def begin(self, account_id: str, auth_time: datetime) -> NewSession | None:
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
         """Begin a session of somebody who proved who they are; None when the account is gone."""
         ...
 

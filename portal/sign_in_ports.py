@@ -1,4 +1,4 @@
-"""Ways to sign in beside a password, as the pages see them; `authz` has them."""
+"""Ways to sign in, as the pages see them; `authz` has them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ class IdentityProvider(Protocol):
 
     async def finish(self, browser: str, answer: Mapping[str, str]) -> Recognized:
         """Return who came back. Raises SignInRefused."""
+        ...
+
+    async def linking(self, browser: str, link: str) -> Begun | None:
+        """Return what linking was begun with; None when it is over."""
+        ...
+
+    async def link(self, browser: str, link: str, account_id: str) -> bool:
+        """Link the account, whose password was right, to who came back; False when that can't be."""
+        ...
+
+    async def sign_out_address(self) -> str:
+        """Return where somebody signs out there. Raises SignInRefused."""
         ...
 
 
@@ -58,7 +70,8 @@ class PasskeyBook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignInWays:
-    """What is offered beside a password."""
+    """What is offered."""
 
+    passwords: bool = True
     provider: IdentityProvider | None = None
     passkeys: PasskeyBook | None = None

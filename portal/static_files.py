@@ -1,4 +1,4 @@
-"""The stylesheet, the mark and the one script, served under names that hold their content's hash, so that they can be kept for ever."""
+"""Stylesheet, mark and script, served under names that hold their content's hash, so that they can be kept for ever."""
 
 from __future__ import annotations
 

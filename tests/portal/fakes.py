@@ -18,6 +18,7 @@ from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
 from portal.ports import (
     Activity,
     AuthorizationRequest,
@@ -86,7 +87,7 @@ class FakeSessions:
     async def may_begin(self, address: str) -> bool:
         return self.locked is None
 
-    async def begin(self, account_id: str, auth_time: datetime) -> NewSession | None:
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
         self.sessions["new"] = session(*self.acts_for, id_hash="s-new", auth_time=auth_time)
         return NewSession(self.sessions["new"], "new")
 

@@ -1,6 +1,6 @@
-"""Identities of people at an identity provider, their passkeys, and what a sign-in elsewhere waits for.
+"""Identities of people at an identity provider, their passkeys, what a sign-in waits for, and how somebody signed in.
 
-The release before runs on this schema: it doesn't know the tables, and signs people in by password only.
+The release before runs on this schema: it doesn't know the tables, and what it begins says nothing about how.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("challenge_hash", sa.Text(), nullable=False),
         sa.Column("browser_hash", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=True),
         sa.Column("next_page", sa.Text(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -57,10 +58,17 @@ def upgrade() -> None:
     op.create_index(
         "ix_sign_in_challenge_expires_at", "sign_in_challenge", ["expires_at"], unique=False, schema="assent"
     )
+    for table in ("session", "grant"):
+        methods: sa.Column[list[str]] = sa.Column("amr", sa.ARRAY(sa.Text()), server_default="{}", nullable=False)
+        op.add_column(table, methods, schema="assent")
+        op.add_column(table, sa.Column("acr", sa.Text(), nullable=True), schema="assent")
 
 
 def downgrade() -> None:
     """Take back."""
+    for table in ("session", "grant"):
+        op.drop_column(table, "acr", schema="assent")
+        op.drop_column(table, "amr", schema="assent")
     op.drop_table("sign_in_challenge", schema="assent")
     op.drop_table("passkey", schema="assent")
     op.drop_table("identity", schema="assent")
