@@ -19,6 +19,10 @@ from authz.key_sets import Jwk
 KEPT_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 3.0
 """After a failure."""
+_KEYS_PER_MINUTE: Final = 600
+"""More than for a client: a provider may forbid to keep them, and many people sign in when a shift begins."""
+_KEYS_PAUSE: Final = 1.0
+"""Less than for a client: the provider itself has just named the `kid`."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _METHODS: Final = ("client_secret_basic", "client_secret_post")
 
@@ -72,7 +76,7 @@ class ProviderDocuments:
         self._metadata: Metadata | None = None
         self._until = self._failed_until = -float("inf")
         self._lock = asyncio.Lock()
-        self._keys = ClientKeys(addresses, algorithms=ALGORITHMS)
+        self._keys = ClientKeys(addresses, algorithms=ALGORITHMS, per_minute=_KEYS_PER_MINUTE, pause=_KEYS_PAUSE)
 
     async def metadata(self) -> Metadata:
         """The metadata, an hour old at most. Raises SignInRefused."""
