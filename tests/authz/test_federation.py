@@ -1,4 +1,4 @@
-"""Signing in at a real OpenID Provider (npm's `oidc-provider`, in a process of its own): there, back, and what isn't taken."""
+"""Signing in at a real OpenID Provider (npm's `oidc-provider`, a process of its own): there, back, what isn't taken."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ async def test_unlinking_ends_sessions_and_further_sign_ins(place: Place) -> Non
             tables.session.insert().values(
                 id_hash="h",
                 user_id=place.ada.id,
-                csrf_secret="c",
+                csrf_secret="c",  # noqa: S106 - of a test
                 auth_time=place.now(),
                 last_seen=place.now(),
                 expires_at=place.now(),
@@ -294,7 +294,7 @@ async def test_another_claim_can_be_what_accounts_are_linked_to(make_place: Make
 
 async def test_a_wrong_client_secret_is_the_providers_fault_to_tell(make_place: MakePlace, real: OidcProvider) -> None:
     real.set_up([CALLBACK])
-    place = make_place(secret="another")
+    place = make_place(secret="another")  # noqa: S106 - of a test
     assert await place.refused(await place.answer()) == ("provider-error", "status")
 
 
