@@ -12,7 +12,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 
 from assent.settings import Settings, variable
-from authz.identity_provider import IdentityProvider
+from authz.identity_provider import ALGORITHMS, IdentityProvider
+from authz.idp_http import IdpHttp
+from authz.idp_metadata import ProviderDocuments
 from authz.key_addresses import KeyAddresses
 from portal.federated_sign_in import CALLBACK
 
@@ -40,6 +42,18 @@ def provider_addresses(settings: Settings) -> KeyAddresses:
     parts = urlsplit(settings.oidc_issuer or "")
     own = f"{parts.hostname}:{parts.port or 443}"
     return KeyAddresses((own, *settings.jwks_hosts), loopback=settings.public_url.startswith("http:"))
+
+
+async def count_provider_keys(provider: IdentityProvider, addresses: KeyAddresses) -> int:
+    """Ask the provider for its metadata and keys; how many can verify ID tokens. Raises SignInRefused."""
+    http = IdpHttp(addresses)
+    documents = ProviderDocuments(provider, addresses, http)
+    try:
+        metadata = await documents.metadata()
+        return len(await documents.keys(metadata.jwks_uri, "", ALGORITHMS[0]))
+    finally:
+        await documents.close()
+        await http.close()
 
 
 def _private_jwk(file: Path) -> Mapping[str, Any]:
