@@ -205,7 +205,8 @@ async def _provider(settings: Settings) -> Found:
         )
     return (
         "ok",
-        f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; it must know the redirect URI `{provider.redirect_uri}`",
+        f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; "
+        f"it must know the redirect URI `{provider.redirect_uri}`",
     )
 
 

@@ -1,4 +1,4 @@
-"""`assent sandbox` whose people may sign in at a hospital's identity provider, or with passkeys: processes of their own."""
+"""`assent sandbox` whose people may sign in at a hospital's identity provider, or with passkeys."""
 
 from __future__ import annotations
 

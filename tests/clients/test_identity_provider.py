@@ -1,4 +1,4 @@
-"""People sign in at npm's `oidc-provider`: whole launches, linking, signing out, and its errors, between real processes."""
+"""People sign in at npm's `oidc-provider`: launches, linking, signing out and errors, between real processes."""
 
 from __future__ import annotations
 
@@ -139,6 +139,8 @@ def test_a_session_id_is_never_one_from_before(hospital: Hospital, browser: Brow
         person.open(signs_in(hospital, person, browser, "staff-19"))
         second = person.cookie("assent_session")
         assert len({"planted", first, second}) == 3
+        person.plant("assent_session", second or "", hospital.sandbox.issuer)
+        assert urlsplit(person.open(f"{hospital.sandbox.issuer}/my").url).path == "/my"
         person.plant("assent_session", first or "", hospital.sandbox.issuer)
         assert urlsplit(person.open(f"{hospital.sandbox.issuer}/my").url).path == "/sign-in"
     assert hospital.assent("user", "unlink", user["username"]).returncode == 0
