@@ -117,9 +117,9 @@ async def test_somebody_linked_is_recognized_with_every_way_to_authenticate_the_
         real.set_up([CALLBACK], methods=[kind], token_endpoint_auth_method=kind)
         place = make_place()
     else:
-        options = {"kid": "c1", "use": "sig", "alg": kind}
+        options: Any = {"kid": "c1", "use": "sig", "alg": kind}
         key = RSAKey.generate_key(2048, options) if kind == "RS256" else ECKey.generate_key("P-256", options)
-        how = {"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": kind}
+        how: Any = {"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": kind}
         real.set_up([CALLBACK], **how, jwks={"keys": [key.as_dict(private=False)]})
         place = make_place(private_jwk=_private(key))
     await place.link()

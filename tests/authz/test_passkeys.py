@@ -72,7 +72,8 @@ async def desk(engine: AsyncEngine) -> Desk:
                 connection, Account("", name, name.title(), f"Patient/{name}", "patient", ()), "-", now
             )
         sessions.append(SignedInSession(f"session of {name}", account, now, "c"))
-    found = Desk(engine, passkeys, *sessions)
+    ada, ben = sessions
+    found = Desk(engine, passkeys, ada, ben)
     return found
 
 
