@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.api_description import describe
-from assent.asgi import App
+from assent.asgi import App, read_only
 from assent.body_limit import BodyLimit
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
@@ -24,12 +24,12 @@ from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
-from assent.identity_provider import identity_provider, provider_addresses
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
+from assent.sign_in_ways import sign_in_ways
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
@@ -39,11 +39,9 @@ from authz.cross_origin import CrossOrigin
 from authz.end_session import read_ending
 from authz.federation import Federation
 from authz.introspection import Introspection
-from authz.passkeys import Passkeys, relying_party
 from authz.routes import oauth_router
 from authz.sessions import Sessions
 from authz.sign_in_attempts import SignInAttempts
-from authz.sign_in_challenges import SignInChallenges
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
 from fhir.audit_checkpoints import AuditCheckpoints
@@ -95,6 +93,8 @@ class Assent:
     """One server process's application and what it must let go of at the end."""
 
     asgi: App
+    site: FastAPI
+    """The part of it that isn't a hot path."""
     engine: AsyncEngine
     authz: AuthzContext
     bus: ChangeBus
@@ -146,21 +146,18 @@ async def build(
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    challenges = SignInChallenges(ground.engine, clock)
-    provider = identity_provider(settings)
-    addresses = provider_addresses(settings)
-    federation = None if provider is None else Federation(provider, addresses, ground.engine, challenges, clock)
-    ways = SignInWays(settings.passwords, federation, _passkeys(ground, challenges))
+    ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
-            "/healthz": alive,
-            "/readyz": ready(ground.engine, ground.bus),
-            "/metrics": metrics,
+            "/healthz": read_only(alive),
+            "/readyz": read_only(ready(ground.engine, ground.bus)),
+            "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
         fhir=_proxy(ground, gate, client),
-        site=_site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox),
+        site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
     ground.bus.subscribe(context.keys.on_change)
@@ -179,6 +176,7 @@ async def build(
     checkpoints.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
+        site,
         ground.engine,
         context,
         ground.bus,
@@ -272,12 +270,6 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
     )
 
 
-def _passkeys(ground: _Ground, challenges: SignInChallenges) -> Passkeys | None:
-    """None where the operator wants none, or the public URL is no host name."""
-    party = relying_party(ground.settings.public_url) if ground.settings.passkeys else None
-    return None if party is None else Passkeys(party, ground.engine, challenges, ground.clock)
-
-
 def _pages(
     ground: _Ground,
     context: AuthzContext,
@@ -322,7 +314,7 @@ def _site(
     ground: _Ground, context: AuthzContext, gate: TokenGate, pages: PortalPages, sandbox: SandboxExtras | None
 ) -> FastAPI:
     """Everything that isn't a hot path."""
-    site = FastAPI(title="Assent", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     brands = load_brands(ground.settings) or (sandbox.brands(context.issuer) if sandbox is not None else None)
     announced = {} if brands is None else brands.announced(f"{context.issuer}{BRANDS_PATH}")
     site.include_router(oauth_router(context, gate, pages.authorize_error, announced))

@@ -33,6 +33,7 @@ class OidcProvider:
     issuer: str
     _process: NodeApp
     key: RSAKey = field(default_factory=lambda: new_key("k1"))
+    _told: dict[str, Any] = field(default_factory=dict)
 
     def set_up(
         self, callbacks: Sequence[str], key: RSAKey | None = None, *, methods: Sequence[str] = METHODS, **client: Any
@@ -42,7 +43,13 @@ class OidcProvider:
         about: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": SECRET, "redirect_uris": list(callbacks)}
         jwks = {"keys": [self.key.as_dict(private=True)]}
         told = {"issuer": self.issuer, "clients": [about | client], "jwks": jwks, "methods": list(methods)}
-        self._process.tell(told | {"amr": list(AMR), "acr": ACR})
+        self._told = told | {"amr": list(AMR), "acr": ACR}
+        self._process.tell(self._told)
+        assert self._process.hear() == {"ready": True}
+
+    def go_down(self) -> None:
+        """Hang up on everybody, until it is set up anew."""
+        self._process.tell(self._told | {"down": True})
         assert self._process.hear() == {"ready": True}
 
 

@@ -152,6 +152,17 @@ def test_cancelling_there_leads_to_a_page_and_another_way(hospital: Hospital, br
         assert (page.status, "You weren't signed in" in page.text) == (403, True)
 
 
+def test_while_the_provider_is_down_the_password_still_works(hospital: Hospital, browser: Browser) -> None:
+    user = hospital.sandbox.user()
+    with Person(user["username"], user["password"]) as person:
+        back = signs_in(hospital, person, browser, "nobody")
+        hospital.provider.go_down()
+        page = person.open(back)
+        assert (page.status, f"{NAME} can't be reached" in page.text) == (503, True)
+        person.open(f"{hospital.sandbox.issuer}/sign-in")
+        assert urlsplit(person.sign_in().url).path == "/my"
+
+
 def test_signing_out_names_the_provider_and_leads_to_its_page(hospital: Hospital, browser: Browser) -> None:
     user = hospital.sandbox.user()
     with Person(user["username"], user["password"]) as person:

@@ -58,6 +58,7 @@ function providerOf(told) {
 const server = createServer(async (request, response) => {
   try {
     const { provider, told } = current;
+    if (told.down) return request.socket.destroy();
     if (request.url.startsWith("/interaction/")) await interaction(provider, told, request, response);
     else await provider.callback()(request, response);
   } catch (problem) {
