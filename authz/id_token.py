@@ -13,6 +13,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
+from joserfc.jws import JWSRegistry
 
 from authz.identity_provider import ALGORITHMS, IdentityProvider, SignInRefused
 from authz.key_sets import Jwk, matching
@@ -25,6 +26,12 @@ _LAST_SECOND: Final = 200_000_000_000
 """Some millennia from now; datetime can't tell times much later."""
 _MAX_TEXT: Final = 255
 """OpenID Connect Core §2: `sub` has at most 255 ASCII characters."""
+
+
+class _Headers(JWSRegistry):
+    """Members that aren't known are ignored, unless `crit` names them (RFC 7515 §4, §4.1.11)."""
+
+    max_header_length = MAX_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,9 @@ def verify(
     if len(found) != 1:
         raise SignInRefused("untrusted", "kid")
     try:
-        claims = jwt.decode(token.text, JWKRegistry.import_key(dict(found[0])), algorithms=[token.alg]).claims
+        registry = _Headers(algorithms=[token.alg], strict_check_header=False)
+        key = JWKRegistry.import_key(dict(found[0]))
+        claims = jwt.decode(token.text, key, algorithms=[token.alg], registry=registry).claims
     except (JoseError, ValueError, TypeError, KeyError):
         raise SignInRefused("untrusted", "signature") from None
     _check_audience(claims, provider)

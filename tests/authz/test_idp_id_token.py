@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
@@ -56,6 +58,12 @@ def test_a_good_token_says_who_when_and_how(change: dict[str, Any]) -> None:
     proven = verify(token, KEYS, PROVIDER, NONCE, SINCE, NOW)
     assert (proven.subject, proven.auth_time) == ("248289761001", NOW - timedelta(seconds=60))
     assert proven.methods == SignInMethods(("pwd",), "urn:level:2")
+
+
+def test_members_of_the_header_that_nobody_knows_are_ignored() -> None:
+    header = {"alg": "RS256", "kid": "k1", "typ": "JWT", "x5t": "abc", "pi.atm": "1", "x5c": ["A" * 2_000]}
+    token = read_id_token({"id_token": _by_hand(header)})
+    assert verify(token, KEYS, PROVIDER, NONCE, SINCE, NOW).subject == "248289761001"
 
 
 def test_an_elliptic_key_signs_too() -> None:
@@ -116,6 +124,14 @@ def _unsigned(header: dict[str, Any]) -> str:
     return ".".join([*parts, ""])
 
 
+def _by_hand(header: dict[str, Any]) -> str:
+    """Signed whatever the header is."""
+    unsigned = _unsigned(header)
+    private: Any = KEY.private_key
+    signature = private.sign(unsigned[:-1].encode(), PKCS1v15(), SHA256())
+    return unsigned + base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -124,6 +140,7 @@ def _unsigned(header: dict[str, Any]) -> str:
         (_unsigned({"alg": "none", "kid": "k1"}), "algorithm"),
         (_unsigned({"alg": "RS256", "kid": "k1"}), "signature"),
         (_unsigned({"alg": ["RS256"], "kid": "k1"}), "algorithm"),
+        (_by_hand({"alg": "RS256", "kid": "k1", "crit": ["x"], "x": 1}), "signature"),
         (signed(GOOD, {"alg": "HS256"}, OctKey.generate_key(256)), "algorithm"),
         (signed(GOOD, {"kid": "unknown"}), "kid"),
         (signed(GOOD, {"kid": "e1"}), "kid"),
