@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from authz import passwords
 from authz.identities import linked_account
 from authz.sessions import Sessions
 from tests.assent.commands import CommandLine
@@ -34,6 +35,19 @@ async def test_who_has_no_password_cant_sign_in_with_any(assent: CommandLine, en
     sessions = Sessions(engine, lambda: datetime.now(UTC), idle=timedelta(hours=1), absolute=timedelta(hours=8))
     for password in ("-", "", "nobody has this password"):
         assert await sessions.sign_in("jane", password, "127.0.0.1") is None
+
+
+async def test_who_has_no_password_takes_as_long_as_a_name_that_isnt_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def verify(stored: str, password: str) -> bool:
+        compared.append(stored)
+        return False
+
+    monkeypatch.setattr(passwords, "_verify", verify)
+    for stored in (None, passwords.NO_PASSWORD):
+        assert not await passwords.Passwords().check("sandbox", stored)
+    assert [one.split("$")[1] for one in compared] == ["argon2id", "argon2id"]
 
 
 async def test_a_link_is_made_once_and_ended(assent: CommandLine, engine: AsyncEngine) -> None:

@@ -234,7 +234,7 @@ def test_pictures_for_the_docs(person: Person, hospital: Hospital) -> None:
         pytest.skip("pictures are made on request (ASSENT_SCREENSHOTS=1)")
     person.goto("/sign-in?next=/my/passkeys")
     expect(person.page.get_by_role("button", name="Use a passkey")).to_be_visible()
-    person.page.screenshot(path=IMAGES / "sign-in.png", clip={"x": 0, "y": 0, "width": 1000, "height": 820})
+    person.page.screenshot(path=IMAGES / "sign-in.png", clip={"x": 0, "y": 0, "width": 1000, "height": 760})
     person.sign_in(user_of(hospital, 6))
     person.add("My phone")
     expect(person.page.get_by_role("status")).to_be_visible()
