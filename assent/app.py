@@ -30,6 +30,7 @@ from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
+from assent.sign_in_ways import sign_in_ways
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
@@ -37,6 +38,7 @@ from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.end_session import read_ending
+from authz.federation import Federation
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
@@ -71,6 +73,7 @@ from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from portal.sign_in_ports import SignInWays
 from smart.brands import Brands
 
 SCHEMA = "assent"
@@ -101,6 +104,7 @@ class Assent:
     checkpoints: AuditCheckpoints
     upstream: UpstreamClient
     attempts: SignInAttempts
+    provider: Federation | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
@@ -110,6 +114,8 @@ class Assent:
         await self.authz.client_keys.close()
         await self.upstream.close()
         await self.attempts.close()
+        if self.provider is not None:
+            await self.provider.close()
         await self.engine.dispose()
 
 
@@ -142,10 +148,11 @@ async def build(
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
     register, facts = _register(ground), _facts(ground)
     parts = _proxy_parts(ground, gate, client, register, facts)
-    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -182,6 +189,7 @@ async def build(
         checkpoints,
         client,
         attempts,
+        federation,
     )
 
 
@@ -278,7 +286,11 @@ def _proxy_parts(
 
 
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    ways: SignInWays,
+    sandbox: SandboxExtras | None,
 ) -> PortalPages:
     """Pages for people."""
     settings, catalogue = ground.settings, ground.catalogue
@@ -302,9 +314,12 @@ def _pages(
             lambda: examine(settings, ground.clock),
             catalogue,
             policy_text,
+            ways,
         ),
         PortalSettings(
-            https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
+            https=settings.public_url.startswith("https:"),
+            fresh_sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+            sandbox_hint=sandbox.demo_users if sandbox else (),
         ),
         ground.clock,
     )
