@@ -28,7 +28,7 @@ from assent.health import alive, ready
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
 from assent.upstream_settings import upstream_client
@@ -143,7 +143,7 @@ async def build(
     settings: Settings, database_url: str, *, sandbox: SandboxExtras | None = None, clock: Clock = system_clock
 ) -> Assent:
     """Wire the application on a migrated database."""
-    ground = _ground(settings, database_url, clock)
+    ground = await _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
@@ -193,10 +193,14 @@ async def build(
     )
 
 
-def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
+async def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
     # A database error quotes the values of its statement; these may be data of patients.
     engine = create_async_engine(database_url, pool_size=settings.database_connections, hide_parameters=True)
-    secret = read_secret(settings)
+    try:
+        secret = await secret_for(settings, engine)
+    except BaseException:
+        await engine.dispose()
+        raise
     definitions = load_definitions()
     repository = Repository(
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")

@@ -21,7 +21,7 @@ from assent.database import any_database
 from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
 from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue, load_policy_text
-from assent.secret_file import FILE_NAME, read_secret
+from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz import tables
@@ -121,14 +121,9 @@ async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
     """The kept keys open with the secret. Neither is made here: a new secret would hide that the old one is lost."""
     async with engine.connect() as connection:
         kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
-    if settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
-        if kept:
-            return "failed", (
-                f"`{settings.data_dir / FILE_NAME}` is missing, with which {kept} signing keys were encrypted; "
-                "restore it or set ASSENT_SECRET"
-            )
+    if not kept and settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
         return "ok", "there are no secret and no signing keys yet; the first start makes them"
-    keys = SigningKeys(engine, read_secret(settings), now)
+    keys = SigningKeys(engine, await secret_for(settings, engine), now)
     await keys.reload()
     if not kept:
         return "ok", "the secret is there and private, and there are no signing keys yet; the first start makes them"

@@ -14,8 +14,10 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from assent.app import build
 from assent.asgi import Receive, Scope, Send
 from assent.doctor import examine
+from assent.secret_file import SecretFileError
 from assent.server import listen, serving
 from assent.settings import Settings
 from authz.signing_keys import SigningKeys
@@ -110,6 +112,19 @@ async def test_keys_are_opened_with_the_secret(assent: CommandLine, engine: Asyn
     state, text = (await _checks(here, 1))["keys"]
     assert (state, "restore it" in text) == ("failed", True)
     assert not here.data_dir.exists()
+
+
+async def test_a_lost_secret_is_not_replaced_by_a_new_one(
+    assent: CommandLine, engine: AsyncEngine, database_url: str
+) -> None:
+    await SigningKeys(engine, SECRET.encode(), lambda: datetime.now(UTC)).start()
+    here = CommandLine(database_url, assent.data_dir)
+    for command in (("keys", "list"), ("keys", "rotate"), ("audit", "checkpoint")):
+        with pytest.raises(SecretFileError, match="2 signing keys were encrypted; restore it or set ASSENT_SECRET"):
+            raise (await here.run(*command)).exception or AssertionError
+    with pytest.raises(SecretFileError):
+        await build(Settings.model_validate({"data_dir": here.data_dir}), database_url)
+    assert not (here.data_dir / "secret").exists()
 
 
 async def test_a_secret_that_others_may_read_fails(assent: CommandLine) -> None:
