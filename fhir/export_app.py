@@ -31,6 +31,7 @@ from fhir.export_request import (
 )
 from fhir.export_stream import ExportStream, batches
 from fhir.export_upstream import NDJSON, ExportFailed, ExportUpstream
+from fhir.interaction import NO_EXPORT
 from fhir.proxy_parts import ProxyParts
 from fhir.proxy_request import (
     FHIR_BODY,
@@ -126,7 +127,7 @@ class BulkExport:
             raise ProxyRefusal(access.status, "login", access.description, headers=headers)
         request.log["client_id"] = access.client_id
         if not access.is_service:
-            raise ProxyRefusal(501, "not-supported", "bulk export is for backend services only")
+            raise ProxyRefusal(403, "forbidden", NO_EXPORT)
         return access
 
     async def _begin(

@@ -187,7 +187,9 @@ async def test_l41_l50_exports_are_for_services_alone(leaky: World, path: str) -
     with leaky.upstream.listening() as heard:
         answer = await kick_off(app, path)
         nobody = await leaky.http.get(f"/fhir/{path}", headers={"Prefer": "respond-async"})
-    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (501, "not-supported")
+    issue = answer.json()["issue"][0]
+    assert (answer.status_code, issue["code"]) == (403, "forbidden")
+    assert "bulk export is for backend services" in issue["diagnostics"]
     assert (nobody.status_code, heard) == (401, [])
 
 
