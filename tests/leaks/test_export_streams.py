@@ -6,11 +6,13 @@ import asyncio
 import base64
 import gzip
 import json
+from datetime import timedelta
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from authz.access_tokens import TokenClaims
 from fhir.audit_trail import AuditUnavailable
 from fhir.export_lines import LineSplitter
 from tests.leaks.exporting import FalseExport, ask, begun, below, false_export, ids, kick_off, served
@@ -97,6 +99,35 @@ async def test_l62_l41_a_download_breaks_when_its_job_client_or_token_ends(leaky
             waiting.set()
             with pytest.raises(httpx.RemoteProtocolError):
                 await anext(pieces)
+
+
+@pytest.mark.leak("L62")
+async def test_l62_a_download_outlives_its_token_and_no_new_one_begins(leaky: World) -> None:
+    app, waiting = await service(leaky, BOTH), asyncio.Event()
+    with false_export(leaky) as false:
+        false.names()
+        false.pieces = [ANA + b"\n", waiting, BOB + b"\n"]
+        url = below(await _file(app))
+        claims = TokenClaims(app.client_id, app.client_id, "system/*.rs", timedelta(seconds=2), purpose="TREAT")
+        app.token = {"access_token": leaky.assent.authz.tokens.mint(claims)[0]}
+        async with served(leaky) as http, http.stream("GET", url, headers=_token(app)) as answer:
+            pieces = answer.aiter_bytes()
+            assert ids(await anext(pieces)) == ["a1"]
+            await asyncio.sleep(2.5)
+            assert (await http.get(url, headers=_token(app))).status_code == 401
+            waiting.set()
+            assert ids(b"".join([piece async for piece in pieces])) == ["b1"]
+
+
+@pytest.mark.leak("L41", "L75")
+async def test_l41_l75_damage_that_is_found_before_anything_left_is_told(leaky: World) -> None:
+    app = await service(leaky, BOTH)
+    with false_export(leaky) as false:
+        false.names()
+        false.pieces = [ANA + b"\nno json\n"]
+        answer = await app.get(await _file(app))
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (502, "exception")
+    assert "a1" not in answer.text
 
 
 async def _end(world: World, app: Service, ending: str, job: str) -> None:
