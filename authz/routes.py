@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -31,8 +32,8 @@ from authz.token_gate import TokenGate
 from smart.discovery import openid_configuration, smart_configuration
 from smart.scope_syntax import split_scope
 
-ErrorPage = Callable[[str], Response]
-"""A page for a person: status 400, with the text."""
+ErrorPage = Callable[[Request, str], Response]
+"""A page for a person, in their language: status 400, with the text for the app's developer."""
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
 
 
@@ -55,8 +56,8 @@ def oauth_router(
                 query = request.scope["query_string"]
                 parameters = read_query(query)
         except OAuthError as error:
-            return error_page(error.description)
-        return await _authorize(context, parameters, error_page)
+            return error_page(request, error.description)
+        return await _authorize(context, parameters, partial(error_page, request))
 
     @router.post("/token", summary="Exchange a code, refresh, or get a service token (RFC 6749)")
     async def token_endpoint(request: Request) -> Response:
@@ -109,7 +110,9 @@ def _serve(document: Mapping[str, Any]) -> Callable[[], Response]:
     return answer
 
 
-async def _authorize(context: AuthzContext, parameters: Mapping[str, str], error_page: ErrorPage) -> Response:
+async def _authorize(
+    context: AuthzContext, parameters: Mapping[str, str], error_page: Callable[[str], Response]
+) -> Response:
     """Client and redirect URI first; only then may an error be sent there."""
     async with context.engine.begin() as connection:
         try:

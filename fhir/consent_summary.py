@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fhir.consent_elements import instant_of
-from fhir.consent_writing import ASKED_EXTENSION
+from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION
 from policies.codes import DATA_CATEGORY_SYSTEM
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
@@ -55,6 +55,13 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         until=until,
         state=_state(consent.get("status", ""), until, now, limited=limited),
     )
+
+
+def shown_text(consent: Mapping[str, Any]) -> str | None:
+    """SHA-256 of the text that was shown with the decision; None when the consent names none."""
+    extensions = (e for policy in consent.get("policy", ()) for e in policy.get("extension", ()))
+    parts = (part for e in extensions if e.get("url") == POLICY_TEXT_EXTENSION for part in e.get("extension", ()))
+    return next((str(part.get("valueString")) for part in parts if part.get("url") == "sha256"), None)
 
 
 def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> tuple[str, ...]:

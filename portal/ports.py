@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from authz.app_registry import RegisteredApp
 from authz.clients import Client, NewClient
@@ -18,6 +18,8 @@ from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
+from portal.languages import Languages
+from portal.record_ports import PatientRecord
 
 CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
 """States in which an app can see something now."""
@@ -121,18 +123,6 @@ class SharedWith:
         return self if use is None else replace(self, last_used=use.last, uses=use.times)
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One line of who saw what, from an AuditEvent."""
-
-    when: datetime
-    who: str
-    """The app's or the person's name."""
-    what: str
-    """What was done, in plain words: "looked at Lab results"."""
-    outcome: Literal["done", "refused", "failed"]
-
-
 class ConsentEnded(Exception):
     """The consent is no longer current, so it can't be changed."""
 
@@ -147,8 +137,11 @@ class ConsentBook(Protocol):
         """
         ...
 
-    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
-        """Record that the person said no, and return the redirect URI with `access_denied`. Raises AlreadyDecided."""
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession, shown: PolicyText) -> str:
+        """Record that the person said no to what they were shown, and return the redirect URI with `access_denied`.
+
+        Raises AlreadyDecided.
+        """
         ...
 
     async def find(self, consent_id: str) -> SharedWith | None:
@@ -163,12 +156,12 @@ class ConsentBook(Protocol):
         """End the consent now; to revoke one that has ended is no error. Raises ConsentEnded when it is gone."""
         ...
 
-    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
-        """Return the patient's consents, newest first."""
+    async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
+        """End every consent of the patient about an app, now."""
         ...
 
-    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
-        """Return the newest uses of the patient's record, newest first."""
+    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
+        """Return the patient's consents, newest first."""
         ...
 
 
@@ -258,9 +251,14 @@ class Ports:
     sessions: Sessions
     requests: AuthorizationRequests
     consents: ConsentBook
+    record: PatientRecord
     clinicians: ClinicianRecords
     apps: Apps
     examine: Callable[[], AsyncIterator[Check]]
     """Looks whether the server is well, one check after the other."""
-    catalogue: Catalogue
-    policy: PolicyText
+    languages: Languages
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue, in English: for what is decided and recorded."""
+        return self.languages.english.catalogue
