@@ -28,19 +28,19 @@ def describe(site: FastAPI, pages: PortalPages) -> None:
     site.openapi = whole  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
     @site.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return pages.pages.page("api.html", operations=_operations(site.openapi()))
+    async def docs(request: Request) -> Response:
+        return pages.pages.seen_by(request).page("api.html", operations=_operations(site.openapi()))
 
     @site.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if wants_html(request):
-            return pages.refused(error.status_code, error.headers)
+            return pages.refused(request, error.status_code, error.headers)
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
         return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
 
     @site.exception_handler(AlreadyDecided)
     async def decided(request: Request, error: AlreadyDecided) -> Response:
-        return pages.pages.error("request-expired", 400)
+        return pages.pages.seen_by(request).error("request-expired", 400)
 
 
 def _operations(schema: dict[str, Any]) -> list[dict[str, str]]:

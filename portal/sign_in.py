@@ -29,28 +29,32 @@ def sign_in_routes(portal: Portal) -> APIRouter:
 
     @router.get("/sign-in")
     async def show(request: Request) -> Response:
-        return _page(portal, request, next_page=safe_next(request.query_params.get("next")))
+        here = portal.seen_by(request)
+        return _page(here, request, next_page=safe_next(request.query_params.get("next")))
 
     @router.post("/sign-in")
     async def sign_in(request: Request) -> Response:
+        here = portal.seen_by(request)
         form = await read_form(request)
-        if not is_own_form(request, form.one("csrf"), _form_secret(portal, request)):
-            return portal.pages.error("foreign-form", 403)
-        return await _sign_in(portal, request, form)
+        if not is_own_form(request, form.one("csrf"), _form_secret(here, request)):
+            return here.pages.error("foreign-form", 403)
+        return await _sign_in(here, request, form)
 
     @router.get("/my/sign-out")
     async def ask(request: Request) -> Response:
-        session = await portal.session_of(request)
-        return see_other("/") if session is None else portal.pages.page("sign_out.html", session=session)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
+        return see_other("/") if session is None else here.pages.page("sign_out.html", session=session)
 
     @router.post("/my/sign-out")
     async def sign_out(request: Request) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
-        await portal.ports.sessions.sign_out(sent.session.id_hash)
-        response = portal.pages.page("signed_out.html")
-        portal.drop_cookie(response, portal.settings.session_cookie_name)
+        await here.ports.sessions.sign_out(sent.session.id_hash)
+        response = here.pages.page("signed_out.html")
+        here.drop_cookie(response, here.settings.session_cookie_name)
         return response
 
     return router

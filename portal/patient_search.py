@@ -1,0 +1,35 @@
+"""Searches among Assent's own resources about one patient."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from fhir.search_query import CURSOR, parse_search
+from fhir.store import Repository, SearchPage, StoredResource
+
+
+class PatientSearch:
+    """INVARIANT: every search is held to one patient."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def page(
+        self, kind: str, patient_id: str, conditions: Iterable[tuple[str, str]], count: int
+    ) -> SearchPage:
+        """One page of at most `count`. Raises SearchError."""
+        pairs = (("patient", f"Patient/{patient_id}"), ("_count", str(count)), ("_total", "none"), *conditions)
+        return await self._repository.search(parse_search(kind, pairs, self._repository.definitions, max_count=count))
+
+    async def every(
+        self, kind: str, patient_id: str, conditions: Iterable[tuple[str, str]], count: int
+    ) -> AsyncIterator[StoredResource]:
+        """Everything that matches, with at most `count` in memory. Raises SearchError."""
+        given, after = tuple(conditions), ()
+        more = True
+        while more:
+            page = await self.page(kind, patient_id, (*given, *after), count)
+            for stored in page.matches:
+                yield stored
+            more = page.next_cursor is not None
+            after = ((CURSOR, page.next_cursor or ""),)
