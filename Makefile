@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PORT ?= $(or $(ASSENT_PORT),8000)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?=
+# Each worker has its own PostgreSQL and its own sandbox; a file's tests stay together, since they share servers.
+WORKERS ?= 2
 
 .PHONY: help
 help: ## Show this list
@@ -21,8 +23,8 @@ run: $(VENV)/.run ## Install, start everything with synthetic patients, serve on
 	@exec $(BIN)/assent sandbox --port $(PORT)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test that needs nothing but packages (PYTEST_ARGS=)
-	@$(BIN)/python -m pytest -ra -m "not interop" $(PYTEST_ARGS)
+test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
+	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: interop
 interop: $(VENV)/.dev ## Put Assent in front of FHIR servers that are not its own

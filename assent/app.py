@@ -36,6 +36,7 @@ from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
+from authz.end_session import read_ending
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
@@ -281,6 +282,7 @@ def _pages(
             StoredRecord(context, consents),
             SharedRecords(context, requests),
             AppRegistrations(context),
+            lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock),
             load_languages(ground.catalogue, settings.policy_dir),
         ),

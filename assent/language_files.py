@@ -1,8 +1,8 @@
 """Reads the languages that the pages speak: those that come with Assent, and the operator's own.
 
-A language is a gettext catalogue of the pages' texts, `pages.<tag>.po`, in Assent's own folder or in the policy folder.
-Beside the catalogue of data categories may stand `words.<tag>.yaml` (its titles in that language) and `sharing.<tag>.md`
-(the text that people agree to); without them these stay English.
+A language is a gettext catalogue of the pages' texts, `pages.<tag>.po`, in Assent's own folder or in the policy
+folder. Beside the catalogue of data categories may stand `words.<tag>.yaml` (its titles in that language) and
+`sharing.<tag>.md` (the text that people agree to); without them these stay English.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def _named(folder: Traversable, start: str, end: str) -> Iterator[Traversable]:
             yield file
 
 
-def _language(
-    tag: str, file: Traversable, catalogue: Catalogue, folder: Traversable, english: Language
-) -> Language:
+def _language(tag: str, file: Traversable, catalogue: Catalogue, folder: Traversable, english: Language) -> Language:
     if TAG.fullmatch(tag) is None or tag == ENGLISH:
         raise CatalogueError(f"`{file.name}`: `{tag}` can't be a language here; write it like `fr` or `pt-BR`")
     words = folder / f"words.{tag}.yaml"

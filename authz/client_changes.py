@@ -83,6 +83,7 @@ async def change_client(
         "jwks": new.jwks,
         "jwks_uri": new.jwks_uri,
         "redirect_uris": list(new.redirect_uris),
+        "post_logout_redirect_uris": list(new.post_logout_redirect_uris),
         "scope": new.scope,
     }
     await _write(connection, client.client_id, values)

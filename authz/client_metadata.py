@@ -44,13 +44,13 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
     method = metadata.get("token_endpoint_auth_method", "client_secret_basic")
     grants = metadata.get("grant_types", ["authorization_code"])
     texts = [metadata.get(name, "") for name in ("client_name", "scope")]
-    uris = metadata.get("redirect_uris", [])
+    uris, after = metadata.get("redirect_uris", []), metadata.get("post_logout_redirect_uris", [])
     if any(scope.startswith("assent/") for scope in str(texts[1]).split(" ")):
         # Powers over this server itself: the operator gives them (`assent client add`), nobody takes them.
         raise OAuthError("invalid_client_metadata", "a scope that begins with `assent/` can't be registered here")
     if not isinstance(method, str) or method not in _KINDS:
         raise OAuthError("invalid_client_metadata", "`token_endpoint_auth_method` is not one that is supported")
-    if not all(isinstance(text, str) for text in texts) or not _texts(uris) or not _texts(grants):
+    if not all(isinstance(text, str) for text in texts) or not all(map(_texts, (uris, after, grants))):
         raise OAuthError("invalid_client_metadata", "a text or a list in the metadata is malformed")
     jwks, jwks_uri = _keys(metadata)
     kind = _KINDS[method]
@@ -66,6 +66,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         scope=texts[1],
         jwks=jwks if signs else None,
         jwks_uri=jwks_uri if signs else None,
+        post_logout_redirect_uris=tuple(after),
     )
 
 
@@ -84,6 +85,8 @@ def described(client: Client, method: str) -> dict[str, Any]:
         answer |= {"jwks": client.jwks, "jwks_reminder": _REMINDER}
     if client.jwks_uri is not None:
         answer["jwks_uri"] = client.jwks_uri
+    if client.post_logout_redirect_uris:
+        answer["post_logout_redirect_uris"] = list(client.post_logout_redirect_uris)
     return answer
 
 

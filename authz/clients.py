@@ -46,6 +46,8 @@ class Client:
     disabled: bool
     jwks_uri: str | None = None
     """Where its keys stand, in place of `jwks`."""
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    """Where people may be sent once they are signed out."""
     awaits_review: bool = False
 
     @property
@@ -85,6 +87,7 @@ class NewClient:
     purposes: tuple[str, ...] = ("PATRQT",)
     jwks: Mapping[str, Any] | None = None
     jwks_uri: str | None = None
+    post_logout_redirect_uris: tuple[str, ...] = ()
     client_id: str | None = None
     client_secret: str | None = None
 
@@ -113,6 +116,7 @@ async def add_client(
         purposes=new.purposes,
         disabled=False,
         jwks_uri=new.jwks_uri,
+        post_logout_redirect_uris=new.post_logout_redirect_uris,
     )
     await connection.execute(
         insert(tables.client).values(
@@ -123,6 +127,7 @@ async def add_client(
             jwks=client.jwks,
             jwks_uri=client.jwks_uri,
             redirect_uris=list(client.redirect_uris),
+            post_logout_redirect_uris=list(client.post_logout_redirect_uris),
             scope=client.scope,
             purposes=list(client.purposes),
             created_at=now,
@@ -141,11 +146,11 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
     interactive = new.kind in ("public", "confidential-symmetric", "confidential-asymmetric")
     if interactive and not new.redirect_uris:
         raise RedirectUriError("`redirect_uris` must name at least one URI")
-    if len(new.redirect_uris) > 20:
+    if max(len(new.redirect_uris), len(new.post_logout_redirect_uris)) > 20:
         raise RedirectUriError("at most 20 redirect URIs")
     if len(new.scope) > 4_000:
         raise ClientError("`scope` may have at most 4000 characters")
-    for uri in new.redirect_uris:
+    for uri in (*new.redirect_uris, *new.post_logout_redirect_uris):
         check_redirect_uri(uri)
     check_keys(new.kind, new.jwks, new.jwks_uri, addresses)
 
@@ -233,4 +238,5 @@ def client_from_row(row: Mapping[str, Any]) -> Client:
         disabled=row["disabled_at"] is not None,
         awaits_review=row["review_since"] is not None,
         jwks_uri=row["jwks_uri"],
+        post_logout_redirect_uris=tuple(row["post_logout_redirect_uris"]),
     )

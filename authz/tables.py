@@ -32,6 +32,7 @@ client = Table(
     Column("jwks_uri", Text),
     Column("registration_token_hash", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),
+    Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
     Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),

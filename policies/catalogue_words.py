@@ -1,8 +1,8 @@
 """What the catalogue says to people, in another language: titles and descriptions, laid over the English ones.
 
-English stands in the catalogue itself and is what counts; another language is a document of its own, keyed by code. What
-it doesn't translate stays English, so that an operator's own category is shown before somebody has translated it. A code
-that the catalogue doesn't have is a mistake and stops the start.
+English stands in the catalogue itself and is what counts; another language is a document of its own, keyed by code.
+What it doesn't translate stays English, so that an operator's own category is shown before somebody has translated it.
+A code that the catalogue doesn't have is a mistake and stops the start.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from policies.catalogue import Catalogue, CatalogueError
+from policies.catalogue import Catalogue, CatalogueError, Category
 
 _GROUPS = {"categories": {"title", "description"}, "purposes": {"title"}, "durations": {"title"}}
 
@@ -28,10 +28,22 @@ def in_other_words(catalogue: Catalogue, document: Mapping[str, object], *, plac
     words = {group: _group(f"{place}: {group}", document.get(group, {}), known[group], group) for group in _GROUPS}
     return replace(
         catalogue,
-        categories={c.code: replace(c, **words["categories"].get(c.code, {})) for c in catalogue.categories.values()},
-        purposes={p.code: replace(p, **words["purposes"].get(p.code, {})) for p in catalogue.purposes.values()},
-        durations={d.code: replace(d, **words["durations"].get(d.code, {})) for d in catalogue.durations.values()},
+        categories={c.code: _worded_category(c, words["categories"]) for c in catalogue.categories.values()},
+        purposes={
+            p.code: replace(p, title=words["purposes"].get(p.code, {}).get("title", p.title))
+            for p in catalogue.purposes.values()
+        },
+        durations={
+            d.code: replace(d, title=words["durations"].get(d.code, {}).get("title", d.title))
+            for d in catalogue.durations.values()
+        },
     )
+
+
+def _worded_category(category: Category, words: Mapping[str, Mapping[str, str]]) -> Category:
+    known = words.get(category.code, {})
+    title, description = known.get("title", category.title), known.get("description", category.description)
+    return replace(category, title=title, description=description)
 
 
 def _group(place: str, given: object, known: Mapping[str, object], group: str) -> Mapping[str, dict[str, str]]:

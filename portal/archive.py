@@ -1,8 +1,8 @@
 """Everything that Assent keeps about one patient's sharing, as a ZIP file made while it is sent.
 
 Consents with all their versions and the access record are FHIR R4 resources, one on each line (NDJSON), as they are
-stored; beside them stand the texts that were agreed to, named by their SHA-256. What is in memory is one page of a search
-and what was compressed since the last piece, however long the record is.
+stored; beside them stand the texts that were agreed to, named by their SHA-256. What is in memory is one page of a
+search and what was compressed since the last piece, however long the record is.
 """
 
 from __future__ import annotations

@@ -160,7 +160,13 @@ def _patient_page(
     template = "choose_patient.html" if session.account.acts_for else "no_patient.html"
     status = 400 if problem else 200
     return portal.pages.page(
-        template, status=status, session=session, redirect_uri=asked.redirect_uri, address=_address(asked.id), asked=asked, problem=problem
+        template,
+        status=status,
+        session=session,
+        redirect_uri=asked.redirect_uri,
+        address=_address(asked.id),
+        asked=asked,
+        problem=problem,
     )
 
 

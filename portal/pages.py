@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from fastapi import Request
@@ -104,13 +105,12 @@ def _environment(
         "sandbox_hint": settings.sandbox_hint,
     }
     environment.filters |= {
-        "day": lambda moment: words.day(moment, language.locale),
-        "clock": lambda moment: words.clock(moment, language.locale),
-        "number": lambda value: words.number(value, language.locale),
+        "day": partial(words.day, locale=language.locale),
+        "clock": partial(words.clock, locale=language.locale),
+        "number": partial(words.number, locale=language.locale),
         "minutes_from_now": lambda moment: words.minutes_until(moment, now()),
-        "titles": lambda codes: words.titles(codes, language.catalogue),
-        "listed": lambda names: words.listed(names, language.locale),
-        "purpose": lambda code: words.purpose_title(code, language.catalogue),
+        "titles": partial(words.titles, catalogue=language.catalogue),
+        "purpose": partial(words.purpose_title, catalogue=language.catalogue),
         "policy_html": policy_html,
         "ticks": words.ticks,
     }

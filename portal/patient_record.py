@@ -106,7 +106,9 @@ class StoredRecord:
     async def _opened(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
         r = tables.authorization_request.c
         waits = (r.user_id == by.account.id, r.completed_at.is_(None), r.expires_at > self._context.clock())
-        rows = select(tables.authorization_request).where(*waits, or_(r.patient_id.is_(None), r.patient_id == patient_id))
+        rows = select(tables.authorization_request).where(
+            *waits, or_(r.patient_id.is_(None), r.patient_id == patient_id)
+        )
         async with self._context.engine.connect() as connection:
             found = (await connection.execute(rows.order_by(r.created_at.desc()).limit(_MOST_WAITING))).all()
             clients = {row.client_id: await find_client(connection, row.client_id) for row in found}
@@ -130,9 +132,7 @@ class StoredRecord:
             for client_id in sorted(set(looked) - set(apps))[:_MOST_UNNAMED]:
                 client = await find_client(connection, client_id)
                 apps[client_id] = client_id if client is None else client.name
-        return Names(
-            patient.patient_id, patient.patient_name, {s.consent_id: s.app_name for s in shared}, apps, people
-        )
+        return Names(patient.patient_id, patient.patient_name, {s.consent_id: s.app_name for s in shared}, apps, people)
 
     def _version(
         self,

@@ -14,9 +14,7 @@ class PatientSearch:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    async def page(
-        self, kind: str, patient_id: str, conditions: Iterable[tuple[str, str]], count: int
-    ) -> SearchPage:
+    async def page(self, kind: str, patient_id: str, conditions: Iterable[tuple[str, str]], count: int) -> SearchPage:
         """One page of at most `count`. Raises SearchError."""
         pairs = (("patient", f"Patient/{patient_id}"), ("_count", str(count)), ("_total", "none"), *conditions)
         return await self._repository.search(parse_search(kind, pairs, self._repository.definitions, max_count=count))
@@ -25,7 +23,8 @@ class PatientSearch:
         self, kind: str, patient_id: str, conditions: Iterable[tuple[str, str]], count: int
     ) -> AsyncIterator[StoredResource]:
         """Everything that matches, with at most `count` in memory. Raises SearchError."""
-        given, after = tuple(conditions), ()
+        given = tuple(conditions)
+        after: tuple[tuple[str, str], ...] = ()
         more = True
         while more:
             page = await self.page(kind, patient_id, (*given, *after), count)

@@ -6,13 +6,14 @@ checks it again, because a page is not a boundary.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from authz.app_registry import RegisteredApp
 from authz.clients import Client, NewClient
+from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
@@ -254,6 +255,8 @@ class Ports:
     record: PatientRecord
     clinicians: ClinicianRecords
     apps: Apps
+    ending: Callable[[Mapping[str, str]], Awaitable[Ending]]
+    """Checks an app's request that its user be signed out. Raises OAuthError (authz.oauth_errors)."""
     examine: Callable[[], AsyncIterator[Check]]
     """Looks whether the server is well, one check after the other."""
     languages: Languages

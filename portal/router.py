@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
+from portal.end_session import end_session_routes
 from portal.language_choice import language_routes
 from portal.my_record import record_routes
 from portal.my_sharing import my_routes
@@ -66,6 +67,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         record_routes,
         developer_routes,
         operator_routes,
+        end_session_routes,
     )
     for group in (routes(portal) for routes in pages_of):
         router.include_router(group)

@@ -44,7 +44,7 @@ def sign_in_routes(portal: Portal) -> APIRouter:
     async def ask(request: Request) -> Response:
         here = portal.seen_by(request)
         session = await here.session_of(request)
-        return see_other("/") if session is None else here.pages.page("sign_out.html", session=session)
+        return see_other("/") if session is None else here.pages.page("sign_out.html", session=session, kept=None)
 
     @router.post("/my/sign-out")
     async def sign_out(request: Request) -> Response:

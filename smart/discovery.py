@@ -66,6 +66,7 @@ def openid_configuration(issuer: str, *, registration: bool) -> dict[str, Any]:
     return {
         **_endpoints(issuer, registration=registration),
         "userinfo_endpoint": f"{issuer}/userinfo",
+        "end_session_endpoint": f"{issuer}/end-session",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_modes_supported": ["query"],

@@ -41,6 +41,9 @@ def add(
     name: Annotated[str, typer.Argument(help="The name that people see on the consent page.")],
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(KINDS)}.")] = "public",
     redirect_uri: Annotated[list[str] | None, typer.Option(help="https, or http to loopback; may be repeated.")] = None,
+    post_logout_redirect_uri: Annotated[
+        list[str] | None, typer.Option(help="Where people go once they are signed out; may be repeated.")
+    ] = None,
     scope: Annotated[str, typer.Option(help="What it may ask for.")] = "",
     purpose: Annotated[list[str] | None, typer.Option(help="Purposes of use; may be repeated.")] = None,
     jwks: JwksOption = None,
@@ -52,6 +55,7 @@ def add(
         name=name,
         kind=cast(ClientKind, kind),
         redirect_uris=tuple(redirect_uri or ()),
+        post_logout_redirect_uris=tuple(post_logout_redirect_uri or ()),
         scope=scope,
         purposes=tuple(purpose or ("PATRQT",)),
         jwks=None if jwks is None else _read_jwks(jwks),
@@ -162,6 +166,7 @@ def _row(client: Client) -> dict[str, object]:
         "name": client.name,
         "kind": client.kind,
         "redirect_uris": list(client.redirect_uris),
+        "post_logout_redirect_uris": list(client.post_logout_redirect_uris),
         "scope": client.scope,
         "purposes": list(client.purposes),
         "key_ids": [key["kid"] for key in client.jwks["keys"]] if client.jwks is not None else [],

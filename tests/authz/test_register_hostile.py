@@ -110,6 +110,9 @@ async def test_an_unsafe_redirect_uri_is_refused_by_name(server: World, http: ht
     [
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://app.example/"] * 21}, "invalid_redirect_uri"),
+        ({"post_logout_redirect_uris": ["https://app.example/"] * 21}, "invalid_redirect_uri"),
+        ({"post_logout_redirect_uris": ["javascript:alert(1)"]}, "invalid_redirect_uri"),
+        ({"post_logout_redirect_uris": "https://app.example/"}, "invalid_client_metadata"),
         ({"redirect_uris": "https://app.example/"}, "invalid_client_metadata"),
         ({"redirect_uris": [None]}, "invalid_client_metadata"),
         ({"redirect_uris": None}, "invalid_client_metadata"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -16,6 +16,7 @@ from authz.app_registry import RegisteredApp
 from authz.clients import Client, ClientError, NewClient
 from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
+from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from portal.ports import (
     Activity,
@@ -183,6 +184,10 @@ class FakeApps:
         return False
 
 
+async def no_ending(parameters: Mapping[str, str]) -> Ending:
+    return Ending()
+
+
 async def nothing_examined() -> AsyncIterator[Check]:
     nothing: tuple[Check, ...] = ()
     for check in nothing:
@@ -215,7 +220,9 @@ def place(settings: PortalSettings | None = None) -> Place:
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
     pages = portal_pages(
-        Ports(sessions, requests, consents, FakeClinicians(), FakeApps(), nothing_examined, CATALOGUE, POLICY),
+        Ports(
+            sessions, requests, consents, FakeClinicians(), FakeApps(), no_ending, nothing_examined, CATALOGUE, POLICY
+        ),
         chosen,
         lambda: NOW,
     )

@@ -169,8 +169,11 @@ async def test_an_app_with_keys_is_registered_with_its_key_set(server: World) ->
         ({"purpose": "NONE"}, "choose at least one purpose"),
         ({"kind": "backend", "jwks": ""}, "must be a JWK Set"),
         ({"kind": "backend", "jwks": "[" * 10_000}, "must be a JWK Set"),
-        ({"kind": "backend", "jwks": '{"keys": []}'}, "`jwks` must have 1 to 20 keys"),
-        ({"kind": "backend", "jwks": '{"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]}'}, "needs `kid`"),
+        ({"kind": "backend", "jwks": '{"keys": []}'}, "`keys` must hold 1 to 20 keys"),
+        (
+            {"kind": "backend", "jwks": '{"keys": [{"kty": "oct", "kid": "k", "k": "c2VjcmV0"}]}'},
+            "must hold public keys only",
+        ),
     ],
 )
 async def test_a_registration_that_cannot_be_taken_says_why_and_keeps_what_was_filled_in(
