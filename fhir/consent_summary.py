@@ -1,18 +1,26 @@
-"""A Consent about an app as people see it: what it shares, with whom, until when, and where it stands in its life.
+"""A Consent as people see it: what it shares, with whom, until when, and where it stands in its life.
 
-Reads what `fhir.consent_writing` writes. It tells and never decides: decisions are made from `fhir.consent_reading`.
+Reads what `fhir.consent_writing` writes, and of consents that others wrote what can be said in the same words; `plain`
+tells whether that is all. It tells and never decides: decisions are made from `fhir.consent_reading`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fhir.consent_elements import instant_of
 from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION
 from policies.codes import DATA_CATEGORY_SYSTEM
+from policies.decide import CLIENT_SYSTEM
+
+_ELEMENTS: Final = frozenset(
+    "resourceType id meta extension status scope category patient dateTime performer organization policy provision".split()
+)
+_ROOT: Final = frozenset({"type", "period", "actor", "action", "purpose", "class", "provision"})
+"""Elements of the consents that Assent writes."""
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
 """docs/consent-semantics.md, "The life of a consent"."""
@@ -28,6 +36,12 @@ class ConsentSummary:
     """The app's client_id; for a consent about anyone else, however that one is named."""
     grantee_name: str
     is_app: bool
+    permits: bool
+    """Whether it opens anything; else it only keeps closed."""
+    plain: bool
+    """Whether these words are all that it says; else it has rules that they leave out."""
+    recorded_by: str
+    """The name of who decided, as the consent gives it."""
     categories: tuple[str, ...]
     asked: tuple[str, ...]
     purpose: str
@@ -40,7 +54,8 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
     provision: Mapping[str, Any] = consent.get("provision", {})
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     categories = _granted(provision, sensitive)
-    asked = tuple(e["valueCoding"]["code"] for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
+    codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
+    asked = tuple(coding["code"] for coding in codings if "code" in coding)
     limited = bool(set(asked) - set(categories))
     grantees = [actor.get("reference", {}) for actor in provision.get("actor", ())]
     names = [g.get("identifier", {}).get("value") or g.get("reference") or g.get("display") or "?" for g in grantees]
@@ -48,12 +63,35 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         patient=consent.get("patient", {}).get("reference", "").removeprefix("Patient/"),
         grantee=", ".join(names),
         grantee_name=grantees[0].get("display", names[0]) if grantees else "",
-        is_app=bool(grantees) and "identifier" in grantees[0],
+        is_app=bool(grantees) and grantees[0].get("identifier", {}).get("system") == CLIENT_SYSTEM,
+        permits=provision.get("type") == "permit",
+        plain=_plain(consent, provision),
+        recorded_by=next((str(who["display"]) for who in _recorders(consent) if "display" in who), ""),
         categories=categories,
         asked=asked,
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),
         until=until,
         state=_state(consent.get("status", ""), until, now, limited=limited),
+    )
+
+
+def _recorders(consent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from consent.get("performer", ())
+    yield from consent.get("organization", ())
+
+
+def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
+    """Whether it has the shape that `fhir.consent_writing` gives: one actor, one purpose, and kinds of data."""
+    nested = provision.get("provision", ())
+    alone = all(len(provision.get(name, ())) == 1 for name in ("actor", "purpose"))
+    return (
+        alone
+        and set(provision) <= _ROOT
+        and set(consent) <= _ELEMENTS
+        and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
+        and all(set(rule) == {"type", "class"} and rule["type"] == "deny" for rule in nested)
+        and all(c.get("system") == DATA_CATEGORY_SYSTEM for rule in (provision, *nested) for c in rule.get("class", ()))
+        and (provision.get("type") != "permit" or bool(provision.get("class")))
     )
 
 

@@ -74,7 +74,8 @@ class PatientsConsentBook:
     async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
         """As the port. One that somebody else ends meanwhile has ended too."""
         active = self._search.every("Consent", patient_id, (("status", "active"),), _PAGE)
-        current = [stored.id async for stored in active if self._shared(stored) is not None]
+        found = [(stored.id, self._shared(stored)) async for stored in active]
+        current = [id for id, shared in found if shared is not None and shared.can_be_revoked]
         for consent_id in current:
             with suppress(ConsentEnded):
                 await self.revoke(consent_id, by)
@@ -92,8 +93,8 @@ class PatientsConsentBook:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
         now = self._context.clock()
         found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], now)
-        if not found.is_app or consent["status"] == "entered-in-error":
-            return None  # not a decision about an app
+        if consent["status"] == "entered-in-error":
+            return None  # it never was
         ended = found.until if found.state == "expired" else stored.last_updated
         return SharedWith(
             consent_id=stored.id,
@@ -106,6 +107,10 @@ class PatientsConsentBook:
             since=instant_of(consent.get("dateTime"), end=False) or stored.last_updated,
             until=found.until,
             state=found.state,
+            is_app=found.is_app,
+            permits=found.permits,
+            plain=found.plain,
+            recorded_by=found.recorded_by,
             ended=None if found.state in CURRENT_STATES else ended,
         )
 

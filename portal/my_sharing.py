@@ -77,16 +77,18 @@ async def _sharing_page(portal: Portal, request: Request, session: SignedInSessi
     patient = chosen_patient(request.query_params.get("patient"), session)
     if patient is None:
         return not_there(portal, session)
-    current, ended = one_section_each(await portal.ports.consents.sharing(patient.patient_id))
+    sharing = await portal.ports.consents.sharing(patient.patient_id)
+    current, ended = one_section_each(sharing)
     shown = {shared.consent_id: shared for shared in (*current, *ended)}
     return portal.pages.page(
         "my.html",
         session=session,
         patient=patient,
-        current=current,
+        apps=[shared for shared in current if shared.is_own_kind],
+        others=[shared for shared in current if not shared.is_own_kind],
         ended=ended,
         waiting=await portal.ports.record.waiting(patient.patient_id, session),
-        all_revoked=request.query_params.get("revoked") == "all" and bool(ended) and not current,
+        all_revoked=request.query_params.get("revoked") == "all" and not any(c.can_be_revoked for c in current),
         revoked=_done(shown, request.query_params.get("revoked"), now_current=False),
         changed=_done(shown, request.query_params.get("changed"), now_current=True),
     )
@@ -101,7 +103,8 @@ def one_section_each(shared: Sequence[SharedWith]) -> tuple[list[SharedWith], li
     seen = {s.client_id for s in current}
     ended: list[SharedWith] = []
     for s in shared:
-        if s.state not in CURRENT_STATES and s.state != "requested" and s.client_id not in seen:
+        over = s.state not in CURRENT_STATES and s.state != "requested" and (s.permits or s.is_own_kind)
+        if over and s.client_id not in seen:
             seen.add(s.client_id)
             ended.append(s)
     return current, ended
@@ -115,7 +118,7 @@ def _done(shown: dict[str, SharedWith], consent_id: str | None, *, now_current: 
 
 async def _change(portal: Portal, sent: Sent, consent_id: str) -> Response:
     found = await own_consent(portal, sent.session, consent_id)
-    if found is None:
+    if found is None or (found.state in CURRENT_STATES and not found.can_be_changed):
         return not_there(portal, sent.session)
     offer = _offer(portal, found)
     if sent.form.one("decision") == "review":
@@ -134,7 +137,7 @@ async def _change(portal: Portal, sent: Sent, consent_id: str) -> Response:
 
 async def _revoke(portal: Portal, sent: Sent, consent_id: str) -> Response:
     found = await own_consent(portal, sent.session, consent_id)
-    if found is None:
+    if found is None or (found.state in CURRENT_STATES and not found.can_be_revoked):
         return not_there(portal, sent.session)
     try:
         await portal.ports.consents.revoke(consent_id, sent.session)
@@ -147,7 +150,8 @@ async def _ask_revoke_all(portal: Portal, request: Request, session: SignedInSes
     patient = acting_for(session, request.query_params.get("patient", ""))
     if patient is None:
         return not_there(portal, session)
-    current, _ = one_section_each(await portal.ports.consents.sharing(patient.patient_id))
+    sharing = await portal.ports.consents.sharing(patient.patient_id)
+    current = [shared for shared in sharing if shared.can_be_revoked]
     if not current:
         return see_other(f"/my?patient={quote(patient.patient_id, safe='')}")
     return portal.pages.page("revoke_all.html", session=session, patient=patient, current=current)
@@ -172,6 +176,8 @@ async def own_consent(portal: Portal, session: SignedInSession, consent_id: str)
 def _change_page(portal: Portal, session: SignedInSession, shared: SharedWith, offer: Offer | None = None) -> Response:
     if shared.state not in CURRENT_STATES:
         return portal.pages.error("consent-ended", 409, session=session)
+    if not shared.can_be_changed:
+        return not_there(portal, session)
     offered = offer or _offer(portal, shared)
     patient = acting_for(session, shared.patient_id)
     status = 200 if offered.problem is None else 400

@@ -143,12 +143,14 @@ class StoredRecord:
         ended_by: str,
     ) -> ConsentVersion:
         found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], replaced)
-        by = ended_by if found.state == "revoked" else _performer(consent)
+        by = ended_by if found.state == "revoked" else found.recorded_by
         return ConsentVersion(
             version=stored.version,
             when=stored.last_updated,
             who=by,
             state=found.state,
+            permits=found.permits,
+            plain=found.plain,
             categories=found.categories,
             asked=found.asked,
             purpose=found.purpose,
@@ -176,10 +178,6 @@ class StoredRecord:
         async with self._context.engine.connect() as connection:
             found = [PolicyText(*row) for row in await connection.execute(rows)]
         return {text.sha256: text for text in found if hashlib.sha256(text.text.encode()).hexdigest() == text.sha256}
-
-
-def _performer(consent: Mapping[str, Any]) -> str:
-    return next((str(performer.get("display", "")) for performer in consent.get("performer", ())), "")
 
 
 def _escaped(value: str) -> str:

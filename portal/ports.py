@@ -113,11 +113,33 @@ class SharedWith:
     since: datetime
     until: datetime | None
     state: ConsentState
+    is_app: bool = True
+    """Else it is about a person or an organization, named by `app_name` if at all."""
+    permits: bool = True
+    plain: bool = True
+    """Whether the categories say all of it; else it has rules that no page here can show."""
+    recorded_by: str = ""
+    """The name of who decided."""
     ended: datetime | None = None
     """When it was revoked, denied or ran out."""
     last_used: datetime | None = None
     uses: int = 0
     """How often the app has looked."""
+
+    @property
+    def is_own_kind(self) -> bool:
+        """Whether it is a decision about an app, the kind that people make on these pages."""
+        return self.is_app and (self.permits or self.plain)
+
+    @property
+    def can_be_revoked(self) -> bool:
+        """To end what only keeps closed could open something, so that isn't done by a button that ends sharing."""
+        return self.state in CURRENT_STATES and (self.permits or self.is_own_kind)
+
+    @property
+    def can_be_changed(self) -> bool:
+        """INVARIANT: a consent is written anew only when the form shows all that it says."""
+        return self.can_be_revoked and self.is_own_kind and self.plain and bool(self.asked or self.categories)
 
     def used(self, use: Use | None) -> SharedWith:
         """The same, with what the app did with it."""
@@ -158,7 +180,7 @@ class ConsentBook(Protocol):
         ...
 
     async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
-        """End every consent of the patient about an app, now."""
+        """End every consent of the patient that lets somebody see something, now."""
         ...
 
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:

@@ -29,6 +29,9 @@ class ConsentVersion:
     """The name of the person who decided."""
     state: ConsentState
     """Where the consent stood while this was its newest version."""
+    permits: bool
+    plain: bool
+    """As in SharedWith."""
     categories: tuple[str, ...]
     asked: tuple[str, ...]
     purpose: str

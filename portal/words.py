@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from babel import Locale
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
 from babel.lists import format_list
 from babel.numbers import format_decimal
@@ -51,6 +51,14 @@ def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
 def listed(names: Sequence[str], locale: Locale) -> str:
     """`A, B and C`."""
     return format_list(names, locale=locale)
+
+
+def language_name(tag: str, locale: Locale) -> str:
+    """`Spanish` for `es`, in the reader's language; the tag when nobody has named it."""
+    try:
+        return Locale.parse(tag, sep="-").get_display_name(locale) or tag
+    except (ValueError, UnknownLocaleError):
+        return tag
 
 
 def ticks(text: str) -> Markup:
