@@ -17,7 +17,8 @@ from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 
 _ELEMENTS: Final = frozenset(
-    "resourceType id meta extension status scope category patient dateTime performer organization policy provision".split()
+    {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
+    | {"organization", "policy", "provision"}
 )
 _ROOT: Final = frozenset({"type", "period", "actor", "action", "purpose", "class", "provision"})
 """Elements of the consents that Assent writes."""
