@@ -1,8 +1,9 @@
 """Everything that Assent keeps about one patient's sharing, as a ZIP file made while it is sent.
 
-Consents with all their versions and the access record are FHIR R4 resources, one on each line (NDJSON), as they are
-stored; beside them stand the texts that were agreed to, named by their SHA-256. What is in memory is one page of a
-search and what was compressed since the last piece, however long the record is.
+Consents with all their versions, the Provenance of these and the access record are FHIR R4 resources, one on each line
+(NDJSON), as they are stored; beside them stand the texts that were agreed to, named by their SHA-256, and a few words
+for whoever opens the file. What is in memory is one page of a search and what was compressed since the last piece,
+however long the record is.
 """
 
 from __future__ import annotations
@@ -19,14 +20,29 @@ from authz import tables
 from authz.context import AuthzContext
 from fhir.consent_summary import shown_text
 from fhir.store import StoredResource
+from portal.languages import Language
 from portal.patient_search import PatientSearch
 
 CONSENTS: Final = "consents.ndjson"
+PROVENANCE: Final = "provenance.ndjson"
 ACCESS: Final = "access-record.ndjson"
 _PAGE: Final = 50
 """Resources of one search page; an AuditEvent can name 2,000 others."""
 _PIECE: Final = 64 * 1024
 """Compressed bytes that are gathered before they are sent."""
+
+
+def what_is_inside(language: Language) -> str:
+    """Each file in a sentence, in the language of who downloads."""
+    say = language.gettext
+    lines = (
+        (CONSENTS, say("every decision about who may see your health information, with each of its versions")),
+        (PROVENANCE, say("where these decisions came from")),
+        (ACCESS, say("who looked at your health information, and when")),
+        ("texts/", say("the texts that were agreed to; each file's name is the fingerprint that the decisions give")),
+    )
+    told = say("Each line of a file is one FHIR R4 resource, which other health software can read.")
+    return "\r\n".join([*(f"{name}: {words}" for name, words in lines), "", told, ""])
 
 
 class _Sink:
@@ -54,7 +70,9 @@ class _Sink:
 class Archive:
     """One patient's, as of one moment."""
 
-    def __init__(self, context: AuthzContext, patient_id: str, now: datetime) -> None:
+    def __init__(self, context: AuthzContext, patient_id: str, now: datetime, words: str) -> None:
+        """`words` tell the person what the files are."""
+        self._words = words
         self._context = context
         self._patient_id = patient_id
         self._now = now
@@ -65,20 +83,19 @@ class Archive:
         sink = _Sink()
         texts: set[str] = set()
         with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]  # writes only
-            with archive.open(self._entry(CONSENTS), "w", force_zip64=True) as file:
-                async for stored in self._versions():
-                    texts.update(filter(None, (shown_text(msgspec.json.decode(stored.body)),)))
-                    _line(file, stored)
-                    if piece := sink.taken(_PIECE):
-                        yield piece
-            with archive.open(self._entry(ACCESS), "w", force_zip64=True) as file:
-                async for stored in self._events():
-                    _line(file, stored)
-                    if piece := sink.taken(_PIECE):
-                        yield piece
+            archive.writestr(self._entry("read-me.txt"), self._words.encode())
+            files = ((CONSENTS, self._versions()), (PROVENANCE, self._provenance()), (ACCESS, self._events()))
+            for name, resources in files:
+                with archive.open(self._entry(name), "w", force_zip64=True) as file:
+                    async for stored in resources:
+                        if name == CONSENTS and (shown := shown_text(msgspec.json.decode(stored.body))) is not None:
+                            texts.add(shown)
+                        _line(file, stored)
+                        if piece := sink.taken(_PIECE):
+                            yield piece
             for sha256 in sorted(texts):
                 if (text := await self._text(sha256)) is not None:
-                    archive.writestr(self._entry(f"texts/{sha256}.md"), text.encode(), zipfile.ZIP_DEFLATED)
+                    archive.writestr(self._entry(f"texts/{sha256}.md"), text.encode())
                     yield sink.taken()
         yield sink.taken()
 
@@ -87,6 +104,11 @@ class Archive:
             for version in reversed(await self._context.repository.history("Consent", current.id)):
                 if not version.deleted:
                     yield version
+
+    async def _provenance(self) -> AsyncIterator[StoredResource]:
+        async for current in self._search.every("Consent", self._patient_id, (), _PAGE):
+            async for stored in self._search.provenance(current.id):
+                yield stored
 
     async def _events(self) -> AsyncIterator[StoredResource]:
         # Held to what was recorded before: the record grows while it is sent.

@@ -88,7 +88,7 @@ async def _history(portal: Portal, session: SignedInSession, consent_id: str) ->
 
 
 async def _download(portal: Portal, session: SignedInSession, patient: ActsFor) -> Response:
-    pieces = await portal.ports.record.archive(patient.patient_id, session)
+    pieces = await portal.ports.record.archive(patient.patient_id, session, portal.pages.language)
     # The name says nothing about whose record it is: it stays in the list of downloads.
     name = f"assent-{portal.now().astimezone(UTC):%Y-%m-%d}.zip"
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}

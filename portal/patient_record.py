@@ -23,7 +23,7 @@ from fhir.search_literals import SearchError
 from fhir.search_query import CURSOR
 from fhir.store import StoredResource
 from portal.activity import Names, in_words, person_in, user_in
-from portal.archive import Archive
+from portal.archive import Archive, what_is_inside
 from portal.consent_book import PatientsConsentBook
 from portal.languages import Language
 from portal.patient_search import PatientSearch
@@ -84,11 +84,10 @@ class StoredRecord:
         ]
         return [*await self._opened(patient_id, by), *proposed]
 
-    async def archive(self, patient_id: str, by: SignedInSession) -> AsyncIterator[bytes]:
+    async def archive(self, patient_id: str, by: SignedInSession, language: Language) -> AsyncIterator[bytes]:
         """As the port."""
         context = self._context
         now = context.clock()
-        await context.audit.settle(patient_id)
         # Before the first byte: nothing is disclosed without a durable record.
         await context.audit.record(
             AuditRecord(
@@ -101,7 +100,8 @@ class StoredRecord:
                 patient=patient_id,
             )
         )
-        return Archive(context, patient_id, now).pieces()
+        await context.audit.settle(patient_id)
+        return Archive(context, patient_id, now, what_is_inside(language)).pieces()
 
     async def _opened(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
         r = tables.authorization_request.c

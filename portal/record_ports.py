@@ -104,6 +104,6 @@ class PatientRecord(Protocol):
         """Return what this person hasn't answered yet, newest first."""
         ...
 
-    async def archive(self, patient_id: str, by: SignedInSession) -> AsyncIterator[bytes]:
+    async def archive(self, patient_id: str, by: SignedInSession, language: Language) -> AsyncIterator[bytes]:
         """Record that the archive was taken, and return it: a ZIP file, in pieces, never held whole."""
         ...

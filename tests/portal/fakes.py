@@ -168,7 +168,7 @@ class FakeRecord:
     async def waiting(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
         return self.waits
 
-    async def archive(self, patient_id: str, by: SignedInSession) -> AsyncIterator[bytes]:
+    async def archive(self, patient_id: str, by: SignedInSession, language: Language) -> AsyncIterator[bytes]:
         async def pieces() -> AsyncIterator[bytes]:
             for piece in (b"PK of ", patient_id.encode()):
                 yield piece
