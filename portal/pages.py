@@ -111,7 +111,6 @@ def _environment(
         "minutes_from_now": lambda moment: words.minutes_until(moment, now()),
         "titles": partial(words.titles, catalogue=language.catalogue),
         "purpose": partial(words.purpose_title, catalogue=language.catalogue),
-        "listed": partial(words.listed, locale=language.locale),
         "language_name": partial(words.language_name, locale=language.locale),
         "policy_html": policy_html,
         "ticks": words.ticks,

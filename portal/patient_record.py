@@ -112,6 +112,8 @@ class StoredRecord:
         async with self._context.engine.connect() as connection:
             found = (await connection.execute(rows.order_by(r.created_at.desc()).limit(_MOST_WAITING))).all()
             clients = {row.client_id: await find_client(connection, row.client_id) for row in found}
+        # Whoever opens the same app twice has one question to answer, the newest.
+        newest = {row.client_id: row for row in reversed(found)}
         return [
             Waiting(
                 client.name,
@@ -119,7 +121,7 @@ class StoredRecord:
                 row.created_at,
                 row.expires_at,
             )
-            for row in found
+            for row in reversed(newest.values())
             if (client := clients[row.client_id]) is not None and client.is_live
         ]
 

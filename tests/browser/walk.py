@@ -59,7 +59,13 @@ def sign_in(page: Page, user: dict[str, Any]) -> None:
     """On the page that asks for it, whatever its language."""
     page.locator("#username").fill(user["username"])
     page.locator("#password").fill(user["password"])
-    page.locator("main form button[type=submit]").first.click()
+    press(page, "main form button[type=submit]")
+
+
+def press(page: Page, selector: str) -> None:
+    """Press a button or a link, and wait for the page that it leads to."""
+    with page.expect_navigation():
+        page.locator(selector).first.click()
 
 
 def _anybody(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
@@ -83,23 +89,23 @@ def _patient(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     ticked = page.locator("input[name=category]:checked")
     while ticked.count():
         ticked.first.uncheck(force=True)
-    page.locator("button[value=allow]").click()
+    press(page, "button[value=allow]")
     yield "consent-problem", page
     page.goto(f"{issuer}/authorize/continue?request=gone")
     yield "request-expired", page
     page.goto(f"{issuer}/my")
     yield "my", page
-    page.locator("section a[href$='/change']").first.click()
+    press(page, "section a[href$='/change']")
     yield "change", page
     page.goto(f"{issuer}/my")
-    page.locator("section a[href$='/history']").first.click()
+    press(page, "section a[href$='/history']")
     for details in page.locator("details").all():
         details.evaluate("found => found.open = true")
     yield "history", page
     page.goto(f"{issuer}/my/activity")
     yield "activity", page
     page.goto(f"{issuer}/my")
-    page.locator("a[href^='/my/revoke-all']").click()
+    press(page, "a[href^='/my/revoke-all']")
     yield "revoke-all", page
     yield from _sign_out(page, issuer)
 
@@ -108,15 +114,15 @@ def _representative(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     page.goto(ground.app("Family Health").authorize_url())
     sign_in(page, ground.sandbox.user("representative", patients=3))
     yield "choose-patient", page
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     yield "choose-patient-problem", page
     page.locator("input[name=patient]").nth(1).check(force=True)
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     yield "consent-for-child", page
     page.goto(f"{ground.sandbox.issuer}/my")
     yield "my-of-several", page
     page.goto(f"{ground.sandbox.issuer}/my/sign-out")
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
 
 
 def _staff(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
@@ -125,11 +131,11 @@ def _staff(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     sign_in(page, ground.sandbox.user("developer", patients=0))
     yield "register-app", page
     page.locator("#name").fill("Sleep Well")
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     yield "register-app-problem", page
     page.locator("#redirect_uris").fill("https://sleep.example/callback")
     page.locator("#kind-confidential-symmetric").check(force=True)
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     yield "app-credentials", page
     page.goto(f"{issuer}/developer")
     yield "developer", page
@@ -141,7 +147,7 @@ def _staff(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
 
 def _as(page: Page, ground: Ground, role: str, paths: list[str]) -> Iterator[tuple[str, Page]]:
     page.goto(f"{ground.sandbox.issuer}/my/sign-out")
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     page.goto(f"{ground.sandbox.issuer}/sign-in?{urlencode({'next': paths[0]})}")
     sign_in(page, ground.sandbox.user(role, patients=0))
     for path in paths:
@@ -152,5 +158,5 @@ def _as(page: Page, ground: Ground, role: str, paths: list[str]) -> Iterator[tup
 def _sign_out(page: Page, issuer: str) -> Iterator[tuple[str, Page]]:
     page.goto(f"{issuer}/my/sign-out")
     yield "sign-out", page
-    page.locator("main form button[type=submit]").click()
+    press(page, "main form button[type=submit]")
     yield "signed-out", page

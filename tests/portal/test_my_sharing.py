@@ -213,5 +213,6 @@ async def test_what_waits_for_an_answer_is_named_and_shares_nothing(here: Place)
     here.record.waits = [Waiting("Steps", ("vital-signs", "laboratory"), NOW, NOW + timedelta(minutes=10))]
     text = (await here.client.get("/my")).text
     assert "Waiting for your answer" in text
-    assert "asks to see: Lab results and Vital signs." in " ".join(text.split())
+    waiting = text[text.index("Waiting for your answer") : text.index("Until you answer")]
+    assert [title in waiting for title in ("Lab results", "Vital signs", "Conditions")] == [True, True, False]
     assert "14:15 UTC" in text
