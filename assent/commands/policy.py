@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from assent.commands.output import NO, JsonOption, show_record, show_rows
+from assent.language_files import load_languages
 from assent.load_settings import load_settings
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from policies.catalogue import Catalogue, CatalogueError, Category
 
 app = typer.Typer(help="The catalogue of data categories, purposes and masks.", no_args_is_help=True)
@@ -25,12 +26,13 @@ def check(folder: FolderArgument = None, json: JsonOption = False) -> None:
     folder = folder or load_settings().policy_dir
     try:
         catalogue = load_catalogue(folder)
-        policy_text = load_policy_text(catalogue, folder)
+        spoken = load_languages(catalogue, folder)
     except CatalogueError as error:
         show_record({"ok": False, "error": str(error)}, as_json=json)
         raise typer.Exit(NO) from None
     record = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
-    show_record(record | {"policy_text_sha256": policy_text.sha256}, as_json=json)
+    text = {"policy_text_sha256": spoken.english.policy.sha256, "languages": list(spoken.by_tag)}
+    show_record(record | text, as_json=json)
 
 
 @app.command("show")
