@@ -1,81 +1,75 @@
-"""`/openapi.json` whole, the plain ASGI endpoints included, `/docs` as a page without foreign scripts, and what
-unknown addresses and failures look like.
-"""
+"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml`, and what unknown addresses and failures look like."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
 
+import yaml
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from authz.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
-_OPERATION_OUTCOME = {"description": "OperationOutcome"}
+_OPTIONAL: Final = ("/brands", "/sandbox/")
+"""Paths by how they begin that not every server has."""
 
 
 def describe(site: FastAPI, pages: PortalPages) -> None:
-    """Complete the description and add `/docs`."""
-    generated = site.openapi
+    """Add the description as JSON and as a page."""
 
-    def whole() -> dict[str, Any]:
-        schema = generated()
-        schema["paths"].update(_plain_paths())
-        return schema
+    @cache
+    def description() -> dict[str, Any]:
+        whole, served = api_description(), {route.path for route in iter_route_contexts(site.routes)}
+        whole["paths"] = {
+            path: item for path, item in whole["paths"].items() if path in served or not path.startswith(_OPTIONAL)
+        }
+        return whole
 
-    site.openapi = whole  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    @site.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return JSONResponse(description(), headers={"Access-Control-Allow-Origin": "*"})
 
     @site.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return pages.pages.seen_by(request).page("api.html", operations=_operations(site.openapi()))
+        return pages.pages.seen_by(request).page("api.html", operations=_operations(description()))
 
     @site.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_allowed(site, request.scope["path"])))
         if wants_html(request):
-            return pages.refused(request, error.status_code, error.headers)
+            return pages.refused(request, error.status_code, headers)
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
-        return JSONResponse(body, error.status_code, error.headers, media_type="application/problem+json")
+        return JSONResponse(body, error.status_code, headers, media_type="application/problem+json")
 
     @site.exception_handler(AlreadyDecided)
     async def decided(request: Request, error: AlreadyDecided) -> Response:
         return pages.pages.seen_by(request).error("request-expired", 400)
 
 
+def api_description() -> dict[str, Any]:
+    """The OpenAPI 3.1 document, every path of it."""
+    found: dict[str, Any] = yaml.safe_load(files("assent").joinpath("openapi.yaml").read_bytes())
+    return found
+
+
+def _allowed(site: FastAPI, path: str) -> set[str]:
+    """RFC 9110 §15.5.6: all methods of a path; the router knows those of one route only."""
+    routes = [route for route in iter_route_contexts(site.routes) if route.path is not None]
+    return {m for r in routes if compile_path(r.path or "")[0].match(path) for m in r.methods or ()}
+
+
 def _operations(schema: dict[str, Any]) -> list[dict[str, str]]:
     return [
-        {"method": method.upper(), "path": path, "summary": str(operation.get("summary", ""))}
+        {"method": method.upper(), "path": path, "summary": str(operation["summary"])}
         for path, operations in schema["paths"].items()
         for method, operation in operations.items()
+        if method != "parameters"
     ]
-
-
-def _plain_paths() -> dict[str, Any]:
-    """The endpoints that FastAPI doesn't serve."""
-    type_parameter = {"name": "type", "in": "path", "required": True, "schema": {"type": "string"}}
-    id_parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-    answers = {"200": {"description": "FHIR JSON"}, "4XX": _OPERATION_OUTCOME, "5XX": _OPERATION_OUTCOME}
-    form = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
-    return {
-        "/introspect": {
-            "post": {
-                "summary": "Is this token active, and what does it open now (RFC 7662)",
-                "requestBody": {"required": True, "content": form},
-                "responses": {"200": {"description": "RFC 7662 §2.2"}, "401": {"description": "RFC 6749 §5.2"}},
-            }
-        },
-        "/fhir/metadata": {"get": {"summary": "CapabilityStatement", "responses": answers}},
-        "/fhir/{type}": {"get": {"summary": "Search", "parameters": [type_parameter], "responses": answers}},
-        "/fhir/{type}/_search": {
-            "post": {
-                "summary": "Search by form",
-                "parameters": [type_parameter],
-                "requestBody": {"content": form},
-                "responses": answers,
-            }
-        },
-        "/fhir/{type}/{id}": {
-            "get": {"summary": "Read", "parameters": [type_parameter, id_parameter], "responses": answers}
-        },
-    }

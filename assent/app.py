@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.api_description import describe
-from assent.asgi import App
+from assent.asgi import App, read_only
 from assent.body_limit import BodyLimit
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
@@ -92,6 +92,8 @@ class Assent:
     """One server process's application and what it must let go of at the end."""
 
     asgi: App
+    site: FastAPI
+    """The part of it that isn't a hot path."""
     engine: AsyncEngine
     authz: AuthzContext
     bus: ChangeBus
@@ -141,15 +143,16 @@ async def build(
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
+    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
-            "/healthz": alive,
-            "/readyz": ready(ground.engine, ground.bus),
-            "/metrics": metrics,
+            "/healthz": read_only(alive),
+            "/readyz": read_only(ready(ground.engine, ground.bus)),
+            "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
         fhir=_proxy(ground, gate, client),
-        site=_site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox),
+        site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
     ground.bus.subscribe(context.keys.on_change)
@@ -168,6 +171,7 @@ async def build(
     checkpoints.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
+        site,
         ground.engine,
         context,
         ground.bus,
@@ -297,7 +301,7 @@ def _site(
     ground: _Ground, context: AuthzContext, gate: TokenGate, pages: PortalPages, sandbox: SandboxExtras | None
 ) -> FastAPI:
     """Everything that isn't a hot path."""
-    site = FastAPI(title="Assent", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     brands = load_brands(ground.settings) or (sandbox.brands(context.issuer) if sandbox is not None else None)
     announced = {} if brands is None else brands.announced(f"{context.issuer}{BRANDS_PATH}")
     site.include_router(oauth_router(context, gate, pages.authorize_error, announced))

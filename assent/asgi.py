@@ -19,6 +19,19 @@ async def respond(send: Send, status: int, body: bytes, content_type: str) -> No
     await send({"type": "http.response.body", "body": body})
 
 
+def read_only(app: App) -> App:
+    """An endpoint that answers GET and HEAD only (RFC 9110 §15.5.6)."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD"):
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 405, "headers": [(b"allow", b"GET, HEAD")]})
+        await send({"type": "http.response.body"})
+
+    return answer
+
+
 async def respond_problem(send: Send, status: int, title: str) -> None:
     """Send problem details (RFC 9457) with nothing but a title."""
     body = b'{"type":"about:blank","title":"%s","status":%d}' % (title.encode(), status)

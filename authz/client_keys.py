@@ -65,7 +65,7 @@ class ClientKeys:
         if kept.flight is None or kept.flight.done():
             kept.flight = asyncio.create_task(self._ask(client_id, url, kept), name="client-keys")
             self._flights.add(kept.flight)
-            kept.flight.add_done_callback(self._flights.discard)
+            kept.flight.add_done_callback(self._landed)
         # All who wait share one attempt, its failure too; one who gives up doesn't end it for the others.
         return await asyncio.shield(kept.flight)
 
@@ -93,6 +93,11 @@ class ClientKeys:
         if len(self._kept) > MAX_CLIENTS:
             self._kept.popitem(last=False)
         return kept
+
+    def _landed(self, flight: asyncio.Task[tuple[Jwk, ...]]) -> None:
+        self._flights.discard(flight)
+        if not flight.cancelled():
+            flight.exception()  # when everybody who waited gave up, nobody else looks at it
 
     async def _ask(self, client_id: str, url: str, kept: _Kept) -> tuple[Jwk, ...]:
         now = self._monotonic()

@@ -35,37 +35,45 @@ class Unsupported:
     status: int
     code: str
     text: str
+    allow: tuple[str, ...] = ()
+    """The methods that the path does have, with 405 (RFC 9110 §15.5.6)."""
 
 
 def interaction_of(method: str, path: str) -> Interaction | Unsupported:
     """Read the interaction from an undecoded path below the FHIR base (`/Patient/p1`)."""
-    if path == "/metadata" and method in ("GET", "HEAD"):
+    return _supported(method, path) or _unsupported(method, path)
+
+
+def _supported(method: str, path: str) -> Interaction | None:
+    if method == "POST":
+        found = _POST_SEARCH.fullmatch(path)
+        return Interaction("search-type", found[1]) if found else None
+    if method not in ("GET", "HEAD") or not {".", ".."}.isdisjoint(path.split("/")):
+        return None
+    if path == "/metadata":
         return Interaction("capabilities")
-    if method in ("GET", "HEAD"):
-        if not {".", ".."}.isdisjoint(path.split("/")):
-            return Unsupported(404, "not-found", "there is nothing at this path")
-        if found := _READ.fullmatch(path):
-            return Interaction("read", found[1], found[2])
-        if found := _VREAD.fullmatch(path):
-            return Interaction("vread", found[1], found[2], found[3])
-        if found := _SEARCH.fullmatch(path):
-            return Interaction("search-type", found[1])
-    if method == "POST" and (found := _POST_SEARCH.fullmatch(path)):
+    if found := _READ.fullmatch(path):
+        return Interaction("read", found[1], found[2])
+    if found := _VREAD.fullmatch(path):
+        return Interaction("vread", found[1], found[2], found[3])
+    if found := _SEARCH.fullmatch(path):
         return Interaction("search-type", found[1])
-    return _unsupported(method, path)
+    return None
 
 
 def _unsupported(method: str, path: str) -> Unsupported:
+    if allow := tuple(m for m in ("GET", "HEAD", "POST") if _supported(m, path)):
+        text = "this server is read-only for apps" if method in _WRITES else "the method is not one for this path"
+        return Unsupported(405, "not-supported", text, allow)
     for pattern, name in _NAMED:
         if pattern.search(path):
             return Unsupported(501, "not-supported", f"{name} is not supported")
-    if method in ("PUT", "PATCH", "DELETE", "POST"):
-        return Unsupported(405, "not-supported", f"`{method}` is not supported here, this server is read-only for apps")
-    if method not in ("GET", "HEAD"):
-        return Unsupported(405, "not-supported", "the method is not supported")
+    if method in _WRITES:
+        return Unsupported(405, "not-supported", "this server is read-only for apps")
     return Unsupported(404, "not-found", "there is nothing at this path")
 
 
+_WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 _NAMED: Final = (
     (re.compile(r"/\$graphql$"), "GraphQL"),
     (re.compile(r"/\$export"), "bulk export"),

@@ -111,7 +111,8 @@ class FhirProxy:
         interaction = interaction_of(request.method, request.path)
         request.log["route"] = _route(interaction)
         if isinstance(interaction, Unsupported):
-            raise ProxyRefusal(interaction.status, interaction.code, interaction.text)
+            allow = ((b"allow", ", ".join(interaction.allow).encode()),) if interaction.allow else ()
+            raise ProxyRefusal(interaction.status, interaction.code, interaction.text, headers=allow)
         if interaction.code == "capabilities":
             return 200, parts.capability_statement
         # 1 token

@@ -60,11 +60,16 @@ def read_brands(text: bytes, fhir_base: str, primary: str | None = None) -> Bran
         _check_brand(brand, endpoints)
     if any(reason not in _ABSENT_REASONS for reason in _absent_reasons(bundle)):
         raise BrandError(f"an absent value may be explained by {' or '.join(_ABSENT_REASONS)} only")
-    if all(str(e.get("address", "")).rstrip("/") != fhir_base for e in endpoints.values()):
+    here = {name for name, e in endpoints.items() if str(e.get("address", "")).rstrip("/") == fhir_base}
+    if not here:
         raise BrandError(f"no Endpoint has the `address` of this server, `{fhir_base}`")
     own, identifier = _primary(brands, primary)
-    if not set(endpoints) <= _led_to(own):
-        raise BrandError("the primary brand must refer to every Endpoint of the Bundle")
+    # A vendor's whole list holds other servers too: those are the business of the other brands.
+    if not here <= _led_to(own):
+        raise BrandError("the primary brand must refer to every Endpoint of this server")
+    orphans = set(endpoints).difference(*map(_led_to, brands))
+    if orphans:
+        raise BrandError(f"no brand refers to `{min(orphans)}`")
     return Brands(text, identifier)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -219,6 +220,27 @@ async def test_one_who_gives_up_does_not_end_it_for_the_others(keys: Keys) -> No
     first.cancel()
     assert await second == ["old"]
     assert len(keys.server.asked) == 1
+
+
+async def test_when_all_give_up_a_failure_is_nobodys_and_the_log_stays_clean(keys: Keys) -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    try:
+        keys.server.delay, keys.server.status = 0.1, "500 Internal Server Error"
+        waiting = asyncio.create_task(keys.kids())
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.sleep(0.2)
+        del waiting
+        keys.held.on_change(EVERYTHING)  # lets go of what was under way
+        gc.collect()
+    finally:
+        loop.set_exception_handler(before)
+    assert keys.server.asked
+    assert told == []
 
 
 @pytest.mark.parametrize("change", [Change("client", "c"), EVERYTHING])

@@ -44,7 +44,7 @@ def second_brand(bundle: dict[str, Any], **other: object) -> None:
     bundle["entry"].append(added)
 
 
-@pytest.mark.smart(387, 388, 400, 401, 406, 410, 411, 418, 419, 423, 424, 427, 428, 430, 431)
+@pytest.mark.smart(387, 388, 399, 400, 401, 406, 410, 411, 418, 419, 423, 424, 427, 428, 430, 431)
 def test_the_bundle_is_announced_and_read_by_any_origin_and_cached_by_its_tag(sandbox: Sandbox) -> None:
     told = httpx.get(f"{sandbox.fhir_base}/.well-known/smart-configuration").json()
     assert set(told["user_access_brand_identifier"]) == {"system", "value"}
@@ -100,6 +100,27 @@ def test_of_several_brands_the_primary_one_is_named() -> None:
         read_brands(text, BASE)
     assert read_brands(text, BASE, "urn:x|clinic").primary == {"system": "urn:x", "value": "clinic"}
     assert read_brands(text, BASE, f"urn:ietf:rfc:3986|{ISSUER}").primary["value"] == ISSUER
+
+
+def other_hospital(bundle: dict[str, Any]) -> None:
+    """A second server with a brand of its own, as in the list of a vendor."""
+    added = json.loads(json.dumps(bundle["entry"][1]))
+    added["resource"] |= {"id": "elsewhere", "address": "https://elsewhere.example/fhir"}
+    bundle["entry"].append(added)
+    second_brand(bundle, endpoint=[{"reference": "Endpoint/elsewhere"}], extension=[])
+
+
+@pytest.mark.smart(396, 408, 434)
+def test_the_bundle_may_be_a_vendors_whole_list_as_long_as_each_endpoint_has_its_brand() -> None:
+    written = bundle()
+    other_hospital(written)
+    text = json.dumps(written).encode()
+    assert read_brands(text, BASE, f"urn:ietf:rfc:3986|{ISSUER}").primary["value"] == ISSUER
+    with pytest.raises(BrandError, match="primary brand must refer to every Endpoint of this server"):
+        read_brands(text, BASE, "urn:x|clinic")
+    written["entry"].pop()
+    with pytest.raises(BrandError, match="no brand refers to `Endpoint/elsewhere`"):
+        read_brands(json.dumps(written).encode(), BASE)
 
 
 @pytest.mark.smart(398, 405)

@@ -167,7 +167,7 @@ async def test_l35_types_without_a_category_are_closed(leaky: World, path: str) 
         *(("GET", "", (404, "not-found")), ("TRACE", "Observation/lab0", (405, "not-supported"))),
         *(("OPTIONS", "Observation/lab0", (405, "not-supported")), ("GET", "Nonsense/1", (403, "forbidden"))),
         *(("GET", "observation/1", (404, "not-found")), ("GET", "Observation/a_b", (404, "not-found"))),
-        *(("GET", "Observation/_search", (501, "not-supported")), ("POST", "_search", (415, "not-supported"))),
+        *(("GET", "Observation/_search", (405, "not-supported")), ("POST", "_search", (415, "not-supported"))),
         *(("GET", "Patient/ana/Observation", (404, "not-found")), ("GET", "Patient/ana/*", (404, "not-found"))),
     ],
 )
