@@ -20,7 +20,10 @@ from portal.patient_search import PatientSearch
 from portal.pending_requests import PendingRequests
 from portal.ports import CURRENT_STATES, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
 
-_MOST_CONSENTS: Final = 500
+_MOST_ACTIVE: Final = 500
+_MOST_ENDED: Final = 200
+_ENDED: Final = "draft,proposed,rejected,inactive"
+_NEWEST: Final = ("_sort", "-_lastUpdated")
 _PAGE: Final = 100
 
 
@@ -86,8 +89,12 @@ class PatientsConsentBook:
         return [shared.used(uses.get(shared.client_id)) for shared in await self._consents(patient_id)]
 
     async def _consents(self, patient_id: str) -> Sequence[SharedWith]:
-        found = await self._search.page("Consent", patient_id, (("_sort", "-_lastUpdated"),), _MOST_CONSENTS)
-        return [shared for stored in found.matches if (shared := self._shared(stored)) is not None]
+        """What counts now first, so that no crowd of ended ones hides it."""
+        found = [
+            *(await self._search.page("Consent", patient_id, (("status", "active"), _NEWEST), _MOST_ACTIVE)).matches,
+            *(await self._search.page("Consent", patient_id, (("status", _ENDED), _NEWEST), _MOST_ENDED)).matches,
+        ]
+        return [shared for stored in found if (shared := self._shared(stored)) is not None]
 
     def _shared(self, stored: StoredResource) -> SharedWith | None:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)

@@ -184,7 +184,7 @@ class ConsentBook(Protocol):
         ...
 
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
-        """Return the patient's consents, newest first."""
+        """Return the patient's consents: active ones, then others, each newest first."""
         ...
 
 

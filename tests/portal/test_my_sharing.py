@@ -165,6 +165,7 @@ async def test_decisions_written_elsewhere_stand_apart_and_are_told_as_far_as_wo
     assert "A part of the health information" in text
     assert 'action="/my/sharing/c2/revoke"' in text
     assert "This decision keeps something closed." in others
+    assert [words in others for words in ("Not allowed", "it is taken back", "you take it back")] == [True, True, False]
 
 
 @pytest.mark.parametrize(

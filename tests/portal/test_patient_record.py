@@ -210,6 +210,20 @@ async def test_revoking_everything_ends_each_permit_of_this_patient_and_no_deny(
     assert [(await app.get("Observation/o1")).status_code for app in (first, second)] == [401, 401]
 
 
+async def test_no_crowd_of_ended_consents_hides_what_counts_now(
+    here: World, book: PatientsConsentBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.consent_book._MOST_ACTIVE", 2)
+    monkeypatch.setattr("portal.consent_book._MOST_ENDED", 2)
+    await here.forget_consents()
+    create = here.assent.authz.repository.create
+    active = await create({**RECORDED, "provision": {"type": "permit"}})
+    for _ in range(3):
+        await create({**RECORDED, "status": "rejected"})
+    assert [s.state for s in await book.sharing("ana")] == ["granted", "denied", "denied"]
+    assert (await book.sharing("ana"))[0].consent_id == active.id
+
+
 async def test_the_download_holds_every_version_the_access_record_and_the_texts_of_one_patient(
     here: World, book: PatientsConsentBook, record: StoredRecord, me: SignedInSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
