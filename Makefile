@@ -26,6 +26,10 @@ run: $(VENV)/.run ## Install, start everything with synthetic patients, serve on
 test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
 	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests, about an hour (ASSENT_FUZZ_EXAMPLES=)
+	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra tests/leaks/test_differential.py $(PYTEST_ARGS)
+
 .PHONY: interop
 interop: $(VENV)/.dev ## Put Assent in front of FHIR servers that are not its own
 	@$(BIN)/python -m pytest -ra -m interop $(PYTEST_ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "no interop tests were found"; exit $$code; }

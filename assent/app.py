@@ -21,6 +21,7 @@ from assent.body_limit import BodyLimit
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
 from assent.client_addresses import key_addresses
+from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
@@ -30,6 +31,7 @@ from assent.policy_files import load_catalogue
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
+from assent.sign_in_ways import sign_in_ways
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
@@ -37,6 +39,7 @@ from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.end_session import read_ending
+from authz.federation import Federation
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
@@ -55,7 +58,8 @@ from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
 from fhir.page_token import PageSealer
-from fhir.proxy import FhirProxy, ProxyParts
+from fhir.proxy import FhirProxy
+from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients
@@ -71,6 +75,7 @@ from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from portal.sign_in_ports import SignInWays
 from smart.brands import Brands
 
 SCHEMA = "assent"
@@ -101,6 +106,7 @@ class Assent:
     checkpoints: AuditCheckpoints
     upstream: UpstreamClient
     attempts: SignInAttempts
+    provider: Federation | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
@@ -110,6 +116,8 @@ class Assent:
         await self.authz.client_keys.close()
         await self.upstream.close()
         await self.attempts.close()
+        if self.provider is not None:
+            await self.provider.close()
         await self.engine.dispose()
 
 
@@ -142,8 +150,11 @@ async def build(
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
-    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
+    register, facts = _register(ground), _facts(ground)
+    parts = _proxy_parts(ground, gate, client, register, facts)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -151,7 +162,8 @@ async def build(
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
-        fhir=_proxy(ground, gate, client),
+        consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        fhir=FhirProxy(parts),
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
@@ -179,6 +191,7 @@ async def build(
         checkpoints,
         client,
         attempts,
+        federation,
     )
 
 
@@ -221,13 +234,13 @@ def _authz(ground: _Ground) -> AuthzContext:
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        client_certificates=settings.client_certificate_header is not None,
         tell=ground.bus.tell,
     )
 
 
-def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProxy:
-    """The enforcement point, its caches of consents kept true by the bus."""
-    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
+def _register(ground: _Ground) -> ConsentRegister:
+    """The cache of consents, kept true by the bus."""
     register = ConsentRegister(StoredConsents(ground.repository), ground.bus)
 
     def on_change(change: Change) -> None:
@@ -237,35 +250,49 @@ def _proxy(ground: _Ground, gate: TokenGate, client: UpstreamClient) -> FhirProx
             register.forget_all()
 
     ground.bus.subscribe(on_change)
+    return register
+
+
+def _facts(ground: _Ground) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_base=ground.settings.upstream_url or "")
+
+
+def _proxy_parts(
+    ground: _Ground, gate: TokenGate, client: UpstreamClient, register: ConsentRegister, facts: FactsReader
+) -> ProxyParts:
+    """What the enforcement point is made of."""
+    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
     own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
 
     def source_of(resource_type: str) -> Source:
         return own if resource_type in OWN_TYPES else upstream
 
     masks = Masks(catalogue, definitions)
-    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
     today = ground.clock().date().isoformat()
-    return FhirProxy(
-        ProxyParts(
-            base=f"{settings.public_url}/fhir",
-            gate=gate,
-            plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
-            catalogue=catalogue,
-            definitions=definitions,
-            masks=masks,
-            views=ResourceViews(catalogue, definitions, masks, facts),
-            source_of=source_of,
-            audit=ground.audit,
-            sealer=PageSealer(ground.secret),
-            capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
-            max_search_count=settings.max_search_count,
-            clock=ground.clock,
-        )
+    return ProxyParts(
+        base=f"{settings.public_url}/fhir",
+        upstream_base=(settings.upstream_url or "").rstrip("/"),
+        gate=gate,
+        plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
+        catalogue=catalogue,
+        definitions=definitions,
+        masks=masks,
+        views=ResourceViews(catalogue, definitions, masks, facts),
+        source_of=source_of,
+        audit=ground.audit,
+        sealer=PageSealer(ground.secret),
+        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+        max_search_count=settings.max_search_count,
+        clock=ground.clock,
     )
 
 
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    ways: SignInWays,
+    sandbox: SandboxExtras | None,
 ) -> PortalPages:
     """Pages for people."""
     settings = ground.settings
@@ -289,9 +316,12 @@ def _pages(
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock),
             load_languages(ground.catalogue, settings.policy_dir),
+            ways,
         ),
         PortalSettings(
-            https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
+            https=settings.public_url.startswith("https:"),
+            fresh_sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+            sandbox_hint=sandbox.demo_users if sandbox else (),
         ),
         ground.clock,
     )

@@ -19,7 +19,7 @@ from assent.load_settings import SettingsError
 from assent.postgres_account import EmbeddedPostgresError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
-from policies.catalogue import CatalogueError
+from policies.catalogue_document import CatalogueError
 from smart.brands import BrandError
 
 FAILURES = (BrandError, CatalogueError, DatabaseUnreachableError, EmbeddedPostgresError, ListenError, SecretFileError)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from assent.asgi import App, Receive, Scope, Send
 from assent.request_middleware import REQUEST_KEY
 
 
-class Dispatch:
-    """Sends requests to the FHIR proxy, to exact paths, or to the site."""
+class Choosy(Protocol):
+    """An application that says which requests are its own."""
 
-    def __init__(self, *, exact: Mapping[str, App], fhir: App, site: App) -> None:
+    async def serves(self, scope: Scope) -> bool:
+        """Whether it answers this request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it."""
+
+
+class Dispatch:
+    """Sends requests to the consent endpoint (those of recorders), the FHIR proxy, to exact paths, or to the site."""
+
+    def __init__(self, *, exact: Mapping[str, App], consents: Choosy, fhir: App, site: App) -> None:
         self._exact = exact
+        self._consents = consents
         self._fhir = fhir
         self._site = site
 
@@ -20,7 +32,8 @@ class Dispatch:
         """Answer one request."""
         path = scope["path"]
         if path == "/fhir" or (path.startswith("/fhir/") and not path.startswith("/fhir/.well-known/")):
-            await self._fhir(scope, receive, send)
+            app = self._consents if await self._consents.serves(scope) else self._fhir
+            await app(scope, receive, send)
             return
         endpoint = self._exact.get(path)
         if endpoint is not None:

@@ -1,4 +1,4 @@
-"""Checks that an installation can work: database, keys, policies, upstream, clock.
+"""Checks that an installation can work: database, keys, policies, upstream, clock, identity provider.
 
 A check answers with a sentence that says what was found or what to do; an error inside a check is a failed check.
 Nothing is changed by looking: no key and no secret is made. What needs the database is skipped when it can't be asked.
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
+from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
 from assent.language_files import load_languages
 from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue
@@ -25,6 +26,7 @@ from assent.secret_file import FILE_NAME, read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz import tables
+from authz.identity_provider import SignInRefused
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
 from fhir.audit_checkpoints import latest_checkpoint
@@ -56,6 +58,7 @@ async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
         yield check
     yield await _guarded("policies", _policies(settings))
     yield await _guarded("upstream", _upstream(settings))
+    yield await _guarded("sign-in", _provider(settings))
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:
@@ -188,6 +191,25 @@ async def _upstream(settings: Settings) -> Found:
     if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
         return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
     return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
+
+
+async def _provider(settings: Settings) -> Found:
+    """The identity provider's metadata and keys. That it knows our client shows at the first sign-in only."""
+    provider = identity_provider(settings)
+    if provider is None:
+        return "skipped", "no identity provider is set; people sign in here"
+    try:
+        count = await count_provider_keys(provider, provider_addresses(settings))
+    except SignInRefused as refused:
+        return "failed", (
+            f"`{provider.issuer}` can't be used (`{refused.reason}`); check ASSENT_OIDC_ISSUER, and ASSENT_JWKS_HOSTS "
+            "if its endpoints stand on another host"
+        )
+    return (
+        "ok",
+        f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; "
+        f"it must know the redirect URI `{provider.redirect_uri}`",
+    )
 
 
 def _why(settings: Settings, failure: UpstreamFailure) -> str:

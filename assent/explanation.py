@@ -20,8 +20,9 @@ from fhir.mask_plan import MaskNode
 from fhir.masks import Masks
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.narrowing import category_bound, named_patients, upstream_search
+from fhir.search_guarding import guard_search
 from fhir.search_literals import SearchError
-from fhir.search_request import SearchRefused, read_search
+from fhir.search_request import SearchRefused
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
@@ -194,13 +195,7 @@ def explain_search(
 ) -> Explanation:
     """The guard's decision about the parameters, and the narrower search that the upstream would be asked."""
     try:
-        search = read_search(
-            kind,
-            pairs,
-            rules.definitions,
-            lambda resource_type, path: rules.masks.visible(plan.purpose, resource_type, path),
-            lambda resource_type: _openable(rules, plan, resource_type),
-        )
+        search = guard_search(kind, pairs, plan, rules.masks, rules.definitions)
     except SearchRefused as refused:
         return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
     except SearchError as refused:
@@ -220,8 +215,3 @@ def explain_search(
     reasons.append(Reason("default", "each resource found is decided again, on its own content"))
     asked = upstream_search(search, plan, rules.catalogue, rules.definitions)
     return replace(so_far, reasons=(*so_far.reasons, *reasons), upstream=asked)
-
-
-def _openable(rules: Rules, plan: ReadPlan, resource_type: str) -> bool:
-    named = any(names_type(scope, resource_type) for scope in plan.scopes)
-    return named and rules.masks.node(plan.purpose, resource_type) is not None

@@ -19,7 +19,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, read_po
 
 from assent.policy_files import load_policy_text, policy_folder
-from policies.catalogue import Catalogue, CatalogueError
+from policies.catalogue import Catalogue
+from policies.catalogue_document import CatalogueError
 from policies.catalogue_words import in_other_words
 from portal.languages import ENGLISH, TAG, Language, Languages, language
 

@@ -1,8 +1,9 @@
-"""Reads the catalogue's YAML files and the policy texts: the shell's part, so that `policies` stays pure."""
+"""Reads the catalogue's files (YAML; JSON for code sets) and the policy texts, so that `policies` stays pure."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import yaml
 
 from fhir.consent_writing import PolicyText
-from policies.catalogue import Catalogue, CatalogueError, read_catalogue
+from policies.catalogue import Catalogue, read_catalogue
+from policies.catalogue_document import CatalogueError
 
 _DOCUMENTS = ("categories", "sensitivities", "masks")
+_CODE_SETS = "code_sets"
 
 
 def policy_folder(folder: Path | Traversable | None = None) -> Traversable:
@@ -23,7 +26,7 @@ def policy_folder(folder: Path | Traversable | None = None) -> Traversable:
 def load_catalogue(folder: Path | None = None) -> Catalogue:
     """Read and check the catalogue. Raises CatalogueError, which names the file and the place."""
     found = policy_folder(folder)
-    documents: dict[str, dict[str, object]] = {}
+    documents: dict[str, dict[str, object]] = {_CODE_SETS: _code_sets(found / _CODE_SETS)}
     for name in _DOCUMENTS:
         try:
             content = yaml.safe_load((found / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -35,6 +38,19 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
             raise CatalogueError(f"`{name}.yaml` must be a mapping")
         documents[name] = content
     return read_catalogue(documents)
+
+
+def _code_sets(folder: Traversable) -> dict[str, object]:
+    """The documents of code sets by file name; a folder without any recognises sensitive data by labels alone."""
+    documents: dict[str, object] = {}
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if file.name.endswith(".json"):
+            name = f"{_CODE_SETS}/{file.name}"
+            try:
+                documents[name] = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as broken:
+                raise CatalogueError(f"`{name}` can't be read as JSON") from broken
+    return documents
 
 
 def load_policy_text(

@@ -1,4 +1,8 @@
-"""Access tokens: RFC 9068 JWTs, signed ES256. A token is a claim check; what it opens is decided at every use."""
+"""Access tokens: RFC 9068 JWTs, signed ES256. A token is a claim check; what it opens is decided at every use.
+
+A token is bound to a key where the client proved one (RFC 9449 §6.1), to a certificate where its registration says so
+(RFC 8705 §3).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Any, Final
 from joserfc import jwt
 from joserfc.errors import JoseError
 
+from authz import dpop
 from authz.opaque_secret import new_secret
 from authz.signing_keys import SigningKeys
 from policies.model import Access
@@ -17,6 +22,7 @@ from smart.scope_syntax import split_scope
 
 MAX_TOKEN: Final = 8_192
 _LEEWAY: Final = 5
+_ALGS: Final = " ".join(dpop.ALGORITHMS)
 _HEADER: Final = frozenset({"alg", "typ", "kid"})
 
 
@@ -33,15 +39,32 @@ class TokenClaims:
     fhir_user: str | None = None
     purpose: str = "PATRQT"
     consents: tuple[str, ...] = ()
+    jkt: str | None = None
+    """Thumbprint of the key to which the token is bound."""
+    x5t: str | None = None
+    """Thumbprint of the certificate to which it is bound."""
+    actors: tuple[str, ...] = ()
+    ancestors: tuple[str, ...] = ()
+    not_after: int | None = None
+    """NumericDate; the token doesn't live beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """Why a token counts for nothing: RFC 6750 §3.1."""
+    """Why a token counts for nothing: RFC 6750 §3.1, RFC 9449 §7.1."""
 
     status: int
     error: str
     description: str
+    scheme: str = "Bearer"
+    """How the token should have been sent."""
+
+    def challenge(self, realm: str = "") -> str:
+        """The WWW-Authenticate header. Who sent no token is told both schemes (RFC 9449 §7.2)."""
+        parameters = {"realm": realm, "error": self.error, "algs": _ALGS if self.scheme == "DPoP" else ""}
+        listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value)
+        own = f"{self.scheme} {listed}".strip()
+        return own if self.error else f'{own}, DPoP algs="{_ALGS}"'
 
 
 NO_TOKEN: Final = TokenRefused(401, "", "an access token is needed")
@@ -53,7 +76,7 @@ class AccessTokens:
 
     def __init__(self, keys: SigningKeys, *, issuer: str, audience: str, clock: Callable[[], datetime]) -> None:
         self._keys = keys
-        self._issuer = issuer
+        self.issuer = issuer
         self._audience = audience
         self._clock = clock
 
@@ -61,21 +84,27 @@ class AccessTokens:
         """A signed token and its jti."""
         now = int(self._clock().timestamp())
         jti = new_secret()[:24]
+        ends = now + int(claims.lifetime.total_seconds())
         payload: dict[str, Any] = {
-            "iss": self._issuer,
+            "iss": self.issuer,
             "sub": claims.subject,
             "aud": self._audience,
             "client_id": claims.client_id,
             "iat": now,
-            "exp": now + int(claims.lifetime.total_seconds()),
+            "exp": ends if claims.not_after is None else min(ends, claims.not_after),
             "jti": jti,
             "scope": claims.scope,
             "purpose_of_use": claims.purpose,
         }
         optional = {"grant": claims.grant_id, "patient": claims.patient, "fhirUser": claims.fhir_user}
         payload.update({name: value for name, value in optional.items() if value})
+        bound = {"jkt": claims.jkt, "x5t#S256": claims.x5t}
+        if any(bound.values()):
+            payload["cnf"] = {name: value for name, value in bound.items() if value}
         if claims.consents:
             payload["consent"] = list(claims.consents)
+        if claims.actors:
+            payload |= {"act": _act(claims.actors), "ancestors": list(claims.ancestors)}
         key = self._keys.signing("ES256")
         return jwt.encode({"alg": "ES256", "typ": "at+jwt", "kid": key.kid}, payload, key.key, ["ES256"]), jti
 
@@ -102,6 +131,10 @@ class AccessTokens:
             subject=claims["sub"],
             purpose=claims.get("purpose_of_use", ""),
             consents=tuple(claims.get("consent", ())),
+            jkt=claims.get("cnf", {}).get("jkt"),
+            x5t=claims.get("cnf", {}).get("x5t#S256"),
+            actors=_actors(claims.get("act")),
+            ancestors=tuple(claims.get("ancestors", ())),
         )
         return access, dict(claims)
 
@@ -122,8 +155,20 @@ class AccessTokens:
         return (
             texts
             and times
-            and claims["iss"] == self._issuer
+            and claims["iss"] == self.issuer
             and claims["aud"] == self._audience
             and claims["iat"] <= now + _LEEWAY
             and now < claims["exp"]
         )
+
+
+def _act(actors: tuple[str, ...]) -> dict[str, Any]:
+    """RFC 8693 §4.1: the newest actor outside, each earlier one within."""
+    found: dict[str, Any] = {}
+    for client_id in reversed(actors):
+        found = {"sub": client_id, **({"act": found} if found else {})}
+    return found
+
+
+def _actors(act: Any) -> tuple[str, ...]:
+    return () if act is None else (act["sub"], *_actors(act.get("act")))

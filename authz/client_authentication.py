@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
-from authz.client_assertion import LEEWAY, FetchedKeys, failed, read_assertion, verify
+from authz.client_assertion import LEEWAY, claimed_client, failed, read_assertion, verify
+from authz.client_signatures import FetchedKeys
 from authz.clients import Client, find_client
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of, is_secret
@@ -35,10 +36,13 @@ async def authenticate_client(
 
     Raises OAuthError, `invalid_client` but for several methods.
     """
-    used = [authorization is not None, "client_secret" in form, "client_assertion" in form]
+    asserted = "client_assertion" in form or "client_assertion_type" in form
+    used = [authorization is not None, "client_secret" in form, asserted]
     if sum(used) > 1:
         raise OAuthError("invalid_request", "use one method of client authentication, not several")
-    if "client_assertion" in form:
+    if asserted and "client_assertion" not in form:
+        raise failed("`client_assertion` is missing")
+    if asserted:
         return await _by_assertion(connection, form, fetched, audiences, now)
     if authorization is not None:
         client_id, secret = _basic(authorization)
@@ -99,7 +103,7 @@ async def _by_assertion(
 ) -> Client:
     """RFC 7523 §3; SMART 2.2, asymmetric authentication: five minutes at most, each jti once."""
     assertion = read_assertion(form)
-    client = await find_client(connection, form.get("client_id") or assertion.issuer)
+    client = await find_client(connection, claimed_client(form, assertion))
     if client is None or not client.is_live or "private_key_jwt" not in client.auth_methods:
         raise failed()
     claims = verify(assertion, client, fetched, audiences, now.timestamp())

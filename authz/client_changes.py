@@ -85,6 +85,7 @@ async def change_client(
         "redirect_uris": list(new.redirect_uris),
         "post_logout_redirect_uris": list(new.post_logout_redirect_uris),
         "scope": new.scope,
+        "requires": sorted(new.requires),
     }
     await _write(connection, client.client_id, values)
     changed = await find_client(connection, client.client_id)

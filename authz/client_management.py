@@ -108,5 +108,15 @@ def _record(client: Client, now: datetime, request: Request) -> AuditRecord:
 
 
 def _same_but_for_keys(client: Client, new: NewClient) -> bool:
-    kept = (client.name, client.kind, client.redirect_uris, client.post_logout_redirect_uris, client.scope)
-    return kept == (new.name, new.kind, new.redirect_uris, new.post_logout_redirect_uris, new.scope)
+    return _reviewed(client) == _reviewed(new)
+
+
+def _reviewed(registration: Client | NewClient) -> tuple[object, ...]:
+    return (
+        registration.name,
+        registration.kind,
+        registration.redirect_uris,
+        registration.post_logout_redirect_uris,
+        registration.scope,
+        registration.requires,
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import msgspec
 from starlette.requests import Request
 
-from authz.clients import Client, ClientKind, NewClient
+from authz.clients import REQUIREMENTS, Client, ClientKind, NewClient
 from authz.oauth_errors import OAuthError
 
 _MAX_BODY: Final = 65_536
@@ -67,6 +67,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         jwks=jwks if signs else None,
         jwks_uri=jwks_uri if signs else None,
         post_logout_redirect_uris=tuple(after),
+        requires=_requires(metadata),
     )
 
 
@@ -87,7 +88,13 @@ def described(client: Client, method: str) -> dict[str, Any]:
         answer["jwks_uri"] = client.jwks_uri
     if client.post_logout_redirect_uris:
         answer["post_logout_redirect_uris"] = list(client.post_logout_redirect_uris)
-    return answer
+    return answer | dict.fromkeys(sorted(client.requires), True)
+
+
+def _requires(metadata: Mapping[str, Any]) -> frozenset[str]:
+    if not all(isinstance(metadata.get(name, False), bool) for name in REQUIREMENTS):
+        raise OAuthError("invalid_client_metadata", f"{', '.join(REQUIREMENTS)} must be true or false")
+    return frozenset(name for name in REQUIREMENTS if metadata.get(name))
 
 
 def _keys(metadata: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:

@@ -12,14 +12,28 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
+from authz.consent_recorders import letters_of
 from authz.key_addresses import AddressRefused, KeyAddresses
 from authz.key_sets import KeySetRefused, check_key_set
 from authz.opaque_secret import hash_of, new_secret
 from fhir.change_bus import announce
+from smart.scope_syntax import split_scope
 
 ClientKind = Literal["public", "confidential-symmetric", "confidential-asymmetric", "backend", "gateway", "ehr"]
 KINDS: tuple[str, ...] = get_args(ClientKind)
 PUBLIC_ONLY = KeyAddresses()
+DPOP, PUSHED, SIGNED = (
+    "dpop_bound_access_tokens",
+    "require_pushed_authorization_requests",
+    "require_signed_request_object",
+)
+"""What a registration can demand of its client beyond SMART: RFC 9449 §5.2, RFC 9126 §6, RFC 9101 §10.5."""
+CERTIFICATE = "tls_client_certificate_bound_access_tokens"
+"""RFC 8705 §3.4."""
+REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED, CERTIFICATE)
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
+EXCHANGE_SCOPE = "assent/exchange"
+"""Of a gateway that may exchange tokens; only the operator gives it."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -49,6 +63,8 @@ class Client:
     post_logout_redirect_uris: tuple[str, ...] = ()
     """Where people may be sent once they are signed out."""
     awaits_review: bool = False
+    requires: frozenset[str] = frozenset()
+    """Of REQUIREMENTS."""
 
     @property
     def is_live(self) -> bool:
@@ -57,7 +73,9 @@ class Client:
 
     @property
     def grant_types(self) -> tuple[str, ...]:
-        """RFC 7591 grant_types that the kind allows."""
+        """RFC 7591 grant_types that the kind allows, and the operator."""
+        if self.kind == "gateway" and EXCHANGE_SCOPE in self.scope.split(" "):
+            return ("client_credentials", TOKEN_EXCHANGE)
         if self.kind in ("backend", "gateway", "ehr"):
             return ("client_credentials",)
         return ("authorization_code", "refresh_token")
@@ -90,6 +108,8 @@ class NewClient:
     post_logout_redirect_uris: tuple[str, ...] = ()
     client_id: str | None = None
     client_secret: str | None = None
+    requires: frozenset[str] = frozenset()
+    """Of REQUIREMENTS."""
 
     @property
     def needs_secret(self) -> bool:
@@ -117,6 +137,7 @@ async def add_client(
         disabled=False,
         jwks_uri=new.jwks_uri,
         post_logout_redirect_uris=new.post_logout_redirect_uris,
+        requires=new.requires,
     )
     await connection.execute(
         insert(tables.client).values(
@@ -130,6 +151,7 @@ async def add_client(
             post_logout_redirect_uris=list(client.post_logout_redirect_uris),
             scope=client.scope,
             purposes=list(client.purposes),
+            requires=sorted(client.requires),
             created_at=now,
         )
     )
@@ -150,9 +172,23 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
         raise RedirectUriError("at most 20 redirect URIs")
     if len(new.scope) > 4_000:
         raise ClientError("`scope` may have at most 4000 characters")
+    if letters_of(new.scope):
+        _check_recorder(new)
     for uri in (*new.redirect_uris, *new.post_logout_redirect_uris):
         check_redirect_uri(uri)
     check_keys(new.kind, new.jwks, new.jwks_uri, addresses)
+    if not new.requires <= set(REQUIREMENTS):
+        raise ClientError(f"a registration can require {', '.join(REQUIREMENTS)}, and nothing else")
+    if SIGNED in new.requires and new.jwks is None and new.jwks_uri is None:
+        raise ClientError(f"`{SIGNED}` needs `jwks` or `jwks_uri`")
+
+
+def _check_recorder(new: NewClient) -> None:
+    """Who writes consents reads nothing by them (docs/decisions/0015-consent-api.md). Raises ClientError."""
+    if new.kind != "backend":
+        raise ClientError("a scope `assent/consents.…` is for clients of kind `backend`")
+    if split_scope(new.scope)[1]:
+        raise ClientError("`scope` has `assent/consents.…` and scopes to read data; register two clients")
 
 
 def check_keys(
@@ -239,4 +275,5 @@ def client_from_row(row: Mapping[str, Any]) -> Client:
         awaits_review=row["review_since"] is not None,
         jwks_uri=row["jwks_uri"],
         post_logout_redirect_uris=tuple(row["post_logout_redirect_uris"]),
+        requires=frozenset(row["requires"]),
     )

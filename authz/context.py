@@ -51,6 +51,8 @@ class AuthzContext:
     """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes
     open_registration: bool = False
+    client_certificates: bool = False
+    """Whether a proxy hands on the certificates with which clients connect."""
     tell: Callable[[Change], None] = _nobody
     """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 

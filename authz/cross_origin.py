@@ -1,7 +1,7 @@
 """CORS for apps that live in a browser: SMART App Launch 2.2, "Considerations for CORS support".
 
-Discovery is open to any origin (its routes say so themselves). `/token`, `/revoke`, `/userinfo`, `/register` and
-`/fhir` are open to the origins of registered redirect URIs. Cookies never cross origins.
+Discovery is open to any origin (its routes say so themselves). `/token`, `/par`, `/revoke`, `/userinfo`, `/register`
+and `/fhir` are open to the origins of registered redirect URIs. Cookies never cross origins.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authz.clients import list_clients
 from fhir.change_bus import Change, ChangeBus
 
-_PATHS: Final = ("/token", "/revoke", "/userinfo", "/register")
+_PATHS: Final = ("/token", "/par", "/revoke", "/userinfo", "/register")
 _PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, accept, prefer, x-request-id"),
+    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, x-request-id"),
     (b"access-control-max-age", b"600"),
 )
 
@@ -43,7 +43,10 @@ class CrossOrigin:
         if allowed is None:
             await self._app(scope, receive, send)
             return
-        headers = [(b"access-control-allow-origin", allowed), (b"access-control-expose-headers", b"x-request-id")]
+        headers = [
+            (b"access-control-allow-origin", allowed),
+            (b"access-control-expose-headers", b"x-request-id, www-authenticate"),
+        ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})
             await send({"type": "http.response.body", "body": b""})

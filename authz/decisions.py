@@ -22,10 +22,12 @@ from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
+from authz.sign_in_methods import UNKNOWN, SignInMethods
 from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
-from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
+from fhir.consent_reading import read_consent
+from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource, is_decision_on, is_own_shape
 from fhir.models import check_consent
 from fhir.store import Repository
 
@@ -63,7 +65,13 @@ class Decisions:
         self._context = context
 
     async def allow(
-        self, request: PendingRequest, account: Account, auth_time: datetime, choice: Choice, request_id: str
+        self,
+        request: PendingRequest,
+        account: Account,
+        auth_time: datetime,
+        choice: Choice,
+        request_id: str,
+        methods: SignInMethods = UNKNOWN,
     ) -> str:
         """Record the consent and the grant; returns the redirect URI with the code. Raises AlreadyDecided."""
         context, now = self._context, self._context.clock()
@@ -79,6 +87,7 @@ class Decisions:
                 user_id=account.id,
                 consent_id=consent_id,
                 auth_time=auth_time,
+                methods=methods,
                 now=now,
                 code_lifetime=context.lifetimes.code,
             )
@@ -108,14 +117,17 @@ class Decisions:
         return request.redirect(context.issuer, error="access_denied", error_description="the request was denied")
 
     async def change(self, consent_id: str, account: Account, choice: Choice, request_id: str) -> None:
-        """The next version of a consent, narrower or wider. Raises NotCurrent."""
+        """The next version of a consent, narrower or wider. Raises NotCurrent.
+
+        One with other rules than people decide by here can be ended, not changed: what it says besides would be lost.
+        """
         context, now = self._context, self._context.clock()
         async with context.engine.begin() as connection:
             found = await context.repository.read("Consent", consent_id, connection)
             if found is None or found.deleted:
                 raise NotCurrent
             current: dict[str, Any] = msgspec.json.decode(found.body)
-            if current["status"] != "active":
+            if current["status"] != "active" or not is_own_shape(current):
                 raise NotCurrent
             actor = current["provision"]["actor"][0]["reference"]
             decision = ConsentDecision(
@@ -183,9 +195,12 @@ class Decisions:
         )
         consent_id = rows.scalar_one_or_none()
         found = None if consent_id is None else await self._context.repository.read("Consent", consent_id, connection)
-        if found is None or found.deleted or msgspec.json.decode(found.body)["status"] != "active":
+        if found is None or found.deleted:
             return None
-        return found.id, found.version
+        content: dict[str, Any] = msgspec.json.decode(found.body)
+        # What somebody else made of it since may say more than a decision, which then stands beside it.
+        ours = is_decision_on(content, decision.client_id, decision.purpose)
+        return (found.id, found.version) if content["status"] == "active" and ours else None
 
     async def _next_version(
         self, connection: AsyncConnection, consent_id: str, version: int, decision: ConsentDecision
@@ -265,14 +280,28 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
     found = await repository.read("Consent", consent_id, connection)
     if found is None or found.deleted:
         raise NotCurrent
-    current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
-    patient = current["patient"]["reference"].removeprefix("Patient/")
+    patient = _patient_of(msgspec.json.decode(found.body))
     await hold_standing(connection, patient)
+    # Who waited for another change starts from what it left.
+    found = await repository.read("Consent", consent_id, connection)
+    if found is None or found.deleted:
+        raise NotCurrent
+    current: dict[str, Any] = msgspec.json.decode(found.body, type=dict[str, Any])
     if current["status"] == "active":
-        await repository.update({**current, "status": "inactive"}, expected_version=None, connection=connection)
+        ended = {**current, "status": "inactive"}
+        await repository.update(ended, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
-    grants = await revoke_grants(connection, now, _hangs_on(consent_id, patient, current.get("provision", {})))
-    return Ended(patient, tuple(grants))
+    return Ended(patient, await end_grants(connection, current, now))
+
+
+async def end_grants(connection: AsyncConnection, consent: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
+    """End every grant that hangs on a consent, given as it was while it held. Returns their ids."""
+    hangs_on = _hangs_on(consent["id"], _patient_of(consent), consent.get("provision", {}))
+    return tuple(await revoke_grants(connection, now, hangs_on))
+
+
+def _patient_of(consent: Mapping[str, Any]) -> str:
+    return read_consent(consent).patient
 
 
 def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> ColumnElement[bool]:

@@ -17,12 +17,12 @@ from authz.client_authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
 from authz.grants import Grant, OpenNow, find_grant, open_now
+from authz.headers import presented_by
 from authz.launch_contexts import token_parameters
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from authz.scope_narrowing import still_open
 from authz.token_gate import TokenGate
 from policies.model import Access
-from smart.scope_intersection import intersection
-from smart.scope_syntax import format_as_asked, split_scope
 
 INTROSPECT_SCOPE: Final = "assent/introspect"
 _INACTIVE: Final = {"active": False}
@@ -54,12 +54,12 @@ class Introspection:
         return JSONResponse(await self._describe(form["token"]), headers=NO_STORE)
 
     async def _check_caller(self, request: Request, form: Any) -> None:
-        """A gateway client, or a bearer token with scope `assent/introspect`. Raises OAuthError."""
+        """A gateway client, or an access token with scope `assent/introspect`. Raises OAuthError."""
         authorization = request.headers.get("authorization")
-        if authorization is not None and authorization[:7].lower() == "bearer ":
-            caller = await self._gate.live(authorization[7:])
+        if authorization is not None and authorization.partition(" ")[0].lower() in ("bearer", "dpop"):
+            caller = await self._gate.claims(presented_by(request))
             if isinstance(caller, TokenRefused):
-                raise OAuthError("invalid_token", caller.description, status=401)
+                raise OAuthError(caller.error, caller.description, status=401)
             if INTROSPECT_SCOPE not in str(caller[1]["scope"]).split(" "):
                 raise OAuthError("insufficient_scope", f"the token needs scope `{INTROSPECT_SCOPE}`", status=403)
             return
@@ -85,13 +85,17 @@ class Introspection:
             return _INACTIVE
         access, claims = found
         answer: dict[str, Any] = {"active": True, "token_type": "Bearer", "scope": claims["scope"]}
+        if "cnf" in claims:  # RFC 9449 §6.2, RFC 8705 §3.2: who asks must check the proof, or the certificate
+            answer |= {"token_type": "Bearer" if access.jkt is None else "DPoP", "cnf": claims["cnf"]}
         answer |= {name: claims[name] for name in _REPEATED}
+        if access.actors:  # RFC 8693 §4.1
+            answer["act"] = claims["act"]
         if access.grant_id:
             hangs_on = await self._open_now(access)
             if hangs_on is None:
                 return _INACTIVE
             grant, opened = hangs_on
-            answer["scope"] = _still_open(claims["scope"], opened)
+            answer["scope"] = still_open(claims["scope"], opened)
             answer["consent"] = [{"reference": reference} for reference in opened.consents]
             answer["extensions"] = self._extensions(access, opened)
             answer |= token_parameters(access.patient, grant.launch)
@@ -124,12 +128,3 @@ class Introspection:
             doc_id = f"{base}/{opened.consents[0]}"
             extensions["ihe_pcf"] = {"patient_id": f"{base}/Patient/{access.patient}", "doc_id": doc_id, "acp": doc_id}
         return extensions
-
-
-def _still_open(claimed: str, opened: OpenNow) -> str:
-    """What the token claims and the consent of this moment both have."""
-    session, clinical, _ = split_scope(claimed)
-    parts = [part for scope in clinical for own in opened.clinical if (part := intersection(scope, own)) is not None]
-    whole = [scope for scope in clinical if scope in opened.clinical]
-    kept = dict.fromkeys([*whole, *(p for p in parts if not any(intersection(w, p) == p for w in whole))])
-    return " ".join(part for part in (*session, format_as_asked(kept, claimed)) if part)

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from authz.access_tokens import TokenRefused
 from authz.clients import find_client
 from authz.context import AuthzContext
+from authz.headers import presented_by
 from authz.launch_context_body import LaunchBodyRefused, check_launch_body
 from authz.launch_contexts import LIFETIME, create_launch
 from authz.oauth_errors import NO_STORE
@@ -50,16 +51,15 @@ class LaunchEndpoint:
 
     async def _caller(self, request: Request) -> str:
         """The EHR's client id, from a service token (RFC 6750 §3). Raises HTTPException."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise _refused(401, "", "an access token is needed")
-        found = await self._gate.live(token)
+        found = await self._gate.claims(presented_by(request))
         if isinstance(found, TokenRefused):
-            raise _refused(found.status, found.error, found.description)
+            raise _refused(found.status, found.description, found.challenge())
         access, claims = found
         # A person's grant can't carry the scope; that it must be the EHR's own token doesn't hang on that alone.
         if access.grant_id or LAUNCH_SCOPE not in str(claims["scope"]).split(" "):
-            raise _refused(403, "insufficient_scope", f"the token needs scope `{LAUNCH_SCOPE}`")
+            scheme = "Bearer" if access.jkt is None else "DPoP"
+            challenge = f'{scheme} error="insufficient_scope", scope="{LAUNCH_SCOPE}"'
+            raise _refused(403, f"the token needs scope `{LAUNCH_SCOPE}`", challenge)
         return access.client_id
 
 
@@ -77,8 +77,5 @@ async def _read_json(request: Request) -> dict[str, Any]:
         raise HTTPException(400, "the body must be a JSON object") from broken
 
 
-def _refused(status: int, error: str, description: str) -> HTTPException:
-    challenge = f'Bearer error="{error}"' if error else "Bearer"
-    if error == "insufficient_scope":
-        challenge += f', scope="{LAUNCH_SCOPE}"'
+def _refused(status: int, description: str, challenge: str) -> HTTPException:
     return HTTPException(status, description, {"WWW-Authenticate": challenge, **NO_STORE})

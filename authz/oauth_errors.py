@@ -17,6 +17,11 @@ class OAuthError(Exception):
         self.error, self.description, self.status = error, description, status
 
 
+def no_details() -> OAuthError:
+    """RFC 9396 §5: no type of `authorization_details` is known here."""
+    return OAuthError("invalid_authorization_details", "no type of `authorization_details` is known: ask by `scope`")
+
+
 def error_response(error: OAuthError) -> JSONResponse:
     """RFC 6749 §5.2. A 401 names the schemes that would do."""
     headers = dict(NO_STORE)

@@ -18,13 +18,11 @@ from authz.clients import Client
 from authz.decisions import keep_text
 from authz.standing_consents import hold_standing
 from fhir.change_bus import announce
-from fhir.consent_reading import read_consent
 from fhir.consent_register import MAX_CONSENTS, StoredConsents
-from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
+from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource, is_decision_on
 from fhir.models import check_consent
 from fhir.store import Repository
 from policies.catalogue import Catalogue
-from policies.decide import grantee_of
 from smart.scope_intersection import intersection
 from smart.scope_syntax import split_scope
 
@@ -126,8 +124,7 @@ def _resource(
 async def _current(connection: AsyncConnection, repository: Repository, client: Client, patient: str) -> str | None:
     """Id of the active consent of this patient for this service and its purpose."""
     bodies = await StoredConsents(repository).active_consents(patient, MAX_CONSENTS, connection)
-    for rule in (read_consent(msgspec.json.decode(body)) for body in bodies):
-        named = rule.root.actors == (grantee_of(client.client_id),)
-        if named and [p.code for p in rule.root.purposes] == [next(iter(client.purposes), "")]:
-            return rule.id
+    for content in (msgspec.json.decode(body, type=dict[str, Any]) for body in bodies):
+        if is_decision_on(content, client.client_id, next(iter(client.purposes), "")):
+            return str(content["id"])
     return None

@@ -72,7 +72,7 @@ class RevocationEndpoint:
             ended = await revoke_grants(connection, now, tables.grant.c.id == grant.id)
             return [Change("grant", grant_id) for grant_id in ended]
         verified = self._context.tokens.verify(token)
-        if isinstance(verified, TokenRefused) or verified[0].client_id != client.client_id:
+        if isinstance(verified, TokenRefused) or verified[0].holder != client.client_id:
             return []
         access = verified[0]
         expires = datetime.fromtimestamp(access.expires_at, UTC)

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from authz.access_tokens import TokenRefused
 from authz.accounts import load_account
-from authz.authorization_requests import (
-    NotRedirectable,
-    check_request,
-    client_of,
-    keep_request,
-    redirect_with,
-    with_launch,
-    with_sign_in,
-)
+from authz.authorization_endpoint import AuthorizationEndpoint, ErrorPage
 from authz.client_management import ManagementEndpoint
 from authz.context import AuthzContext
-from authz.form_parameters import read_form, read_query
+from authz.headers import presented_by
 from authz.launch_endpoint import LaunchEndpoint
-from authz.oauth_errors import NO_STORE, OAuthError
+from authz.oauth_errors import NO_STORE
+from authz.pushed_requests import PushEndpoint
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
 from authz.token_endpoint import TokenEndpoint
 from authz.token_gate import TokenGate
+from fhir.presented_token import PresentedToken
 from smart.discovery import openid_configuration, smart_configuration
 from smart.scope_syntax import split_scope
 
-ErrorPage = Callable[[Request, str], Response]
-"""A page for a person, in their language: status 400, with the text for the app's developer."""
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
 
 
@@ -42,24 +33,20 @@ def oauth_router(
 ) -> APIRouter:
     """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
-    token, revoke, register = TokenEndpoint(context), RevocationEndpoint(context), RegistrationEndpoint(context)
-    manage = ManagementEndpoint(context)
+    token, revoke, register = TokenEndpoint(context, gate), RevocationEndpoint(context), RegistrationEndpoint(context)
+    begin, push, manage = AuthorizationEndpoint(context, error_page), PushEndpoint(context), ManagementEndpoint(context)
     launch = LaunchEndpoint(context, gate)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     @router.post("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     async def authorize(request: Request) -> Response:
-        try:
-            if request.method == "POST":
-                parameters = await read_form(request)
-            else:
-                query = request.scope["query_string"]
-                parameters = read_query(query)
-        except OAuthError as error:
-            return error_page(request, error.description)
-        return await _authorize(context, parameters, partial(error_page, request))
+        return await begin(request)
 
-    @router.post("/token", summary="Exchange a code, refresh, or get a service token (RFC 6749)")
+    @router.post("/par", summary="Push an authorization request (RFC 9126)", status_code=201)
+    async def push_endpoint(request: Request) -> Response:
+        return await push(request)
+
+    @router.post("/token", summary="Exchange a code or a token, refresh, or get a service token (RFC 6749, RFC 8693)")
     async def token_endpoint(request: Request) -> Response:
         return await token(request)
 
@@ -84,19 +71,20 @@ def oauth_router(
     @router.get("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     @router.post("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     async def userinfo(request: Request) -> Response:
-        return await _userinfo(context, gate, request.headers.get("authorization"))
+        return await _userinfo(context, gate, presented_by(request))
 
     @router.get("/jwks", summary="Public keys (RFC 7517)")
     async def jwks() -> Response:
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
-    registration = context.open_registration
-    smart = {**smart_configuration(context.issuer, registration=registration), **announced}
+    offered = {"registration": context.open_registration, "certificates": context.client_certificates}
+    smart = {**smart_configuration(context.issuer, **offered), **announced}
+    openid = openid_configuration(context.issuer, **offered)
     documents = {
         "/fhir/.well-known/smart-configuration": smart,
         "/.well-known/smart-configuration": smart,
-        "/.well-known/openid-configuration": openid_configuration(context.issuer, registration=registration),
-        "/.well-known/oauth-authorization-server": openid_configuration(context.issuer, registration=registration),
+        "/.well-known/openid-configuration": openid,
+        "/.well-known/oauth-authorization-server": openid,
     }
     for path, document in documents.items():
         router.add_api_route(path, _serve(document), methods=["GET"], summary="Discovery")
@@ -110,43 +98,16 @@ def _serve(document: Mapping[str, Any]) -> Callable[[], Response]:
     return answer
 
 
-async def _authorize(
-    context: AuthzContext, parameters: Mapping[str, str], error_page: Callable[[str], Response]
-) -> Response:
-    """Client and redirect URI first; only then may an error be sent there."""
-    async with context.engine.begin() as connection:
-        try:
-            client, uri = await client_of(connection, parameters)
-        except NotRedirectable as wrong:
-            return error_page(str(wrong))
-        try:
-            checked = check_request(client, uri, parameters, audience=context.fhir_base, catalogue=context.catalogue)
-            checked = with_sign_in(checked, parameters, context.clock(), context.lifetimes.sign_in)
-            checked = await with_launch(connection, checked, parameters.get("launch"), context.clock())
-        except OAuthError as error:
-            answer = {"error": error.error, "error_description": error.description}
-            state = parameters.get("state")
-            state = state if state is None or len(state) <= 2_000 else None
-            return _redirect(redirect_with(uri, state, context.issuer, answer))
-        handle = await keep_request(connection, checked, context.clock(), context.lifetimes.request)
-    return _redirect(f"{context.issuer}/authorize/continue?request={handle}")
-
-
-def _redirect(url: str) -> Response:
-    return RedirectResponse(url, 303, {**NO_STORE, "Referrer-Policy": "no-referrer"})
-
-
-async def _userinfo(context: AuthzContext, gate: TokenGate, authorization: str | None) -> Response:
-    access = await gate.access(authorization)
-    if isinstance(access, TokenRefused):
-        challenge = f'Bearer error="{access.error}"' if access.error else "Bearer"
-        return Response(status_code=access.status, headers={"WWW-Authenticate": challenge, **NO_STORE})
-    found = await gate.live((authorization or "").partition(" ")[2])
-    session = () if isinstance(found, TokenRefused) else split_scope(found[1]["scope"])[0]
+async def _userinfo(context: AuthzContext, gate: TokenGate, presented: PresentedToken) -> Response:
+    found = await gate.claims(presented)
+    if isinstance(found, TokenRefused):
+        return Response(status_code=found.status, headers={"WWW-Authenticate": found.challenge(), **NO_STORE})
+    access, session = found[0], split_scope(found[1]["scope"])[0]
     async with context.engine.connect() as connection:
         account = await load_account(connection, access.subject)
     if account is None or "openid" not in session:
-        challenge = 'Bearer error="insufficient_scope", scope="openid"'
+        scheme = "Bearer" if access.jkt is None else "DPoP"
+        challenge = f'{scheme} error="insufficient_scope", scope="openid"'
         return Response(status_code=403, headers={"WWW-Authenticate": challenge, **NO_STORE})
     claims = {"sub": account.id}
     if account.fhir_user is not None and "fhirUser" in session:

@@ -3,7 +3,21 @@
 INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -35,6 +49,7 @@ client = Table(
     Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
     Column("purposes", ARRAY(Text), nullable=False),
+    Column("requires", ARRAY(Text), nullable=False, server_default="{}"),
     Column("owner_id", Text, ForeignKey("assent.user_account.id", ondelete="SET NULL"), index=True),
     _moment("created_at"),
     _moment("review_since", nullable=True),
@@ -71,6 +86,40 @@ user_patient = Table(
     Column("own", Boolean, nullable=False),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
+    _moment("created_at"),
+    UniqueConstraint("user_id", "issuer"),
+)
+
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("credential_id", LargeBinary, primary_key=True),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    _moment("created_at"),
+    _moment("used_at", nullable=True),
+)
+
+sign_in_challenge = Table(
+    "sign_in_challenge",
+    metadata,
+    Column("challenge_hash", Text, primary_key=True),
+    Column("browser_hash", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text),
+    Column("next_page", Text, nullable=False),
+    _moment("since"),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
 launch_context = Table(
     "launch_context",
     metadata,
@@ -90,6 +139,8 @@ session = Table(
     Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
     Column("csrf_secret", Text, nullable=False),
     _moment("auth_time"),
+    Column("amr", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("acr", Text),
     _moment("last_seen"),
     _moment("expires_at"),
 )
@@ -109,6 +160,16 @@ authorization_request = Table(
     _moment("completed_at", nullable=True),
 )
 
+pushed_request = Table(
+    "pushed_request",
+    metadata,
+    Column("handle_hash", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("signed", Boolean, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
 grant = Table(
     "grant",
     metadata,
@@ -124,6 +185,8 @@ grant = Table(
     Column("nonce", Text),
     Column("launch", JSONB(none_as_null=True)),
     _moment("auth_time"),
+    Column("amr", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("acr", Text),
     _moment("created_at"),
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),
@@ -138,6 +201,7 @@ authorization_code = Table(
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False),
     Column("redirect_uri", Text, nullable=False),
     Column("code_challenge", Text, nullable=False),
+    Column("dpop_jkt", Text),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
 )
@@ -147,6 +211,8 @@ refresh_token = Table(
     metadata,
     Column("token_hash", Text, primary_key=True),
     Column("grant_id", Text, ForeignKey(grant.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("dpop_jkt", Text),
+    Column("x5t", Text),
     _moment("created_at"),
     _moment("expires_at"),
     _moment("used_at", nullable=True),
@@ -165,6 +231,13 @@ used_assertion = Table(
     Column("client_id", Text, primary_key=True),
     Column("jti", Text, primary_key=True),
     _moment("expires_at"),
+)
+
+used_proof = Table(
+    "used_proof",
+    metadata,
+    Column("proof_hash", Text, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
 )
 
 signing_key = Table(

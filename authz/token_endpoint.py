@@ -1,7 +1,8 @@
 """`/token`: RFC 6749 §4.1.3, §4.4, §6, with PKCE (RFC 7636) and what SMART 2.2 adds to the answer.
 
 Each grant type is one ordered function. A code or refresh token is taken by an UPDATE that only one request can win;
-a second use ends everything that hangs on the grant (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+a second use ends everything that hangs on the grant (RFC 6749 §4.1.2, RFC 9700 §4.14.2). What proves possession is read
+in `authz/token_request.py`; token exchange stands in `authz/token_exchange.py`.
 """
 
 from __future__ import annotations
@@ -22,19 +23,24 @@ from authz.access_tokens import TokenClaims
 from authz.accounts import load_account
 from authz.client_assertion import fetch_keys
 from authz.client_authentication import authenticate_client
-from authz.clients import Client
+from authz.clients import TOKEN_EXCHANGE, Client
+from authz.consent_recorders import letters_of
 from authz.context import AuthzContext
+from authz.dpop import wrong_proof
 from authz.form_parameters import read_form
-from authz.grants import Grant, OpenNow, find_grant, new_refresh_token, open_now, revoke_grants
+from authz.grants import Grant, find_grant, new_refresh_token, open_now, revoke_grants
 from authz.launch_contexts import token_parameters
-from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from authz.oauth_errors import NO_STORE, OAuthError, error_response, no_details
 from authz.opaque_secret import hash_of
-from fhir.audit_event import AuditRecord
+from authz.scope_narrowing import narrowed
+from authz.token_exchange import Subject, exchange, read_subject
+from authz.token_gate import TokenGate
+from authz.token_request import TokenRequest, asked_by, record_token, token_answer
 from fhir.change_bus import Change
-from policies.model import Scope
 from smart.scope_intersection import intersection
-from smart.scope_syntax import format_as_asked, parse_scope, split_scope
+from smart.scope_syntax import parse_scope, split_scope
 
+_GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE)
 _SERVICE_TOKEN: Final = timedelta(minutes=5)
 """SMART 2.2, backend services: at most five minutes."""
 
@@ -50,8 +56,9 @@ class _EndGrant(Exception):
 class TokenEndpoint:
     """Answers `POST /token`."""
 
-    def __init__(self, context: AuthzContext) -> None:
+    def __init__(self, context: AuthzContext, gate: TokenGate) -> None:
         self._context = context
+        self._gate = gate
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; errors are RFC 6749 §5.2 JSON."""
@@ -65,6 +72,8 @@ class TokenEndpoint:
     async def _answer(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
         context, now = self._context, self._context.clock()
         fetched = await fetch_keys(context.engine, context.client_keys, form)
+        # Both ask the database themselves, so before a connection is held; who asks is looked at before the answer.
+        subject = await read_subject(self._gate, form)
         try:
             async with context.engine.connect() as connection:
                 await connection.begin()
@@ -76,7 +85,8 @@ class TokenEndpoint:
                     now=now,
                     fetched=fetched,
                 )
-                answer = await self._by_grant_type(connection, client, form, now, _request_id(request))
+                asked = await asked_by(connection, client, form, request, context)
+                answer = await self._by_grant_type(connection, asked, subject)
                 await connection.commit()
                 return answer
         except _EndGrant as reuse:
@@ -87,26 +97,29 @@ class TokenEndpoint:
             raise reuse.error from None
 
     async def _by_grant_type(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime, request_id: str
+        self, connection: AsyncConnection, asked: TokenRequest, subject: Subject | None
     ) -> dict[str, Any]:
-        grant_type = form.get("grant_type")
+        grant_type = asked.form.get("grant_type")
         if grant_type is None:
             raise OAuthError("invalid_request", "`grant_type` is missing")
-        if grant_type not in ("authorization_code", "refresh_token", "client_credentials"):
+        if grant_type not in _GRANT_TYPES:
             raise OAuthError("unsupported_grant_type", "this `grant_type` is not supported")
-        if grant_type not in client.grant_types:
+        if grant_type not in asked.client.grant_types:
             raise OAuthError("unauthorized_client", "this client may not use this `grant_type`")
+        if "authorization_details" in asked.form:
+            raise no_details()
+        if grant_type == TOKEN_EXCHANGE:
+            return await exchange(connection, self._context, asked, subject)
         if grant_type == "client_credentials":
-            return await self._client_credentials(connection, client, form, request_id)
+            return await self._client_credentials(connection, asked)
         if grant_type == "authorization_code":
-            grant = await self._take_code(connection, client, form, now)
+            grant = await self._take_code(connection, asked)
         else:
-            grant = await self._take_refresh_token(connection, client, form, now)
-        return await self._issue(connection, client, grant, form, now, request_id)
+            grant = await self._take_refresh_token(connection, asked)
+        return await self._issue(connection, asked, grant)
 
-    async def _take_code(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime
-    ) -> Grant:
+    async def _take_code(self, connection: AsyncConnection, asked: TokenRequest) -> Grant:
+        client, form, now = asked.client, asked.form, asked.now
         for name in ("code", "code_verifier"):
             if name not in form:
                 raise OAuthError("invalid_request", f"`{name}` is missing")
@@ -126,6 +139,7 @@ class TokenEndpoint:
             != found.redirect_uri
         ):
             raise OAuthError("invalid_grant", "`redirect_uri` is not the one of the authorization request")
+        _check_key(asked, found.dpop_jkt)
         taken = await connection.execute(
             update(c)
             .where(c.c.code_hash == found.code_hash, c.c.used_at.is_(None), c.c.expires_at > now)
@@ -137,9 +151,8 @@ class TokenEndpoint:
             raise wrong
         return grant
 
-    async def _take_refresh_token(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], now: datetime
-    ) -> Grant:
+    async def _take_refresh_token(self, connection: AsyncConnection, asked: TokenRequest) -> Grant:
+        client, form, now = asked.client, asked.form, asked.now
         if "refresh_token" not in form:
             raise OAuthError("invalid_request", "`refresh_token` is missing")
         r = tables.refresh_token
@@ -148,6 +161,9 @@ class TokenEndpoint:
         wrong = OAuthError("invalid_grant", "the refresh token is unknown, expired, used, revoked, or another client's")
         if found is None or grant is None or grant.client_id != client.client_id or found.expires_at <= now:
             raise wrong
+        _check_key(asked, found.dpop_jkt)
+        if found.x5t is not None and asked.x5t != found.x5t:
+            raise OAuthError("invalid_grant", "the refresh token is bound to the certificate of another connection")
         taken = await connection.execute(
             update(r).where(r.c.token_hash == found.token_hash, r.c.used_at.is_(None)).values(used_at=now)
         )
@@ -155,21 +171,13 @@ class TokenEndpoint:
             raise _EndGrant(grant.id, wrong)
         return grant
 
-    async def _issue(
-        self,
-        connection: AsyncConnection,
-        client: Client,
-        grant: Grant,
-        form: Mapping[str, str],
-        now: datetime,
-        request_id: str,
-    ) -> dict[str, Any]:
-        context = self._context
+    async def _issue(self, connection: AsyncConnection, asked: TokenRequest, grant: Grant) -> dict[str, Any]:
+        context, client, now = self._context, asked.client, asked.now
         opened = await open_now(connection, context.repository, context.catalogue, grant, now)
         account = await load_account(connection, grant.user_id)
         if opened is None or account is None:
             raise OAuthError("invalid_grant", "the consent behind this grant has ended")
-        scope = _narrowed(opened, form.get("scope"))
+        scope = narrowed(opened, asked.form.get("scope"))
         if account.fhir_user is None:  # SMART 2.2, identity data: who is no FHIR resource can't have the scope
             scope = " ".join(part for part in scope.split(" ") if part != "fhirUser")
         session, _, _ = split_scope(scope)
@@ -185,22 +193,20 @@ class TokenEndpoint:
                 fhir_user=account.fhir_user,
                 purpose=grant.purpose,
                 consents=opened.consents,
+                jkt=asked.jkt,
+                x5t=asked.x5t,
             )
         )
-        answer: dict[str, Any] = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": int(context.lifetimes.access_token.total_seconds()),
-            "scope": scope,
-        }
+        answer = token_answer(token, scope, int(context.lifetimes.access_token.total_seconds()), asked.jkt)
         answer |= token_parameters(grant.patient_id, grant.launch)
         if grant.offline:
             answer["refresh_token"] = await new_refresh_token(
-                connection, grant.id, now, context.lifetimes.refresh_token
+                connection, grant.id, now, context.lifetimes.refresh_token, **_bound_refresh(asked)
             )
         if "openid" in session:
             answer["id_token"] = self._id_token(client, grant, account.id, account.display_name, fhir_user, now)
-        await self._record(connection, client, account.fhir_user, grant.patient_id, opened.consents, jti, request_id)
+        who = {"user": account.fhir_user, "patient": grant.patient_id}
+        await record_token(connection, context, asked, f"access token {jti}", consents=opened.consents, **who)
         return answer
 
     def _id_token(
@@ -217,86 +223,70 @@ class TokenEndpoint:
             "exp": issued + int(context.lifetimes.access_token.total_seconds()),
             "auth_time": int(grant.auth_time.timestamp()),
         }
-        optional = {"nonce": grant.nonce, "fhirUser": fhir_user and f"{context.fhir_base}/{fhir_user}"}
+        optional = {
+            "nonce": grant.nonce,
+            "fhirUser": fhir_user and f"{context.fhir_base}/{fhir_user}",
+            "amr": list(grant.methods.amr),
+            "acr": grant.methods.acr,
+        }
         claims |= {key: value for key, value in optional.items() if value}
         if "profile" in split_scope(grant.scope_asked)[0]:
             claims["name"] = name
         key = context.keys.signing("RS256")
         return jwt.encode({"alg": "RS256", "kid": key.kid, "typ": "JWT"}, claims, key.key, ["RS256"])
 
-    async def _client_credentials(
-        self, connection: AsyncConnection, client: Client, form: Mapping[str, str], request_id: str
-    ) -> dict[str, Any]:
+    async def _client_credentials(self, connection: AsyncConnection, asked: TokenRequest) -> dict[str, Any]:
         """RFC 6749 §4.4: scopes that lie within those registered for the client, no more."""
-        wanted = form.get("scope", client.scope).split(" ")
+        client = asked.client
+        wanted = asked.form.get("scope", client.scope).split(" ")
         scope = " ".join(text for text in dict.fromkeys(wanted) if text and _is_registered(client, text))
         if not scope:
             raise OAuthError("invalid_scope", "no scope was asked for that is registered for this client")
         context = self._context
         purpose = next(iter(client.purposes), "")
-        claims = TokenClaims(client.client_id, client.client_id, scope, _SERVICE_TOKEN, purpose=purpose)
-        token, jti = context.tokens.mint(claims)
-        await self._record(connection, client, None, None, (), jti, request_id)
-        seconds = int(_SERVICE_TOKEN.total_seconds())
-        return {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": scope}
-
-    async def _record(
-        self,
-        connection: AsyncConnection,
-        client: Client,
-        user: str | None,
-        patient: str | None,
-        consents: tuple[str, ...],
-        jti: str,
-        request_id: str,
-    ) -> None:
-        record = AuditRecord(
-            kind="token",
-            action="E",
-            outcome="0",
-            recorded=self._context.clock(),
-            request_id=request_id,
+        claims = TokenClaims(
             client_id=client.client_id,
-            client_name=client.name,
-            user=user,
-            patient=patient,
-            consents=consents,
-            description=f"access token {jti}",
+            subject=client.client_id,
+            scope=scope,
+            lifetime=_SERVICE_TOKEN,
+            purpose=purpose,
+            jkt=asked.jkt,
+            x5t=asked.x5t,
         )
-        await self._context.audit.record(record, connection)
+        token, jti = context.tokens.mint(claims)
+        await record_token(connection, context, asked, f"access token {jti}")
+        return token_answer(token, scope, int(_SERVICE_TOKEN.total_seconds()), asked.jkt)
+
+
+def _check_key(asked: TokenRequest, jkt: str | None) -> None:
+    """What is bound to a key counts with it only. Before anything is taken: nobody else can use it up.
+
+    Raises OAuthError.
+    """
+    if jkt is None or asked.jkt == jkt:
+        return
+    if asked.jkt is None:
+        raise wrong_proof("this is bound to a key, and needs a DPoP proof by it")
+    raise OAuthError("invalid_grant", "this is bound to another key than the one of the DPoP proof")
+
+
+def _bound_refresh(asked: TokenRequest) -> dict[str, str | None]:
+    """RFC 9449 §5, RFC 8705 §4: refresh tokens of public clients are bound; those of others are, by who they are."""
+    is_public = asked.client.auth_methods == ("none",)
+    return {"jkt": asked.jkt if is_public else None, "x5t": asked.x5t if is_public else None}
 
 
 def _is_registered(client: Client, asked: str) -> bool:
     """Whether a scope for the client itself lies within its registration (SMART 2.2, backend services).
 
     `system/` scopes are for backend services: only these prove who they are with a key. Other clinical scopes
-    need a person.
+    need a person. Nor does anybody else keep consents.
     """
     registered = client.scope.split(" ")
     scope = parse_scope(asked)
     if scope is None:
-        return asked in registered
+        return asked in registered and (client.kind == "backend" or not letters_of(asked))
     if scope.context != "system" or client.kind != "backend":
         return False
     held = [own for text in registered if (own := parse_scope(text)) is not None and own.context == "system"]
     return any(intersection(own, scope) == scope for own in held)
-
-
-def _narrowed(opened: OpenNow, asked: str | None) -> str:
-    """RFC 6749 §6: a client may ask for less than it has. Raises OAuthError when it asks for anything else."""
-    if asked is None:
-        return opened.scope
-    session, clinical, unknown = split_scope(asked)
-    mine, _, _ = split_scope(opened.scope)
-    parts: list[Scope] = []
-    for scope in clinical:
-        parts += [part for own in opened.clinical if (part := intersection(scope, own)) is not None]
-    kept = [s for s in session if s in mine]
-    text = " ".join(part for part in (*kept, format_as_asked(dict.fromkeys(parts), asked)) if part)
-    if unknown or not text:
-        raise OAuthError("invalid_scope", "`scope` must lie within what was granted")
-    return text
-
-
-def _request_id(request: Request) -> str:
-    return str(request.scope.get("assent.request", {}).get("id", ""))

@@ -17,15 +17,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
+from authz.dpop import ProofRefused, read_proof, use_proof
 from authz.opaque_secret import hash_of
 from fhir.change_bus import Change, ChangeBus
+from fhir.presented_token import PresentedToken
 from policies.model import Access
 
 _MAX_TOKENS: Final = 20_000
+_INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
+_UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
+_OTHER_CERTIFICATE: Final = replace(INVALID, description="the token is bound to the certificate of another connection")
+_UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
 
 
 class TokenGate:
-    """Verifies bearer tokens, live."""
+    """Verifies access tokens, live."""
 
     def __init__(
         self, tokens: AccessTokens, engine: AsyncEngine, bus: ChangeBus, clock: Callable[[], datetime]
@@ -38,18 +44,52 @@ class TokenGate:
         self._epoch = 0
         bus.subscribe(self._on_change)
 
-    async def access(self, authorization: str | None) -> Access | TokenRefused:
-        """What the token of an Authorization header claims, or why it counts for nothing."""
-        if authorization is None:
-            return NO_TOKEN
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            return NO_TOKEN
-        found = await self.live(token)
+    async def access(self, presented: PresentedToken) -> Access | TokenRefused:
+        """What the token of a request claims, or why it counts for nothing."""
+        found = await self.claims(presented)
         return found if isinstance(found, TokenRefused) else found[0]
 
+    async def still(self, presented: PresentedToken) -> Access | TokenRefused:
+        """As `access`, later in the same request: its proof was looked at and counts once."""
+        found = await self.live((presented.authorization or "").partition(" ")[2])
+        return found if isinstance(found, TokenRefused) else found[0]
+
+    async def claims(self, presented: PresentedToken) -> tuple[Access, dict[str, Any]] | TokenRefused:
+        """As `access`, with all claims. A bound token counts with a proof, another one without (RFC 9449 §7.1)."""
+        if presented.authorization is None:
+            return NO_TOKEN
+        scheme, _, token = presented.authorization.partition(" ")
+        scheme = scheme.lower()
+        if scheme not in ("bearer", "dpop"):
+            return NO_TOKEN
+        found = await self.live(token)
+        if isinstance(found, TokenRefused):
+            return found if scheme == "bearer" else _INVALID_WITH_PROOF
+        jkt, x5t = found[0].jkt, found[0].x5t
+        if x5t is not None and presented.certificate != x5t:
+            return replace(_OTHER_CERTIFICATE, scheme="Bearer" if jkt is None else "DPoP")
+        if scheme == "bearer":
+            return found if jkt is None else _UNPROVEN
+        if jkt is None:
+            return _UNBOUND
+        refused = await self._unproven(presented, token, jkt)
+        return found if refused is None else refused
+
+    async def _unproven(self, presented: PresentedToken, token: str, jkt: str) -> TokenRefused | None:
+        """Why the request doesn't prove that who sends the token has its key."""
+        now, url = self._clock(), self._tokens.issuer + presented.path
+        try:
+            proof = read_proof(presented.dpop or "", method=presented.method, url=url, now=now, token=token)
+            if proof.jkt != jkt:
+                raise ProofRefused("the proof's key is not the one to which the token is bound")
+            async with self._engine.begin() as connection:
+                await use_proof(connection, proof, now)
+        except ProofRefused as refused:
+            return TokenRefused(401, "invalid_dpop_proof", str(refused), "DPoP")
+        return None
+
     async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
-        """Claims of a token that is valid and not revoked, nor its grant, nor its client."""
+        """Claims of a token that is valid and not revoked, nor its grant, nor its client; by whomever it is sent."""
         key = hash_of(token)
         if not self._bus.healthy():
             self._forget_all()
@@ -71,13 +111,18 @@ class TokenGate:
         return verified
 
     async def _live_client(self, access: Access) -> str | None:
-        """The name of the token's client; None when the token, its grant or its client has ended."""
+        """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
         c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
         async with self._engine.connect() as connection:
             client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
             name: str | None = (await connection.execute(client)).scalar_one_or_none()
-            if (await connection.execute(select(r.jti).where(r.jti == access.jti))).first() is not None:
+            family = [access.jti, *access.ancestors]
+            if (await connection.execute(select(r.jti).where(r.jti.in_(family)))).first() is not None:
                 return None
+            if access.actors:
+                live = select(c.client_id).where(c.client_id.in_(access.actors), c.disabled_at.is_(None))
+                if set((await connection.execute(live)).scalars()) != set(access.actors):
+                    return None
             if access.grant_id:
                 grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
                 if (await connection.execute(grant)).first() is None:
@@ -89,10 +134,15 @@ class TokenGate:
             self._forget_all()
         elif change.kind in ("grant", "client", "token"):
             self._epoch += 1
-            gone = [k for k, (a, _) in self._known.items() if change.key in (a.grant_id, a.client_id, a.jti)]
+            gone = [k for k, (a, _) in self._known.items() if change.key in _hangs_on(a)]
             for key in gone:
                 del self._known[key]
 
     def _forget_all(self) -> None:
         self._epoch += 1
         self._known.clear()
+
+
+def _hangs_on(access: Access) -> tuple[str, ...]:
+    """Ids with whose end the token ends."""
+    return (access.grant_id, access.client_id, access.jti, *access.actors, *access.ancestors)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from urllib.parse import urlencode
 
 from fhir.audit_event import AuditRecord, Outcome
@@ -18,6 +19,8 @@ from fhir.proxy_request import ProxyRequest
 from fhir.searchset import Shown
 from policies.decide import ReadPlan
 from policies.model import Access
+
+_USUAL: Final = ("read", "search-type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,11 @@ class Seen:
 
 
 def records_of_answer(
-    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen, now: datetime
+    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen | None, now: datetime
 ) -> list[AuditRecord]:
     """Everything that must be on record before the answer leaves."""
+    if seen is None:
+        return []
     if seen.plan.patient is not None:
         return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
     by_patient: dict[str | None, list[Shown]] = {None: []}
@@ -42,7 +47,7 @@ def records_of_answer(
         _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
         for patient, own in by_patient.items()
     ]
-    if nobodys or interaction.code == "search-type":
+    if nobodys or interaction.is_search:
         records.append(_record(request, access, interaction, now, None, nobodys, ()))
     return records
 
@@ -57,6 +62,14 @@ def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
     return () if share is None else tuple(rule.reference for rule in share.consents)
 
 
+def _query(request: ProxyRequest, interaction: Interaction) -> str | None:
+    """The search as it was asked; None for one that asks for nothing in particular."""
+    query = urlencode(request.parameters)
+    if query:
+        return f"{interaction.path}?{query}"
+    return interaction.path if interaction.code == "operation" else None
+
+
 def _record(
     request: ProxyRequest,
     access: Access,
@@ -69,8 +82,7 @@ def _record(
     outcome: Outcome = "0",
     with_query: bool = True,
 ) -> AuditRecord:
-    search = interaction.code == "search-type"
-    query = urlencode(request.parameters) if search and with_query else None
+    search = interaction.is_search
     return AuditRecord(
         kind="search" if search else "read",
         action="E" if search else "R",
@@ -82,8 +94,10 @@ def _record(
         user=access.user,
         patient=patient,
         purpose=access.purpose,
-        entities=tuple(shown.name for shown in seen),
-        query=query and f"{interaction.resource_type}?{query}",
+        entities=tuple(dict.fromkeys(shown.name for shown in seen)),
+        query=_query(request, interaction) if search and with_query else None,
         consents=consents,
+        actors=access.actors,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
+        interaction="" if interaction.code in _USUAL else interaction.code,
     )

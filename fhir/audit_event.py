@@ -62,6 +62,10 @@ class AuditRecord(msgspec.Struct, frozen=True):
     consents: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     """Data categories of what was shown."""
+    interaction: str = ""
+    """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
+    actors: tuple[str, ...] = ()
+    """Clients that used the app's token in its place (RFC 8693 §4.1)."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -70,7 +74,7 @@ def audit_event(record: AuditRecord) -> dict[str, object]:
     event: dict[str, object] = {
         "resourceType": "AuditEvent",
         "type": kind,
-        "subtype": [subtype],
+        "subtype": [subtype, *_narrower(record)],
         "action": record.action,
         "recorded": record.recorded.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "outcome": record.outcome,
@@ -109,6 +113,11 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return _coding(_DCM, "110113", "Security Alert"), _coding(EVENT_SYSTEM, record.kind, record.kind)
 
 
+def _narrower(record: AuditRecord) -> list[dict[str, str]]:
+    """Beside BALP's own subtype, so that who looks for reads finds a history too."""
+    return [_coding(_INTERACTION, record.interaction, record.interaction)] if record.interaction else []
+
+
 def _agents(record: AuditRecord) -> list[dict[str, object]]:
     """The app, the person and Assent. Data flows to who reads; a query flows from who asks (BALP Read and Query)."""
     source = _coding(_DCM, "110153", "Source Role ID")
@@ -123,6 +132,10 @@ def _agents(record: AuditRecord) -> list[dict[str, object]]:
         if record.client_name:
             who["display"] = _text(record.client_name)
         agents.append({"type": {"coding": [client_role]}, "who": who, "requestor": True})
+    for actor in record.actors:
+        device = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": _text(actor)}}
+        application = _coding(_DCM, "110150", "Application")
+        agents.append({"type": {"coding": [application]}, "who": device, "requestor": False})
     if record.user:
         recipient = _coding(_PARTICIPATION, "IRCP", "information recipient")
         named = _named(record.user, USER_SYSTEM)

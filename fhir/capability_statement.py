@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir.definitions import Definitions
+from fhir.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
 
@@ -16,6 +17,16 @@ _DESCRIPTION: Final = (
     "SMART scopes, within the patients' consents of the moment: `patient/` and `user/` open the patient in context; "
     "`system/` opens for a backend service, of each patient, what that patient's consents permit to it by name."
 )
+_SYSTEM_SEARCH: Final = "`_type` is required; it takes `_id`, `_lastUpdated` and `_count` besides"
+_EVERYTHING: Final = {
+    "name": "everything",
+    "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
+}
+_BINARY: Final[dict[str, Any]] = {
+    "type": "Binary",
+    "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
+}
 
 
 def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definitions, date: str) -> bytes:
@@ -33,7 +44,11 @@ def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definit
             {
                 "mode": "server",
                 "security": _security(issuer),
-                "resource": [_resource(kind, definitions) for kind in sorted(catalogue.scopes_by_type)],
+                "resource": sorted(
+                    [*(_resource(kind, definitions) for kind in catalogue.scopes_by_type), _BINARY],
+                    key=lambda resource: str(resource["type"]),
+                ),
+                "interaction": [{"code": "search-system", "documentation": _SYSTEM_SEARCH}, {"code": "batch"}],
             }
         ],
     }
@@ -61,8 +76,27 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
         for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
         if p.kind in MODIFIERS and (not p.code.startswith("_") or p.code in ("_id", "_lastUpdated", "_profile"))
     ]
-    return {
+    resource: dict[str, Any] = {
         "type": kind,
-        "interaction": [{"code": "read"}, {"code": "vread"}, {"code": "search-type"}],
+        "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
+        "versioning": "versioned",
+        "readHistory": True,
         "searchParam": parameters,
+    }
+    if kind == "Patient":
+        resource["operation"] = [_EVERYTHING]
+    return _kept(resource) if kind == "Consent" else resource
+
+
+def _kept(resource: dict[str, Any]) -> dict[str, Any]:
+    """Consents, which recorders keep (docs/consents-api.md); to everybody else they are as any other type."""
+    more = ("create", "update", "patch", "delete", "history-type")
+    return resource | {
+        "documentation": "Only clients with `assent/consents.` scopes do more than read and search.",
+        "interaction": [*resource["interaction"], *({"code": code} for code in more)],
+        "updateCreate": False,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
     }

@@ -20,7 +20,7 @@ from policies.codes import (
     DATA_CATEGORY_SYSTEM,
     PARTICIPATION_SYSTEM,
     RESOURCE_TYPES_SYSTEM,
-    SYSTEM_ALIASES,
+    usual_system,
 )
 from policies.consent_rule import Period
 from policies.model import Coding
@@ -95,8 +95,7 @@ def coding(value: object, path: str, problems: list[str]) -> Coding | None:
         if item:
             problems.append(path)
         return None
-    name = system.strip()
-    return Coding(SYSTEM_ALIASES.get(name, name), code.strip())
+    return Coding(usual_system(system), code.strip())
 
 
 def codings(value: object, path: str, problems: list[str]) -> list[Coding]:

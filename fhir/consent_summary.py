@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from fhir.consent_elements import instant_of
-from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION
+from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 
@@ -20,7 +20,6 @@ _ELEMENTS: Final = frozenset(
     {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
     | {"organization", "policy", "provision"}
 )
-_ROOT: Final = frozenset({"type", "period", "actor", "action", "purpose", "class", "provision"})
 """Elements of the consents that Assent writes."""
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
@@ -52,7 +51,8 @@ class ConsentSummary:
 
 def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
     """`sensitive`: codes of the categories that are open unless one is denied by name."""
-    provision: Mapping[str, Any] = consent.get("provision", {})
+    given = consent.get("provision")
+    provision: Mapping[str, Any] = given if isinstance(given, dict) else {}  # in R5 it is a list
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     categories = _granted(provision, sensitive)
     codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
@@ -82,16 +82,11 @@ def _recorders(consent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
-    """Whether it has the shape that `fhir.consent_writing` gives: one actor, one purpose, and kinds of data."""
-    nested = provision.get("provision", ())
-    alone = all(len(provision.get(name, ())) == 1 for name in ("actor", "purpose"))
+    """Whether it has the shape that `fhir.consent_writing` gives, and no element that the words leave out."""
     return (
-        alone
-        and set(provision) <= _ROOT
-        and set(consent) <= _ELEMENTS
+        is_own_shape(consent)
+        and consent.keys() <= _ELEMENTS
         and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
-        and all(set(rule) == {"type", "class"} and rule["type"] == "deny" for rule in nested)
-        and all(c.get("system") == DATA_CATEGORY_SYSTEM for rule in (provision, *nested) for c in rule.get("class", ()))
         and (provision.get("type") != "permit" or bool(provision.get("class")))
     )
 

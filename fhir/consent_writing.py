@@ -7,9 +7,10 @@ granted, so that the record says what is kept as plainly as what is shared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from policies.catalogue import Catalogue, Category
 from policies.codes import (
@@ -24,6 +25,8 @@ ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"
 """Extension on Consent: a category that was asked for, granted or not."""
 POLICY_TEXT_EXTENSION: Final = "urn:assent:extension:policy-text"
 """Extension on Consent.policy: version, language and SHA-256 of the text that was shown."""
+_ROOT: Final = frozenset({"type", "period", "actor", "action", "purpose", "class", "provision"})
+"""Elements of the root provision of a decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,33 @@ def consent_resource(decision: ConsentDecision, catalogue: Catalogue) -> dict[st
     }
 
 
+def is_own_shape(consent: Mapping[str, Any]) -> bool:
+    """Whether the rules of a Consent are those of a decision as it is written here, with nothing besides.
+
+    Of a Consent that isn't, a new decision would leave something out.
+    """
+    root = consent.get("provision")
+    if not isinstance(root, dict) or not root.keys() <= _ROOT or "policyRule" in consent:
+        return False
+    nested = root.get("provision", ())
+    actors, purposes = (root.get(name, ()) for name in ("actor", "purpose"))
+    return (
+        len(actors) == len(purposes) == 1
+        and actors[0].get("reference", {}).get("identifier", {}).get("system") == CLIENT_SYSTEM
+        and all(rule.keys() == {"type", "class"} and rule["type"] == "deny" for rule in nested)
+        and all(c.get("system") == DATA_CATEGORY_SYSTEM for rule in (root, *nested) for c in rule.get("class", ()))
+    )
+
+
+def is_decision_on(consent: Mapping[str, Any], client_id: str, purpose: str) -> bool:
+    """Whether a Consent is one person's decision about this app and purpose, and so is replaced by the next one."""
+    if not is_own_shape(consent):
+        return False
+    root = consent["provision"]
+    named = root["actor"][0]["reference"]["identifier"].get("value")
+    return bool(named == client_id and root["purpose"][0].get("code") == purpose)
+
+
 def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Catalogue) -> dict[str, object]:
     everyday = [c for c in granted if not c.sensitive]
     permit = decision.status == "active" and bool(everyday)
@@ -100,13 +130,15 @@ def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Ca
 
 
 def _actor(decision: ConsentDecision) -> dict[str, object]:
+    app: dict[str, object] = {
+        "type": "Device",
+        "identifier": {"system": CLIENT_SYSTEM, "value": decision.client_id},
+    }
+    if decision.client_name:
+        app["display"] = decision.client_name
     return {
         "role": {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP", "display": "information recipient"}]},
-        "reference": {
-            "type": "Device",
-            "identifier": {"system": CLIENT_SYSTEM, "value": decision.client_id},
-            "display": decision.client_name,
-        },
+        "reference": app,
     }
 
 

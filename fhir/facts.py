@@ -15,9 +15,10 @@ from typing import Final
 from fhir.consent_elements import instant_of
 from fhir.definitions import Definitions, SearchPath
 from fhir.own_types import OWN_TYPES
+from fhir.question_codes import question_codes
 from fhir.search_values import find_by_path
 from policies.catalogue import Catalogue
-from policies.codes import SYSTEM_ALIASES
+from policies.codes import usual_system
 from policies.model import Coding, ResourceFacts
 
 _MAX_DEPTH: Final = 64
@@ -63,14 +64,20 @@ class FactsReader:
         owners, foreign = self._owners(resource_type, resource, plan)
         meta = resource.get("meta")
         meta = meta if isinstance(meta, dict) else {}
+        labels = frozenset(_labels(meta.get("security"))) | frozenset(walk.labels)
+        codes = frozenset(walk.codes)
+        if resource_type == "DocumentReference":
+            labels |= frozenset(_document_labels(resource))
+        elif resource_type == "QuestionnaireResponse":
+            codes |= frozenset(question_codes(resource))
         return ResourceFacts(
             resource_type=resource_type,
             id=_text(resource.get("id")),
             owners=owners,
             foreign=foreign or walk.too_deep or "modifierExtension" in resource or "implicitRules" in resource,
             tokens={name: _codings_at(resource, paths) for name, paths in plan.tokens.items()},
-            codes=frozenset(walk.codes),
-            labels=frozenset(_labels(meta.get("security"))) | frozenset(walk.labels),
+            codes=codes,
+            labels=labels,
             profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
             period=_clinical_period(resource, meta),
             references=frozenset(walk.references),
@@ -190,8 +197,7 @@ def coding_of(system: object, code: str) -> Coding:
 
 
 def _unified(system: object, code: str) -> Coding:
-    name = system.strip() if isinstance(system, str) else ""
-    return Coding(SYSTEM_ALIASES.get(name, name), code.strip())
+    return Coding(usual_system(system) if isinstance(system, str) else "", code.strip())
 
 
 _SHORT: Final = 64
@@ -209,6 +215,12 @@ def _labels(value: object) -> Iterable[Coding]:
             yield coding_of(item.get("system"), code if isinstance(code, str) else "")
         else:
             yield Coding("", "")
+
+
+def _document_labels(resource: Mapping[str, object]) -> Iterable[Coding]:
+    """`DocumentReference.securityLabel`: labels of the document, which may come along inside."""
+    for concept in _list(resource.get("securityLabel")):
+        yield from _labels(concept.get("coding", ()) if isinstance(concept, dict) else concept)
 
 
 def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> frozenset[Coding]:

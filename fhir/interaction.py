@@ -14,18 +14,34 @@ _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 _READ: Final = re.compile(rf"/({_TYPE})/({_ID})")
 _VREAD: Final = re.compile(rf"/({_TYPE})/({_ID})/_history/({_ID})")
+_HISTORY: Final = re.compile(rf"/({_TYPE})/({_ID})/_history")
 _SEARCH: Final = re.compile(rf"/({_TYPE})")
 _POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
+_EVERYTHING: Final = re.compile(rf"/Patient/({_ID})/\$everything")
+_BASE: Final = ("", "/")
+_MADE_OF_SEARCHES: Final = ("search-type", "search-system", "operation")
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A supported interaction. `code` is a FHIR restful-interaction code."""
+    """A supported interaction. `code` is a FHIR restful-interaction code; the one `operation` is `$everything`."""
 
-    code: Literal["read", "vread", "search-type", "capabilities"]
+    code: Literal[
+        "read", "vread", "history-instance", "search-type", "search-system", "operation", "batch", "capabilities"
+    ]
     resource_type: str = ""
     id: str = ""
     version: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it asks for what matches, and not for one resource by its id."""
+        return self.code in _MADE_OF_SEARCHES
+
+    @property
+    def path(self) -> str:
+        """Where a search is asked, below the base: `Observation`, `Patient/p1/$everything`, nothing for all types."""
+        return f"{self.resource_type}/{self.id}/$everything" if self.code == "operation" else self.resource_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +62,31 @@ def interaction_of(method: str, path: str) -> Interaction | Unsupported:
 
 def _supported(method: str, path: str) -> Interaction | None:
     if method == "POST":
-        found = _POST_SEARCH.fullmatch(path)
-        return Interaction("search-type", found[1]) if found else None
+        return _posted(path)
     if method not in ("GET", "HEAD") or not {".", ".."}.isdisjoint(path.split("/")):
         return None
     if path == "/metadata":
         return Interaction("capabilities")
     if found := _READ.fullmatch(path):
         return Interaction("read", found[1], found[2])
-    if found := _VREAD.fullmatch(path):
-        return Interaction("vread", found[1], found[2], found[3])
     if found := _SEARCH.fullmatch(path):
         return Interaction("search-type", found[1])
-    return None
+    if found := _VREAD.fullmatch(path):
+        return Interaction("vread", found[1], found[2], found[3])
+    if found := _HISTORY.fullmatch(path):
+        return Interaction("history-instance", found[1], found[2])
+    if found := _EVERYTHING.fullmatch(path):
+        return Interaction("operation", "Patient", found[1])
+    return Interaction("search-system") if path in _BASE else None
+
+
+def _posted(path: str) -> Interaction | None:
+    if path in _BASE:
+        return Interaction("batch")
+    if path == "/_search":
+        return Interaction("search-system")
+    found = _POST_SEARCH.fullmatch(path)
+    return Interaction("search-type", found[1]) if found else None
 
 
 def _unsupported(method: str, path: str) -> Unsupported:
@@ -66,7 +94,7 @@ def _unsupported(method: str, path: str) -> Unsupported:
         text = "this server is read-only for apps" if method in _WRITES else "the method is not one for this path"
         return Unsupported(405, "not-supported", text, allow)
     for pattern, name in _NAMED:
-        if pattern.search(path):
+        if pattern.fullmatch(path):
             return Unsupported(501, "not-supported", f"{name} is not supported")
     if method in _WRITES:
         return Unsupported(405, "not-supported", "this server is read-only for apps")
@@ -74,10 +102,12 @@ def _unsupported(method: str, path: str) -> Unsupported:
 
 
 _WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
+_PLACE: Final = rf"(/{_TYPE}(/{_ID})?)?"
 _NAMED: Final = (
-    (re.compile(r"/\$graphql$"), "GraphQL"),
-    (re.compile(r"/\$export"), "bulk export"),
-    (re.compile(r"/\$[a-z\-]+"), "this operation"),
-    (re.compile(r"/_history$"), "history"),
-    (re.compile(r"/_search$"), "this search"),
+    (re.compile(rf"{_PLACE}/\$graphql"), "GraphQL"),
+    (re.compile(rf"{_PLACE}/\$export(-[a-z\-]+)?"), "bulk export"),
+    (re.compile(rf"{_PLACE}/\$[a-z\-]+"), "this operation"),
+    (re.compile(rf"{_PLACE}/_history"), "history"),
+    (re.compile(rf"{_PLACE}/_search"), "this search"),
 )
+"""What FHIR has and this server hasn't; a path that is none of FHIR's is just not there."""

@@ -18,8 +18,11 @@ from policies.codes import DATA_ABSENT_REASON_URL
 
 _MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
 
-Treatment = Literal["keep", "reference", "extensions", "contained", "meta"]
-"""What to do with a kept member whose inside matters: see `fhir.minimize`."""
+Treatment = Literal["keep", "reference", "extensions", "contained", "meta", "refused"]
+"""What to do with a member whose inside matters: see `fhir.minimize`."""
+
+_PART: Final[Mapping[str, Treatment]] = {"id": "keep", "modifierExtension": "refused"}
+"""An element of which parts are taken away: what changes the meaning of the rest must not go with them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +76,7 @@ class MaskCompiler:
                     if type_name in self._definitions.primitives:
                         members["_" + member] = "keep"
             elif deeper:
-                members[name] = self._node(resource_type, _join(path, name), deeper, {"id": "keep"})
+                members[name] = self._node(resource_type, _join(path, name), deeper, {**_PART})
             elif element.min > 0:
                 replacements.update(self._replacement(resource_type, path, name, element))
         return MaskNode(members, replacements=replacements)

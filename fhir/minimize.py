@@ -30,7 +30,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class NotMinimizable(ValueError):
-    """The content isn't shaped as FHIR shapes it; nothing of it may be sent. Never carries content."""
+    """The content isn't shaped as FHIR shapes it, or can't be left out in part; nothing of it may be sent.
+
+    Never carries content.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class _Pass:
             for name, value in _members(raw).items()
             if (part := self._member(name, value, node)) is not None
         ]
-        return b"{" + b",".join([*parts, *self._replaced(node)]) + b"}"
+        parts += self._replaced(node)
+        return b"{" + b",".join(parts) + b"}" if parts else _MASKED  # FHIR R4 JSON: no empty objects
 
     def _replaced(self, node: MaskNode) -> list[bytes]:
         if node.replacements:
@@ -104,6 +108,8 @@ class _Pass:
             return None
         if treatment == "keep":
             return bytes(value)
+        if treatment == "refused":
+            raise NotMinimizable("an element that is kept in part has a modifier extension")
         return self._inside(value, treatment)
 
     def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> bytes | None:

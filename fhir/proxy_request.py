@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
+from fhir.presented_token import PresentedToken
 from fhir.responses import Receive, Scope
 
 MAX_QUERY: Final = 8_192
 MAX_FORM: Final = 65_536
+MAX_BUNDLE: Final = 262_144
 FHIR_PREFIX: Final = "/fhir"
 _REQUEST_KEY: Final = "assent.request"
-_FORM: Final = b"application/x-www-form-urlencoded"
+_CERTIFICATE_KEY: Final = "assent.certificate"
+_FORM: Final = (b"application/x-www-form-urlencoded",)
+_JSON: Final = (b"application/fhir+json", b"application/json")
+FHIR_JSON: Final = frozenset({*_JSON, b"text/json"})
+_ACCEPTABLE: Final = FHIR_JSON | {b"*/*", b"application/*", b""}
 
 
 class ProxyRefusal(Exception):
@@ -31,64 +38,75 @@ class ProxyRequest:
     path: str
     """Undecoded, below the base: `/Patient/p1`."""
     parameters: tuple[tuple[str, str], ...]
-    authorization: str | None
+    token: PresentedToken
     request_id: str
     log: dict[str, object]
     """Where the shell looks for what its access log may say: `route`, `client_id`."""
-
-    def with_parameters(self, parameters: tuple[tuple[str, str], ...]) -> ProxyRequest:
-        """The same request with other parameters."""
-        return replace(self, parameters=parameters)
+    accept: bytes = b""
+    """The Accept header."""
+    body: bytes = b""
+    """Of a batch; a search's form is among the parameters."""
 
 
 async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
-    """Read method, path, parameters (URL and form body) and the bearer token. Raises ProxyRefusal."""
+    """Read method, path, parameters (URL and form body) and the access token. Raises ProxyRefusal."""
     headers = _single_headers(scope)
     method = str(scope["method"])
     raw_path = bytes(scope.get("raw_path") or str(scope["path"]).encode()).split(b"?")[0].decode("latin-1")
     query = bytes(scope.get("query_string", b""))
     if len(query) > MAX_QUERY:
         raise ProxyRefusal(414, "too-long", f"the query may have at most {MAX_QUERY} bytes")
-    parameters = _pairs(query)
+    parameters, body = read_pairs(query), b""
     if method == "POST" and raw_path.endswith("/_search"):
-        parameters += await _form(headers, receive)
-    _check_accept(headers.get(b"accept", b""))
-    authorization = headers.get(b"authorization")
+        parameters += read_pairs(await _body(headers, receive, _FORM, MAX_FORM))
+    elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
+        body = await _body(headers, receive, _JSON, MAX_BUNDLE)
+    proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
+    token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(
         method,
         raw_path.removeprefix(FHIR_PREFIX),
         parameters,
-        None if authorization is None else authorization.decode("latin-1"),
+        token,
         str(scope.get(_REQUEST_KEY, {}).get("id", "")),
         scope.get(_REQUEST_KEY, {}),
+        headers.get(b"accept", b""),
+        body,
     )
 
 
 def _single_headers(scope: Scope) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in found and name in (b"authorization", b"content-type", b"content-length"):
+        if name in found and name in (b"authorization", b"dpop", b"content-type", b"content-length"):
             raise ProxyRefusal(400, "invalid", f"the header `{name.decode('latin-1')}` stands twice")
         found[name] = value
     return found
 
 
-async def _form(headers: dict[bytes, bytes], receive: Receive) -> tuple[tuple[str, str], ...]:
-    if headers.get(b"content-type", b"").split(b";")[0].strip().lower() != _FORM:
-        raise ProxyRefusal(415, "not-supported", "`_search` takes application/x-www-form-urlencoded")
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes], most: int) -> bytes:
+    """The whole body, of one of the types, and of at most `most` bytes."""
+    if headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
+        raise ProxyRefusal(415, "not-supported", f"the body must be {types[0].decode()}")
     body = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ProxyRefusal(400, "incomplete", "the body ended early")
-        body += message.get("body", b"")
-        if len(body) > MAX_FORM:
-            raise ProxyRefusal(413, "too-long", f"the body may have at most {MAX_FORM} bytes")
+        body += bytes(message.get("body", b""))
+        if len(body) > most:
+            raise ProxyRefusal(413, "too-long", f"the body may have at most {most} bytes")
         if not message.get("more_body"):
-            return _pairs(body)
+            return body
 
 
-def _pairs(text: bytes) -> tuple[tuple[str, str], ...]:
+def read_pairs(text: bytes) -> tuple[tuple[str, str], ...]:
+    """The pairs of a query or a form. Raises ProxyRefusal when it isn't well-formed."""
     if not text:
         return ()
     try:
@@ -101,12 +119,12 @@ def _pairs(text: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _check_accept(accept: bytes) -> None:
+def check_accept(accept: bytes) -> None:
     """FHIR R4 §3.1.0.1.10: only JSON is served; what rules it out is refused with 406."""
-    if not accept:
-        return
-    for part in accept.lower().split(b","):
-        kind = part.split(b";")[0].strip()
-        if kind in (b"*/*", b"application/*", b"application/json", b"application/fhir+json", b"text/json", b""):
-            return
-    raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")
+    if accept and accepted_types(accept).isdisjoint(_ACCEPTABLE):
+        raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")
+
+
+def accepted_types(accept: bytes) -> frozenset[bytes]:
+    """The media types of an Accept header, without their parameters."""
+    return frozenset(part.split(b";")[0].strip() for part in accept.lower().split(b","))

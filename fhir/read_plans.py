@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from fhir.consent_register import ConsentRegister, TooManyConsents
+from fhir.decided_types import decided_types
 from fhir.interaction import Interaction
 from fhir.narrowing import is_about_nobody, named_patients
 from fhir.search_request import SearchRefused, SearchRequest
@@ -40,11 +41,20 @@ class ReadPlans:
 
     async def begin(self, access: Access, interaction: Interaction, now: datetime) -> ReadPlan | Deny:
         """The plan before anything is asked upstream. A service's opens nobody's data yet."""
-        plan = plan_read(access, interaction.code, interaction.resource_type, self._catalogue)
+        plan = self._by_token(access, interaction)
         if isinstance(plan, Deny) or plan.patient is None:
             return plan
         share = share_of(plan, plan.patient, await self._register.rules(plan.patient), self._catalogue, now)
         return NOT_SHARED if share is None else plan.sharing({plan.patient: share})
+
+    def _by_token(self, access: Access, interaction: Interaction) -> ReadPlan | Deny:
+        kinds = decided_types(interaction, self._catalogue)
+        plans = [plan_read(access, interaction.code, kind, self._catalogue) for kind in kinds]
+        return next((plan for plan in plans if isinstance(plan, ReadPlan)), plans[0])
+
+    async def for_patient(self, plan: ReadPlan, patient: str, now: datetime) -> ReadPlan:
+        """A service's plan for one patient."""
+        return await self._by(plan, (patient,), now)
 
     async def for_resource(self, plan: ReadPlan, facts: ResourceFacts, now: datetime) -> ReadPlan:
         """A service's plan for a resource that was read: made by the patient whom the resource is about."""

@@ -26,7 +26,7 @@ def refusal_of(error: Exception) -> ProxyRefusal | None:
         status = 504 if error.kind == "timeout" else 502
         return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
     if isinstance(error, BrokenBundle):
-        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not a searchset")
+        return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not the Bundle that was asked for")
     if isinstance(error, AuditUnavailable):
         return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
     if isinstance(error, TooManyConsents):

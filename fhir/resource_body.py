@@ -18,6 +18,7 @@ Resource = Mapping[str, object] | bytes
 
 _TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CONTENT: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_CONTENTS: Final = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -51,6 +52,16 @@ def stamped(properties: Mapping[str, object], id: str, version: int, last_update
 def content_of(body: bytes) -> dict[str, Any]:
     """A stored body decoded, decimals exact."""
     return _CONTENT.decode(body)
+
+
+def content_list(body: bytes) -> list[dict[str, Any]]:
+    """A list of objects decoded, decimals exact. Raises msgspec.DecodeError."""
+    return _CONTENTS.decode(body)
+
+
+def encode_body(properties: Mapping[str, object]) -> bytes:
+    """The JSON text of properties, those undecoded as they are."""
+    return _ENCODER.encode(properties)
 
 
 def instant(moment: datetime) -> str:

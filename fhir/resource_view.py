@@ -11,6 +11,7 @@ from fhir.content_memo import Content, ContentMemo
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
 from fhir.include_links import NO_LINKS, IncludeLinks
+from fhir.mask_plan import MaskCompiler
 from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.searchset import Shown
@@ -34,6 +35,7 @@ class ResourceViews:
         self._definitions = definitions
         self._masks = masks
         self._facts = facts
+        self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
         self._memo = ContentMemo()
 
     def under(
@@ -44,13 +46,7 @@ class ResourceViews:
     ) -> Show:
         """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
         links = IncludeLinks(includes, self._definitions, self._facts.relative)
-        rules = MinimizeRules(
-            lambda kind: self._masks.node(plan.purpose, kind),
-            self._catalogue.extensions,
-            self._catalogue.contained,
-            self._catalogue.named_references,
-            self._facts.relative,
-        )
+        rules = self._rules(plan.purpose)
 
         def show(raw: bytes) -> Shown | None:
             content = self._content(raw)
@@ -74,6 +70,23 @@ class ResourceViews:
     def facts(self, raw: bytes) -> ResourceFacts:
         """What rules look at in a resource. Raises NotMinimizable."""
         return self._content(raw).facts
+
+    def binary(self, raw: bytes, purpose: str) -> bytes:
+        """A Binary that may be seen, minimized: what it holds and which type that has. Raises NotMinimizable."""
+        return minimize(raw, self._binary, self._rules(purpose))
+
+    def relative(self, literal: str) -> str | None:
+        """A literal reference as `Type/id` when it points into the upstream, else None."""
+        return self._facts.relative(literal)
+
+    def _rules(self, purpose: str) -> MinimizeRules:
+        return MinimizeRules(
+            lambda kind: self._masks.node(purpose, kind),
+            self._catalogue.extensions,
+            self._catalogue.contained,
+            self._catalogue.named_references,
+            self._facts.relative,
+        )
 
     def _content(self, raw: bytes) -> Content:
         content = self._memo.find(raw)

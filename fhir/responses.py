@@ -13,8 +13,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
+_FHIR_JSON: Final = b"application/fhir+json; charset=utf-8"
 _ALWAYS: Final = (
-    (b"content-type", b"application/fhir+json; charset=utf-8"),
     # What one token opens must never be answered to another from a cache.
     (b"cache-control", b"no-store"),
     (b"vary", b"authorization, accept, origin"),
@@ -22,13 +22,19 @@ _ALWAYS: Final = (
 )
 
 
-async def send_fhir(send: Send, status: int, body: bytes, *, headers: Headers = ()) -> None:
-    """Send a whole FHIR JSON answer."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*_ALWAYS, length, *headers]})
+async def send_fhir(send: Send, status: int, body: bytes, *, headers: Headers = (), content_type: bytes = b"") -> None:
+    """Send a whole answer, of FHIR JSON unless `content_type` says otherwise."""
+    about = ((b"content-type", content_type or _FHIR_JSON), (b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": [*_ALWAYS, *about, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_outcome(send: Send, status: int, code: str, text: str, *, headers: Headers = ()) -> None:
     """Send an OperationOutcome with one issue of `code` (http://hl7.org/fhir/issue-type)."""
     await send_fhir(send, status, operation_outcome(code, text), headers=headers)
+
+
+async def send_bodiless(send: Send, status: int, *, headers: Headers = ()) -> None:
+    """Send 204 or 304, which have neither a body nor its length (RFC 9110 §8.6)."""
+    await send({"type": "http.response.start", "status": status, "headers": [*_ALWAYS, *headers]})
+    await send({"type": "http.response.body", "body": b""})

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from fhir.high_water import bundle_meta
 from fhir.include_links import NO_LINKS, Links
 from fhir.minimize import NotMinimizable
 from policies.model import ResourceFacts
@@ -93,6 +94,7 @@ async def fill_page(
     show: Show,
     *,
     including: bool = False,
+    bundle_type: str = "searchset",
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
@@ -104,7 +106,7 @@ async def fill_page(
     page, url = Page(), first
     candidates: list[Shown] = []
     for _ in range(MAX_UPSTREAM_PAGES):
-        bundle = _read(await fetch(url))
+        bundle = _read(await fetch(url), bundle_type)
         seen = 0
         for entry in bundle.entry:
             match = _mode(entry) == "match"
@@ -154,13 +156,13 @@ def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, int] | None:
     return f"{kind}?{urlencode([*longer, ('_count', count)])}", seen
 
 
-def _read(body: bytes) -> _Bundle:
+def _read(body: bytes, bundle_type: str) -> _Bundle:
     try:
         bundle = _decode(body)
     except (msgspec.DecodeError, RecursionError) as broken:
         raise BrokenBundle("not a Bundle") from broken
-    if bundle.resourceType != "Bundle" or bundle.type != "searchset":
-        raise BrokenBundle("not a searchset Bundle")
+    if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
+        raise BrokenBundle(f"not a {bundle_type} Bundle")
     return bundle
 
 
@@ -197,14 +199,27 @@ def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
 
 def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: int | None) -> bytes:
     """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
-    parts = [b'{"resourceType":"Bundle","type":"searchset"']
+    entries = [_entry(base, shown, b"match") for shown in page.matches]
+    entries += [_entry(base, shown, b"include") for shown in page.includes]
+    return paged_bundle(b"searchset", links, total, entries, [*page.matches, *page.includes])
+
+
+def paged_bundle(
+    bundle_type: bytes,
+    links: Sequence[tuple[str, str]],
+    total: int | None,
+    entries: Sequence[bytes],
+    sent: Sequence[Shown] = (),
+) -> bytes:
+    """A Bundle around entries that are JSON already; its confidentiality is the highest of what is `sent`."""
+    meta = bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+    parts = [b'{"resourceType":"Bundle"' + meta + b',"type":"' + bundle_type + b'"']
     if total is not None:
         parts.append(b',"total":%d' % total)
     encode = msgspec.json.encode
-    rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
-    parts.append(b',"link":[' + rendered + b"]")
-    entries = [_entry(base, shown, b"match") for shown in page.matches]
-    entries += [_entry(base, shown, b"include") for shown in page.includes]
+    if links:
+        rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
+        parts.append(b',"link":[' + rendered + b"]")
     if entries:
         parts.append(b',"entry":[' + b",".join(entries) + b"]")
     parts.append(b"}")

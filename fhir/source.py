@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
 from fhir.search_query import CURSOR, parse_search
-from fhir.store import Repository, StoredResource
+from fhir.store import MAX_VERSION, Repository, StoredResource
 from fhir.upstream_client import UpstreamClient
 from fhir.upstream_failure import UpstreamFailure
 
 _MAX_PAGE: Final = 500
+_BEFORE: Final = "_before"
+"""In a history's next link: the version where the page before ended."""
 
 Settle = Callable[[str | None], Awaitable[None]]
 
@@ -25,7 +27,7 @@ class Source(Protocol):
         """One resource (`version` empty: the current one); None when there is none, or no more."""
 
     async def page(self, url: str) -> bytes:
-        """One searchset page: `Type?query` for a first page, or what a `next` link said."""
+        """One page of a search or a history: `Type?query` or `Type/id/_history?query`, or what a `next` link said."""
 
 
 class UpstreamSource:
@@ -44,9 +46,9 @@ class UpstreamSource:
         """As `Source.page`; a link that leaves the upstream's base is refused by the client."""
         if "://" in url:
             return (await self._client.get_link(url)).body
-        resource_type, _, query = url.partition("?")
+        path, _, query = url.partition("?")
         try:
-            return (await self._client.get(resource_type, parse_qsl(query, keep_blank_values=True))).body
+            return (await self._client.get(path, parse_qsl(query, keep_blank_values=True))).body
         except ValueError as broken:  # a relative link that is no search
             raise UpstreamFailure("foreign-link") from broken
 
@@ -73,6 +75,8 @@ class OwnSource:
         """As `Source.page`."""
         resource_type, _, text = url.partition("?")
         pairs = parse_qsl(text, keep_blank_values=True)
+        if resource_type.endswith("/_history"):
+            return await self._history(resource_type, dict(pairs))
         if resource_type == "AuditEvent" and self._settle is not None:
             for patient in _patients(pairs):
                 await self._settle(patient)
@@ -86,6 +90,17 @@ class OwnSource:
                 {"relation": "next", "url": f"{resource_type}?{urlencode([*following, (CURSOR, page.next_cursor)])}"}
             ]
         return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries})
+
+    async def _history(self, path: str, query: Mapping[str, str]) -> bytes:
+        resource_type, resource_id, _ = path.split("/")
+        count, before = int(query["_count"]), int(query.get(_BEFORE, MAX_VERSION))
+        versions = await self._repository.history(resource_type, resource_id, before=before, count=count + 1)
+        page, links = versions[:count], []
+        if len(versions) > count:
+            following = urlencode({"_count": count, _BEFORE: page[-1].version})
+            links = [{"relation": "next", "url": f"{path}?{following}"}]
+        entries = [{"resource": msgspec.Raw(version.body)} for version in page if not version.deleted]
+        return msgspec.json.encode({"resourceType": "Bundle", "type": "history", "link": links, "entry": entries})
 
 
 def _patients(pairs: Sequence[tuple[str, str]]) -> Sequence[str | None]:

@@ -32,6 +32,8 @@ from fhir.store_tables import VALUE_TABLES, store_metadata
 
 _BATCH: Final = 2000
 """Resources that a bulk load holds in memory at once."""
+MAX_VERSION: Final = 2**31 - 1
+"""The column's largest number."""
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _RESOURCE_COLUMNS: Final = ("resource_type", "id", "version", "last_updated", "deleted", "body")
 
@@ -94,7 +96,8 @@ class Repository:
         current = select(*(r[name] for name in _RESOURCE_COLUMNS))
         self._read = current.where(r.resource_type == of_type, r.id == of_id)
         versions = select(self._versions).where(v.resource_type == of_type, v.id == of_id)
-        self._history = versions.order_by(v.version.desc())
+        older: BindParameter[int] = bindparam("before")
+        self._history = versions.where(v.version < older).order_by(v.version.desc()).limit(bindparam("count"))
         self._vread = versions.where(v.version == bindparam("version"))
         self._seal = CursorSeal(cursor_key or secrets.token_bytes(32))
 
@@ -115,10 +118,17 @@ class Repository:
         return StoredResource(**found[0]) if found else None
 
     async def history(
-        self, resource_type: str, id: str, connection: AsyncConnection | None = None
+        self,
+        resource_type: str,
+        id: str,
+        connection: AsyncConnection | None = None,
+        *,
+        before: int = MAX_VERSION,
+        count: int = MAX_VERSION,
     ) -> list[StoredResource]:
-        """Every version, newest first."""
-        found = await self._rows(self._history, connection, resource_type=resource_type, id=id)
+        """Up to `count` versions older than version `before`, newest first."""
+        wanted = {"resource_type": resource_type, "id": id, "before": before, "count": count}
+        found = await self._rows(self._history, connection, **wanted)
         return [StoredResource(**row) for row in found]
 
     async def search(self, query: SearchQuery, connection: AsyncConnection | None = None) -> SearchPage:

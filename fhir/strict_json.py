@@ -19,11 +19,16 @@ def decode_once(raw: bytes) -> dict[str, object]:
     content = _decode(raw)
     # Compact JSON comes out as it went in, unless something was lost; most servers write compact JSON.
     if _encode(content) != raw:
-        try:
-            json.loads(raw, object_pairs_hook=_check)
-        except ValueError as broken:
-            raise msgspec.DecodeError("ambiguous JSON") from broken
+        check_once(raw)
     return content
+
+
+def check_once(raw: bytes) -> None:
+    """Refuse any JSON in which a member stands twice, at whatever depth. Raises as `decode_once`."""
+    try:
+        json.loads(raw, object_pairs_hook=_check)
+    except ValueError as broken:
+        raise msgspec.DecodeError("ambiguous JSON") from broken
 
 
 def _check(pairs: list[tuple[str, object]]) -> None:

@@ -34,7 +34,7 @@ __all__ = [
 
 _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9.-]{1,64}"
-_PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history/{_ID})?)?")
+_PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
 _LINK: Final = re.compile(r"[!-~]{1,8192}")
 _JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
 _HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
@@ -72,10 +72,13 @@ class UpstreamClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, params: Sequence[tuple[str, str]]) -> UpstreamAnswer:
-        """Read `Type/id` or `Type/id/_history/version`, or search `Type`. Raises UpstreamFailure."""
+        """Read `Type/id` or `Type/id/_history/version`, list `Type/id/_history`, or search `Type`.
+
+        Raises UpstreamFailure.
+        """
         parts = path.split("/")
         if _PATH.fullmatch(path) is None or "." in parts or ".." in parts:
-            raise ValueError("the path is no FHIR read or search")
+            raise ValueError("the path is no FHIR read, history or search")
         query = f"?{urlencode(params)}" if params else ""
         return await self._answer(URL(f"{self._below}{path}{query}", encoded=True))
 

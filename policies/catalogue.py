@@ -1,8 +1,8 @@
 """The catalogue: which data categories there are, what belongs to each, what is sensitive, what each purpose may see.
 
-A catalogue is data (YAML under `policies/catalogue/`, or an operator's own folder), read by the shell and handed in as
-plain mappings. Everything in it is checked here, so that a mistake stops the start and not a request: an unknown key,
-a category twice, a mask for no type are each an error that names its place.
+A catalogue is data (files in `policies/catalogue_files/`, or an operator's own folder), read by the shell and handed in
+as plain mappings. Everything in it is checked here, so that a mistake stops the start and not a request: an unknown
+key, a category twice, a mask for no type are each an error that names its place.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
+from policies.catalogue_document import CatalogueError, check_keys, items_at, mapping_at, string_at, strings_at
+from policies.code_sets import CodeSet, Source, read_code_sets, read_source
 from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
 from policies.model import Coding, Scope
-
-
-class CatalogueError(ValueError):
-    """The catalogue can't be used; the message names the place and says what is allowed there."""
+from policies.sensitive_codes import SensitiveCodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +33,6 @@ class Category:
     """A sensitive category cuts across the others: data in it needs it *and* an everyday category."""
     labels: frozenset[Coding] = frozenset()
     """Security labels that put a resource into this sensitive category."""
-    codes: frozenset[Coding] = frozenset()
-    """Clinical codes that do the same where the upstream doesn't label."""
-    prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Clinical code prefixes (ICD-10-CM blocks) by code system, likewise."""
-    bare_codes: frozenset[str] = frozenset()
-    """The codes of `codes` without their systems, for data that names none."""
     always: bool = False
     """Never asked about: providers, places, products. Holds nothing about a patient."""
 
@@ -79,6 +73,10 @@ class Catalogue:
     """Types whose `Reference.display` may stay."""
     harmless_labels: frozenset[Coding]
     """Security labels that say nothing about sensitivity (handling, integrity, test data)."""
+    code_sets: tuple[CodeSet, ...] = ()
+    """Clinical codes that make data sensitive where the upstream doesn't label."""
+    label_sources: tuple[Source, ...] = ()
+    """Where the meaning of the security labels comes from."""
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
 
     @cached_property
@@ -90,6 +88,12 @@ class Catalogue:
     def sensitive(self) -> tuple[Category, ...]:
         """Sensitive categories, each with a toggle of its own."""
         return tuple(c for c in self.categories.values() if c.sensitive)
+
+    @cached_property
+    def sensitive_codes(self) -> SensitiveCodes:
+        """The code sets, ready to be asked."""
+        labels = ((label, c.code) for c in self.sensitive for label in c.labels)
+        return SensitiveCodes(self.code_sets, labels)
 
     @cached_property
     def always(self) -> frozenset[str]:
@@ -107,110 +111,106 @@ OTHER_SENSITIVE: Final = Coding(SENSITIVITY_SYSTEM, "OTHER")
 
 
 def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
-    """Check and compile the documents `categories`, `sensitivities`, `masks` (YAML already read).
+    """Check and compile the documents `categories`, `sensitivities`, `masks`, `code_sets` (already decoded).
 
-    Raises CatalogueError.
+    `code_sets` holds a document of code sets under each name. Raises CatalogueError.
     """
-    _keys("catalogue", documents, {"categories", "sensitivities", "masks"})
+    check_keys("catalogue", documents, {"categories", "sensitivities", "masks", "code_sets"})
     head, sensitivities, masks = documents["categories"], documents["sensitivities"], documents["masks"]
-    _keys("categories", head, {"version", "categories", "purposes", "durations"})
-    _keys("sensitivities", sensitivities, {"sources", "harmless", "categories"})
-    _keys("masks", masks, {"profiles", "extensions", "contained", "named_references"})
+    check_keys("categories", head, {"version", "categories", "purposes", "durations"})
+    check_keys("sensitivities", sensitivities, {"sources", "harmless", "categories"})
+    check_keys("masks", masks, {"profiles", "extensions", "contained", "named_references"})
     categories = _unique(
         [
-            *(_category(item) for item in _items("categories", head["categories"])),
-            *(_sensitive(item) for item in _items("sensitivities", sensitivities["categories"])),
+            *(_category(item) for item in items_at("categories", head["categories"])),
+            *(_sensitive(item) for item in items_at("sensitivities", sensitivities["categories"])),
         ]
     )
     if sum(OTHER_SENSITIVE in c.labels for c in categories.values()) != 1:
         raise CatalogueError(f"sensitivities: exactly one category must carry the label `{_text_of(OTHER_SENSITIVE)}`")
     profiles = _profiles(masks["profiles"])
-    purposes = {p.code: p for p in (_purpose(i, profiles) for i in _items("purposes", head["purposes"]))}
-    durations = {d.code: d for d in (_duration(i) for i in _items("durations", head["durations"]))}
+    purposes = {p.code: p for p in (_purpose(i, profiles) for i in items_at("purposes", head["purposes"]))}
+    durations = {d.code: d for d in (_duration(i) for i in items_at("durations", head["durations"]))}
     if not purposes or not durations:
         raise CatalogueError("categories: at least one purpose and one duration are needed")
+    sensitive = {c.code for c in categories.values() if c.sensitive}
+    code_sets = (
+        read_code_sets(name, mapping_at(name, document), sensitive)
+        for name, document in sorted(documents["code_sets"].items())
+    )
     return Catalogue(
-        version=_string("categories.version", head["version"]),
+        version=string_at("categories.version", head["version"]),
         categories=categories,
         purposes=purposes,
         durations=durations,
         masks=profiles,
-        extensions=frozenset(_strings("masks.extensions", masks["extensions"])),
-        contained=frozenset(_strings("masks.contained", masks["contained"])),
-        named_references=frozenset(_strings("masks.named_references", masks["named_references"])),
-        harmless_labels=frozenset(_coding(t) for t in _strings("sensitivities.harmless", sensitivities["harmless"])),
+        extensions=frozenset(strings_at("masks.extensions", masks["extensions"])),
+        contained=frozenset(strings_at("masks.contained", masks["contained"])),
+        named_references=frozenset(strings_at("masks.named_references", masks["named_references"])),
+        harmless_labels=frozenset(_coding(t) for t in strings_at("sensitivities.harmless", sensitivities["harmless"])),
+        code_sets=tuple(chain.from_iterable(code_sets)),
+        label_sources=tuple(
+            read_source("sensitivities.sources", item)
+            for item in items_at("sensitivities.sources", sensitivities["sources"])
+        ),
         scopes_by_type=_by_type(categories.values()),
     )
 
 
 def _category(item: Mapping[str, object]) -> Category:
-    code = _string("categories.code", item.get("code"))
+    code = string_at("categories.code", item.get("code"))
     place = f"categories.{code}"
-    _keys(place, item, {"code", "title", "description", "data"}, optional={"always"})
+    check_keys(place, item, {"code", "title", "description", "data"}, optional={"always"})
     always = item.get("always", False)
     if not isinstance(always, bool):
         raise CatalogueError(f"{place}.always: must be true or false")
     return Category(
         code=code,
-        title=_string(f"{place}.title", item["title"]),
-        description=_string(f"{place}.description", item["description"]),
-        scopes=tuple(_scope(f"{place}.data", line) for line in _items(f"{place}.data", item["data"])),
+        title=string_at(f"{place}.title", item["title"]),
+        description=string_at(f"{place}.description", item["description"]),
+        scopes=tuple(_scope(f"{place}.data", line) for line in items_at(f"{place}.data", item["data"])),
         always=always,
     )
 
 
 def _scope(place: str, line: Mapping[str, object]) -> Scope:
-    resource_type = _string(f"{place}.type", line.get("type"))
-    parameters = tuple((name, _string(f"{place}.{name}", value)) for name, value in line.items() if name != "type")
+    resource_type = string_at(f"{place}.type", line.get("type"))
+    parameters = tuple((name, string_at(f"{place}.{name}", value)) for name, value in line.items() if name != "type")
     return Scope("patient", resource_type, "rs", parameters)
 
 
 def _sensitive(item: Mapping[str, object]) -> Category:
-    code = _string("sensitivities.code", item.get("code"))
+    code = string_at("sensitivities.code", item.get("code"))
     place = f"sensitivities.{code}"
-    _keys(place, item, {"code", "title", "description", "labels"}, optional={"codes"})
+    check_keys(place, item, {"code", "title", "description", "labels"})
     labels = frozenset(
         _coding(text) if "|" in text else Coding(ACT_CODE_SYSTEM, text)
-        for text in _strings(f"{place}.labels", item["labels"])
+        for text in strings_at(f"{place}.labels", item["labels"])
     )
-    exact: set[Coding] = set()
-    prefixes: dict[str, list[str]] = {}
-    tables = item.get("codes", {})
-    if not isinstance(tables, Mapping):
-        raise CatalogueError(f"{place}.codes: must map a code system to its codes")
-    for system, codes in tables.items():
-        for text in _strings(f"{place}.codes.{system}", codes):
-            if text.endswith("*"):
-                prefixes.setdefault(str(system), []).append(text[:-1])
-            else:
-                exact.add(Coding(str(system), text))
     return Category(
         code=code,
-        title=_string(f"{place}.title", item["title"]),
-        description=_string(f"{place}.description", item["description"]),
+        title=string_at(f"{place}.title", item["title"]),
+        description=string_at(f"{place}.description", item["description"]),
         scopes=(),
         sensitive=True,
         labels=labels,
-        codes=frozenset(exact),
-        bare_codes=frozenset(coding.code for coding in exact),
-        prefixes={system: tuple(found) for system, found in prefixes.items()},
     )
 
 
 def _purpose(item: Mapping[str, object], profiles: Mapping[str, object]) -> Purpose:
-    _keys("purposes", item, {"code", "title", "mask"})
-    purpose = Purpose(*(_string(f"purposes.{key}", item[key]) for key in ("code", "title", "mask")))
+    check_keys("purposes", item, {"code", "title", "mask"})
+    purpose = Purpose(*(string_at(f"purposes.{key}", item[key]) for key in ("code", "title", "mask")))
     if purpose.mask not in profiles:
         raise CatalogueError(f"purposes.{purpose.code}: there is no mask profile `{purpose.mask}`")
     return purpose
 
 
 def _duration(item: Mapping[str, object]) -> Duration:
-    _keys("durations", item, {"code", "title", "hours"})
+    check_keys("durations", item, {"code", "title", "hours"})
     hours = item["hours"]
     if hours is not None and (not isinstance(hours, int) or isinstance(hours, bool) or hours < 1):
         raise CatalogueError(f"durations: hours `{hours}` must be a whole number from 1, or null for no end")
-    return Duration(_string("durations.code", item["code"]), _string("durations.title", item["title"]), hours)
+    return Duration(string_at("durations.code", item["code"]), string_at("durations.title", item["title"]), hours)
 
 
 def _profiles(value: object) -> Mapping[str, Mapping[str, frozenset[str]]]:
@@ -218,8 +218,8 @@ def _profiles(value: object) -> Mapping[str, Mapping[str, frozenset[str]]]:
         raise CatalogueError("masks.profiles: must map a profile name to types")
     return {
         str(profile): {
-            str(resource_type): frozenset(_strings(f"masks.{profile}.{resource_type}", paths))
-            for resource_type, paths in _mapping(f"masks.{profile}", types).items()
+            str(resource_type): frozenset(strings_at(f"masks.{profile}.{resource_type}", paths))
+            for resource_type, paths in mapping_at(f"masks.{profile}", types).items()
         }
         for profile, types in value.items()
     }
@@ -251,39 +251,3 @@ def _coding(text: str) -> Coding:
 
 def _text_of(coding: Coding) -> str:
     return f"{coding.system}|{coding.code}"
-
-
-def _keys(
-    place: str, item: Mapping[str, object], needed: set[str], *, optional: set[str] | frozenset[str] = frozenset()
-) -> None:
-    unknown, missing = sorted(set(item) - needed - optional), sorted(needed - set(item))
-    if unknown:
-        raise CatalogueError(
-            f"{place}: `{unknown[0]}` is not known here, allowed: {', '.join(sorted(needed | optional))}"
-        )
-    if missing:
-        raise CatalogueError(f"{place}: `{missing[0]}` is missing")
-
-
-def _mapping(place: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise CatalogueError(f"{place}: must be a mapping")
-    return value
-
-
-def _items(place: str, value: object) -> list[Mapping[str, object]]:
-    if not isinstance(value, list):
-        raise CatalogueError(f"{place}: must be a list")
-    return [_mapping(place, item) for item in value]
-
-
-def _strings(place: str, value: object) -> list[str]:
-    if not isinstance(value, list):
-        raise CatalogueError(f"{place}: must be a list of texts")
-    return [_string(place, item) for item in value]
-
-
-def _string(place: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise CatalogueError(f"{place}: must be a text, found `{value}`")
-    return value.strip()

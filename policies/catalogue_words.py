@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from policies.catalogue import Catalogue, CatalogueError, Category
+from policies.catalogue import Catalogue, Category
+from policies.catalogue_document import CatalogueError
 
 _GROUPS = {"categories": {"title", "description"}, "purposes": {"title"}, "durations": {"title"}}
 

@@ -7,7 +7,6 @@ normal that no known sensitivity explains, make the resource sensitive for a rea
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -18,8 +17,6 @@ from policies.model import Coding, ResourceFacts
 from policies.scope_match import covers
 
 _RESTRICTED: Final = frozenset({Coding(CONFIDENTIALITY_SYSTEM, "R"), Coding(CONFIDENTIALITY_SYSTEM, "V")})
-_NO_PREFIX: Final[tuple[str, ...]] = ()
-_LOOKS_LIKE_ICD: Final = re.compile(r"[A-Z]\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
     )
     codes: set[str] = set()
     for coding in facts.codes:
-        codes |= _sensitivities_of_code(catalogue, coding)
+        codes |= catalogue.sensitive_codes.of(coding)
     for label in facts.labels:
         codes |= _sensitivities_of_label(catalogue, label)
     labels = set(facts.labels)
@@ -53,13 +50,8 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
     return Classification(everyday, frozenset(codes), frozenset(labels))
 
 
-# The same codes and labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue
-# never changes). The answers hang on the catalogue alone, never on who asks.
-
-
-@lru_cache(maxsize=20_000)
-def _sensitivities_of_code(catalogue: Catalogue, coding: Coding) -> frozenset[str]:
-    return frozenset(c.code for c in catalogue.sensitive if coding in c.codes or _has_sensitive_code(c, coding))
+# The same labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue never changes).
+# The answers hang on the catalogue alone, never on who asks.
 
 
 @lru_cache(maxsize=2_000)
@@ -72,16 +64,6 @@ def _own_labels(catalogue: Catalogue, category: Category) -> frozenset[Coding]:
     """Labels that follow from a category. One that several share (BH) doesn't: a deny of the other would match."""
     others = {label for c in catalogue.sensitive if c is not category for label in c.labels}
     return category.labels - others
-
-
-def _has_sensitive_code(category: Category, coding: Coding) -> bool:
-    """Blocks of a code system, and a code whose system is missing: that one is taken for any system's."""
-    if coding.system:
-        return coding.code.startswith(category.prefixes.get(coding.system, _NO_PREFIX))
-    return coding.code in category.bare_codes or (
-        _LOOKS_LIKE_ICD.match(coding.code) is not None
-        and any(coding.code.startswith(prefixes) for prefixes in category.prefixes.values())
-    )
 
 
 def _unexplained(facts: ResourceFacts, catalogue: Catalogue, *, known: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Code systems that decide, by their canonical URIs."""
+"""Code systems that decide, by their canonical URIs, and the other names that are in use for them."""
 
 from typing import Final
 
@@ -18,23 +18,66 @@ ROLE_CLASS_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-RoleClass"
 RESOURCE_TYPES_SYSTEM: Final = "http://hl7.org/fhir/resource-types"
 DATA_ABSENT_REASON_URL: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
-SYSTEM_ALIASES: Final = {
-    "urn:oid:2.16.840.1.113883.6.1": "http://loinc.org",
-    "urn:oid:2.16.840.1.113883.6.96": "http://snomed.info/sct",
-    "urn:oid:2.16.840.1.113883.6.88": "http://www.nlm.nih.gov/research/umls/rxnorm",
-    "urn:oid:2.16.840.1.113883.6.90": "http://hl7.org/fhir/sid/icd-10-cm",
-    "urn:oid:2.16.840.1.113883.6.3": "http://hl7.org/fhir/sid/icd-10",
-    "urn:oid:2.16.840.1.113883.5.4": ACT_CODE_SYSTEM,
-    "urn:oid:2.16.840.1.113883.5.25": CONFIDENTIALITY_SYSTEM,
+LOINC_SYSTEM: Final = "http://loinc.org"
+SNOMED_SYSTEM: Final = "http://snomed.info/sct"
+RXNORM_SYSTEM: Final = "http://www.nlm.nih.gov/research/umls/rxnorm"
+ICD_10_CM_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-10-cm"
+ICD_10_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-10"
+ICD_9_CM_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-9-cm"
+ATC_SYSTEM: Final = "http://www.whocc.no/atc"
+HCPCS_SYSTEM: Final = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
+
+_OID: Final = "urn:oid:2.16.840.1.113883."
+_ALIASES: Final = {
+    f"{_OID}6.1": LOINC_SYSTEM,
+    f"{_OID}6.96": SNOMED_SYSTEM,
+    f"{_OID}6.88": RXNORM_SYSTEM,
+    f"{_OID}6.90": ICD_10_CM_SYSTEM,
+    f"{_OID}6.3": ICD_10_SYSTEM,
+    f"{_OID}6.103": ICD_9_CM_SYSTEM,
+    f"{_OID}6.73": ATC_SYSTEM,
+    f"{_OID}6.285": HCPCS_SYSTEM,
+    f"{_OID}5.4": ACT_CODE_SYSTEM,
+    f"{_OID}5.8": ACT_REASON_SYSTEM,
+    f"{_OID}5.25": CONFIDENTIALITY_SYSTEM,
+    f"{_OID}5.90": PARTICIPATION_SYSTEM,
+    f"{_OID}5.1063": OBSERVATION_VALUE_SYSTEM,
     "http://hl7.org/fhir/v3/ActCode": ACT_CODE_SYSTEM,
-    "http://hl7.org/fhir/v3/Confidentiality": CONFIDENTIALITY_SYSTEM,
-    "urn:oid:2.16.840.1.113883.5.8": ACT_REASON_SYSTEM,
     "http://hl7.org/fhir/v3/ActReason": ACT_REASON_SYSTEM,
-    "urn:oid:2.16.840.1.113883.5.90": PARTICIPATION_SYSTEM,
+    "http://hl7.org/fhir/v3/Confidentiality": CONFIDENTIALITY_SYSTEM,
+    "http://hl7.org/fhir/v3/ObservationValue": OBSERVATION_VALUE_SYSTEM,
     "http://hl7.org/fhir/v3/ParticipationType": PARTICIPATION_SYSTEM,
     "http://hl7.org/fhir/consentaction": CONSENT_ACTION_SYSTEM,
     "http://hl7.org/fhir/fhir-types": RESOURCE_TYPES_SYSTEM,
-    "https://loinc.org": "http://loinc.org",
-    "https://snomed.info/sct": "http://snomed.info/sct",
+    "http://terminology.hl7.org/CodeSystem/icd10CM": ICD_10_CM_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/icd10": ICD_10_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/icd9cm": ICD_9_CM_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/hcpcs": HCPCS_SYSTEM,
+    "http://www.cms.gov/Medicare/Coding/MedHCPCSGenInfo": HCPCS_SYSTEM,
+    "http://snomed.info/id": SNOMED_SYSTEM,
 }
-"""Other names under which real systems write the same code system; sensitivity must not hang on the spelling."""
+_USUAL: Final = (
+    *(LOINC_SYSTEM, SNOMED_SYSTEM, RXNORM_SYSTEM, ICD_10_CM_SYSTEM, ICD_10_SYSTEM, ICD_9_CM_SYSTEM, ATC_SYSTEM),
+    *(HCPCS_SYSTEM, ACT_CODE_SYSTEM, ACT_REASON_SYSTEM, CONFIDENTIALITY_SYSTEM, OBSERVATION_VALUE_SYSTEM),
+)
+
+
+def _spelt(name: str) -> str:
+    return name.lower().replace("https://", "http://", 1).partition("|")[0].rstrip("/")
+
+
+_BY_SPELLING: Final = {
+    _spelt(name): usual for name, usual in [*_ALIASES.items(), *((usual, usual) for usual in _USUAL)]
+}
+_EDITIONS: Final = f"{SNOMED_SYSTEM}/"
+
+
+def usual_system(name: str) -> str:
+    """The name under which a code system decides: real systems write the same one in several ways.
+
+    Sensitivity must not hang on the spelling: case, https, a closing slash, a version, an OID, an older name, a
+    SNOMED CT edition. What isn't known stays as it is.
+    """
+    name = name.strip()
+    spelt = _spelt(name)
+    return SNOMED_SYSTEM if spelt.startswith(_EDITIONS) else _BY_SPELLING.get(spelt, name)

@@ -17,7 +17,7 @@ from policies.classify import Classification, classify
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, consent_decision
 from policies.consent_rule import ConsentRule, Provision
-from policies.model import READ_INTERACTIONS, Access, Coding, Decision, Deny, Permit, Reason, ResourceFacts, Scope
+from policies.model import PERMISSIONS, Access, Coding, Decision, Deny, Permit, Reason, ResourceFacts, Scope
 from policies.scope_match import covers, names_type
 
 CLIENT_SYSTEM = "urn:assent:client"
@@ -84,13 +84,13 @@ def circumstances_of(access: Access, patient: str, catalogue: Catalogue, now: da
 
 def plan_read(access: Access, interaction: str, resource_type: str, catalogue: Catalogue) -> ReadPlan | Deny:
     """Decide what the token alone decides: the plan opens nobody's data yet (`share_of`)."""
-    if interaction not in READ_INTERACTIONS:
+    permission = PERMISSIONS.get(interaction)
+    if permission is None:
         return _deny("default", f"the interaction `{interaction}` is not supported")
     if access.patient is None and not access.is_service:
         return _deny("token", "the token has no patient in context, so patient data stays closed")
     if access.purpose not in catalogue.purposes:
         return _deny("token", f"the purpose of use `{access.purpose}` is not in the catalogue")
-    permission = "s" if interaction == "search-type" else "r"
     scopes = open_scopes_of(access)
     if not any(names_type(s, resource_type) and permission in s.permissions for s in scopes):
         return _deny("scope", f"no scope of the token allows `{permission}` on `{resource_type}`")

@@ -13,8 +13,19 @@ from typing import Literal, NamedTuple
 
 ScopeContext = Literal["patient", "user", "system"]
 
-READ_INTERACTIONS = ("read", "vread", "search-type")
-"""FHIR R4 restful-interaction codes that the proxy lets through; every other one is refused by name."""
+PERMISSIONS = {
+    "read": "r",
+    "vread": "r",
+    "history-instance": "r",
+    "search-type": "s",
+    "search-system": "s",
+    "operation": "s",
+}
+"""FHIR R4 restful-interaction codes that the proxy lets through, each with the SMART permission that it needs.
+
+SMART 2.2, scopes: a history of one resource is read, what goes across resources is a search. The one operation,
+`$everything`, is made of searches.
+"""
 
 
 class Coding(NamedTuple):
@@ -62,8 +73,21 @@ class Access:
     """A code of v3-PurposeOfUse."""
     consents: tuple[str, ...] = ()
     """Consent references with version at the time of issue; informative."""
+    jkt: str | None = None
+    """Thumbprint of the key to which the token is bound (RFC 9449 §6.1); None for a bearer token."""
+    x5t: str | None = None
+    """Thumbprint of the certificate to which the token is bound (RFC 8705 §3.1)."""
+    actors: tuple[str, ...] = ()
+    """Clients that act with a token of `client_id`, the one that was given this token first (RFC 8693 §4.1)."""
+    ancestors: tuple[str, ...] = ()
+    """The `jti` of the tokens for which it was exchanged: it ends with each of them."""
     client_name: str = ""
     """As registered, for the record; no claim."""
+
+    @property
+    def holder(self) -> str:
+        """The client to which the token was given."""
+        return self.actors[0] if self.actors else self.client_id
 
     @property
     def is_service(self) -> bool:
@@ -117,7 +141,7 @@ class ResourceFacts:
     codes: frozenset[Coding] = frozenset()
     """Every coding anywhere in the resource, `meta` apart."""
     labels: frozenset[Coding] = frozenset()
-    """`meta.security`."""
+    """`meta.security`, also of contained resources, and a document's own labels."""
     profiles: frozenset[str] = frozenset()
     period: tuple[datetime, datetime] | None = None
     """Clinical date as a closed interval (UTC); None when the resource has none."""

@@ -23,17 +23,21 @@ def _table(rows: Mapping[str, str]) -> dict[Coding, frozenset[Coding]]:
     }
 
 
-_PERMITTED: Final = _table({"SUD": "ETHUD OPIOIDUD", "ETH": "ETHUD OPIOIDUD", "MH": "PSY"})
+_SAME: Final = {"SCA": "SICKLE", "SICKLE": "SCA", "VIP": "CEL", "CEL": "VIP"}
+"""Two codes for one thing: a retired one and its successor, and one defined twice."""
+_PERMITTED: Final = _table({"SUD": "ETHUD OPIOIDUD", "ETH": "ETHUD OPIOIDUD", "MH": "PSY"} | _SAME)
 _BEHAVIOURAL: Final = "COGN DVD EMOTDIS MH PSY PSYTHPN SUD ETH ETHUD OPIOIDUD"
 _DENIED: Final = _table(
     {
-        "SUD": "ETHUD OPIOIDUD",
-        "ETH": "ETHUD OPIOIDUD",
+        # Abuse (ETH) and use disorder (SUD) are two words for what 42 CFR Part 2 protects; data may carry either.
+        "SUD": "ETH ETHUD OPIOIDUD",
+        "ETH": "SUD ETHUD OPIOIDUD",
         "MH": "PSY PSYTHPN",
         # Editions of v3-ActCode differ in what stands below these two; a deny takes in all of it.
         "BH": _BEHAVIOURAL,
         "SPI": f"BH {_BEHAVIOURAL}",
     }
+    | _SAME
 )
 
 

@@ -75,6 +75,7 @@ class _Line:
     def sentence(self) -> Markup:
         say = self.language.gettext
         app, person = self._app() or say("An app"), self._person() or say("Somebody")
+        writer = self._person() or self._app() or say("Somebody")  # a recorder of consents may act for nobody
         match next((str(coding.get("code")) for coding in self.event.get("subtype", ())), ""):
             case "read" | "search":
                 return self._looked()
@@ -85,9 +86,11 @@ class _Line:
             case "token":
                 return self._said(say("%(who)s connected"), app)
             case "create":
-                return self._in_place(self._said(say("%(who)s recorded what %(app)s may see"), person, app=self._of()))
+                return self._in_place(self._said(say("%(who)s recorded what %(app)s may see"), writer, app=self._of()))
+            case "delete":
+                return self._in_place(self._said(say("%(who)s deleted what %(app)s may see"), writer, app=self._of()))
             case "update":
-                return self._in_place(self._said(say("%(who)s changed what %(app)s may see"), person, app=self._of()))
+                return self._in_place(self._said(say("%(who)s changed what %(app)s may see"), writer, app=self._of()))
             case "revoke":
                 return self._in_place(self._said(say("%(who)s ended the sharing with %(app)s"), person, app=self._of()))
             case "export":

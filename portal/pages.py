@@ -20,6 +20,7 @@ from portal.languages import Language, Languages
 from portal.policy_html import policy_html
 from portal.safe_next import page_address
 from portal.settings import PortalSettings
+from portal.sign_in_ports import SignInWays
 from portal.static_files import StaticFile, load_static_files
 
 HEADERS: Final = {
@@ -35,14 +36,16 @@ HEADERS: Final = {
 class Pages:
     """The templates in every language, ready to render in one of them: English until somebody visits."""
 
-    def __init__(self, settings: PortalSettings, languages: Languages, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: PortalSettings, languages: Languages, now: Callable[[], datetime], ways: SignInWays
+    ) -> None:
         self.files = load_static_files()
         self.languages = languages
         self.language = languages.english
         self._cookie = settings.language_cookie_name
         self._address = "/"
         self._environments = {
-            tag: _environment(language, settings, self.files, now) for tag, language in languages.by_tag.items()
+            tag: _environment(language, settings, self.files, now, ways) for tag, language in languages.by_tag.items()
         }
 
     def seen_by(self, request: Request) -> Pages:
@@ -60,12 +63,14 @@ class Pages:
         session: SignedInSession | None = None,
         redirect_uri: str | None = None,
         address: str | None = None,
+        scripts: bool = False,
         **values: object,
     ) -> HTMLResponse:
         """Render a template.
 
         `redirect_uri` is the app's, where the page's form may lead out of this server; `address`, where the same page
         can be had by a link, if that isn't where the visitor is now: the answer to a form can't be asked for again.
+        `scripts`: the page may run ours.
         """
         frame = {
             "session": session,
@@ -75,7 +80,8 @@ class Pages:
             "address": address or self._address,
         }
         body = self._environments[self.language.tag].get_template(template).render({**frame, **values})
-        headers = {"Content-Language": self.language.tag, "Content-Security-Policy": content_policy(redirect_uri)}
+        policy = content_policy(redirect_uri, scripts=scripts)
+        headers = {"Content-Language": self.language.tag, "Content-Security-Policy": policy}
         return HTMLResponse(body, status, {**HEADERS, **headers})
 
     def error(
@@ -86,7 +92,11 @@ class Pages:
 
 
 def _environment(
-    language: Language, settings: PortalSettings, files: Mapping[str, StaticFile], now: Callable[[], datetime]
+    language: Language,
+    settings: PortalSettings,
+    files: Mapping[str, StaticFile],
+    now: Callable[[], datetime],
+    ways: SignInWays,
 ) -> Environment:
     environment = Environment(
         loader=PackageLoader("portal", "templates"),
@@ -102,6 +112,8 @@ def _environment(
     environment.globals |= {
         "stylesheet": files["portal.css"].address,
         "mark": files["mark.svg"].address,
+        "passkey_script": files["passkeys.js"].address,
+        "ways": ways,
         "sandbox_hint": settings.sandbox_hint,
     }
     environment.filters |= {

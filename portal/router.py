@@ -11,11 +11,14 @@ from fastapi import APIRouter, Request, Response
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.end_session import end_session_routes
+from portal.federated_sign_in import federated_routes
 from portal.language_choice import language_routes
 from portal.my_record import record_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
 from portal.pages import Pages
+from portal.passkey_pages import passkey_routes
+from portal.passkey_sign_in import passkey_sign_in_routes
 from portal.ports import Ports
 from portal.settings import PortalSettings
 from portal.sign_in import sign_in_routes
@@ -50,7 +53,7 @@ class PortalPages:
 
 def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
     """Build the pages. `now` answers the time, aware, in UTC."""
-    pages = Pages(settings, ports.languages, now)
+    pages = Pages(settings, ports.languages, now, ports.ways)
     portal = Portal(ports, settings, pages, now)
     router = APIRouter(include_in_schema=False)
 
@@ -62,6 +65,9 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
     pages_of = (
         language_routes,
         sign_in_routes,
+        federated_routes,
+        passkey_sign_in_routes,
+        passkey_routes,
         authorize_routes,
         my_routes,
         record_routes,

@@ -54,7 +54,7 @@ def _resource(resource_type: str, parameters: list[SearchParameter], including: 
     includes = [f"{resource_type}:{p.code}" for p in parameters if p.kind == "reference"]
     described: dict[str, object] = {
         "type": resource_type,
-        "interaction": [{"code": code} for code in ("read", "vread", "search-type")],
+        "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
         "versioning": "versioned",
         "readHistory": True,
         "updateCreate": False,

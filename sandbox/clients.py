@@ -56,10 +56,11 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
         "sandbox-gateway",
         "gateway",
         (),
-        "assent/introspect",
+        "assent/introspect assent/exchange",
         client_secret=_secret("sandbox-gateway"),
     ),
     SandboxClient("Nightly Export", "sandbox-backend", "backend", (), "system/*.rs", purposes=("HOPERAT",)),
+    SandboxClient("Consent Desk", "sandbox-recorder", "backend", (), "assent/consents.cruds", purposes=("HOPERAT",)),
     SandboxClient(
         "Sandbox EHR",
         "sandbox-ehr",

@@ -1,7 +1,7 @@
 """The built-in upstream: a FHIR R4 server over a repository, for trying Assent without another server.
 
-It reads only: capabilities, read, vread (§3.1.0) and search by GET and POST (§3.1.1). Whoever has its bearer token
-sees everything; which patient's data may leave is the proxy's decision, not this server's.
+It reads only: capabilities, read, vread, instance history (§3.1.0) and search by GET and POST (§3.1.1). Whoever has
+its bearer token sees everything; which patient's data may leave is the proxy's decision, not this server's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fhir.search_literals import SearchError
 from fhir.search_query import parse_search
 from fhir.store import Repository, StoredResource
 from sandbox.capability import capability_statement
+from sandbox.history import history, read_paging
 from sandbox.searchset import searchset
 from sandbox.subset import summarized, with_elements
 
@@ -106,12 +107,15 @@ class _Upstream:
                 _allow(method, "GET")
                 found = await self._repository.read(resource_type, id)
                 return self._resource(found, resource_type, _parameters(scope["query_string"]))
+            case [id, "_history"] if _ID.fullmatch(id):
+                _allow(method, "GET")
+                return await self._history(resource_type, id, _parameters(scope["query_string"]))
             case [id, "_history", version] if _ID.fullmatch(id):
                 _allow(method, "GET")
                 known = _VERSION.fullmatch(version)
                 found = await self._repository.vread(resource_type, id, int(version)) if known else None
                 return self._resource(found, resource_type, _parameters(scope["query_string"]))
-        raise _Refused(404, "not-supported", "this server has read, vread and search, and nothing at this address")
+        raise _Refused(404, "not-supported", "there is nothing at this address; this server reads and searches")
 
     def _authenticate(self, scope: Scope) -> None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -138,6 +142,13 @@ class _Upstream:
             raise _Refused(410, "deleted", "the resource was deleted", headers=headers)
         body = summarized(found.body, resource_type, shape.summary, self._definitions)
         return Answer(200, with_elements(body, resource_type, shape.elements, self._definitions), headers)
+
+    async def _history(self, resource_type: str, id: str, parameters: list[tuple[str, str]]) -> Answer:
+        count, before = read_paging(parameters, MAX_COUNT)
+        versions = await self._repository.history(resource_type, id, before=before, count=count + 1)
+        if not versions:
+            raise _Refused(404, "not-found", "there is no resource with this id, or no older version")
+        return Answer(200, history(f"{resource_type}/{id}", versions, count, base_url=self._base_url))
 
     async def _search(self, resource_type: str, parameters: list[tuple[str, str]]) -> Answer:
         query = parse_search(resource_type, parameters, self._definitions, max_count=MAX_COUNT, base_url=self._base_url)

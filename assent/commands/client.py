@@ -16,7 +16,11 @@ from assent.load_settings import load_settings
 from authz.app_registry import approve_app
 from authz.client_changes import replace_keys
 from authz.clients import (
+    CERTIFICATE,
+    DPOP,
     KINDS,
+    PUSHED,
+    SIGNED,
     Client,
     ClientError,
     ClientKind,
@@ -35,6 +39,8 @@ ClientIdArgument = Annotated[str, typer.Argument(help="Its client_id; `assent cl
 JwksOption = Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")]
 JwksUrlOption = Annotated[str | None, typer.Option(help="https URL at which it keeps its public keys (JWK Set).")]
 
+_REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED, "certificate": CERTIFICATE}
+
 
 @app.command("add")
 def add(
@@ -48,6 +54,9 @@ def add(
     purpose: Annotated[list[str] | None, typer.Option(help="Purposes of use; may be repeated.")] = None,
     jwks: JwksOption = None,
     jwks_url: JwksUrlOption = None,
+    require: Annotated[
+        list[str] | None, typer.Option(help=f"What it must do: {', '.join(_REQUIREMENTS)}; may be repeated.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Register an app; a secret, if it has one, is shown this once."""
@@ -60,6 +69,7 @@ def add(
         purposes=tuple(purpose or ("PATRQT",)),
         jwks=None if jwks is None else _read_jwks(jwks),
         jwks_uri=jwks_url,
+        requires=frozenset(_REQUIREMENTS.get(name, name) for name in require or ()),
     )
     settings = load_settings()
     addresses = key_addresses(settings)
@@ -171,6 +181,7 @@ def _row(client: Client) -> dict[str, object]:
         "purposes": list(client.purposes),
         "key_ids": [key["kid"] for key in client.jwks["keys"]] if client.jwks is not None else [],
         "jwks_uri": client.jwks_uri,
+        "requires": sorted(client.requires),
         "disabled": client.disabled,
         "awaits_review": client.awaits_review,
     }

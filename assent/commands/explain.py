@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 import typer
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.app import SCHEMA
@@ -28,8 +28,8 @@ from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
-from authz import tables
 from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
+from authz.consent_access import NamesNobody, access_named
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
 from fhir.audit_indexing import AuditIndexing
@@ -45,12 +45,7 @@ from fhir.own_types import OWN_TYPES
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_failure import UpstreamFailure
-from policies.decide import CLIENT_SYSTEM
-from policies.model import Access, Reason, Scope
-from smart.scope_syntax import split_scope
-
-NO_GRANT_SCOPES: Final[tuple[Scope, ...]] = (Scope("patient", "*", "rs"),)
-"""What a consent is asked about when no app holds a grant on it: everything that a scope could open."""
+from policies.model import Access, Reason
 
 
 class CannotExplain(Exception):
@@ -122,6 +117,8 @@ def _interaction(read: str | None, search: str | None) -> tuple[Interaction, tup
     path, _, query = (read or search or "").partition("?")
     found = interaction_of("GET", f"/{path}")
     wanted = ("read", "vread") if read is not None else ("search-type",)
+    if isinstance(found, Interaction) and found.code == "read" and found.resource_type == "Binary":
+        raise misused("a Binary is opened by the DocumentReference that points at it: ask about that one")
     if not isinstance(found, Interaction) or found.code not in wanted or (read is not None and query):
         shape = "`--read` takes `Type/id`" if read is not None else "`--search` takes `Type?query`"
         raise misused(f"{shape}, such as " + ("`Condition/c1`" if read is not None else "`Condition?code=44054006`"))
@@ -197,32 +194,19 @@ async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tu
 
 
 async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[Reason, ...]]:
-    """The access of the app that the consent names, with the scopes of the newest grant that hangs on it."""
+    """The access of the app that the consent names."""
     stored = await bench.repository.read("Consent", consent)
     if stored is None or stored.deleted:
         raise CannotExplain(f"there is no consent `{consent}`; see `assent consent list`")
     content: dict[str, Any] = msgspec.json.decode(stored.body)
     rule = read_consent(content)
-    client = next((a for a in rule.root.actors if a.startswith(f"{CLIENT_SYSTEM}|")), None)
-    if client is None or not rule.patient:
-        raise CannotExplain(f"the consent `{consent}` names no app or no patient, so it says nothing about any access")
-    purpose = next((p.code for p in rule.root.purposes), "PATRQT")
-    scope = await _granted_scope(bench.engine, consent)
-    scopes, source = NO_GRANT_SCOPES, "patient/*.rs"
-    told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
-    if scope is not None:
-        scopes, source, told = split_scope(scope)[1], scope, "asked with the scope of the newest grant on the consent"
-    access = Access(client.partition("|")[2], "", scopes, 0, "", patient=rule.patient, purpose=purpose)
-    status = Reason("consent", f"its status is `{content.get('status')}`", rule.reference)
-    return access, (status, Reason("token", told, source))
-
-
-async def _granted_scope(engine: AsyncEngine, consent: str) -> str | None:
-    g = tables.grant.c
-    newest = select(g.scope_asked).where(g.consent_id == consent, g.revoked_at.is_(None))
-    async with engine.connect() as connection:
-        scope = await connection.scalar(newest.order_by(g.created_at.desc()).limit(1))
-    return None if scope is None else str(scope)
+    async with bench.engine.connect() as connection:
+        try:
+            access, told = await access_named(connection, rule)
+        except NamesNobody:
+            text = f"the consent `{consent}` names no app or no patient, so it says nothing about any access"
+            raise CannotExplain(text) from None
+    return access, (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
 
 
 @asynccontextmanager

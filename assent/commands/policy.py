@@ -1,17 +1,24 @@
-"""`assent policy`: the catalogue of data categories, purposes and masks: is it right, what is in it."""
+"""`assent policy`: the catalogue of data categories, purposes and masks: is it right, what is in it, adding to it."""
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from assent.catalogue_page import catalogue_page
 from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.language_files import load_languages
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
-from policies.catalogue import Catalogue, CatalogueError, Category
+from fhir.definitions import load_definitions
+from fhir.mask_plan import MaskError
+from fhir.masks import Masks
+from fhir.value_set_codes import NotListed, value_set_codes
+from policies.catalogue import Category
+from policies.catalogue_document import CatalogueError
 
 app = typer.Typer(help="The catalogue of data categories, purposes and masks.", no_args_is_help=True)
 
@@ -27,10 +34,12 @@ def check(folder: FolderArgument = None, json: JsonOption = False) -> None:
     try:
         catalogue = load_catalogue(folder)
         spoken = load_languages(catalogue, folder)
-    except CatalogueError as error:
+        Masks(catalogue, load_definitions())
+    except (CatalogueError, MaskError) as error:
         show_record({"ok": False, "error": str(error)}, as_json=json)
         raise typer.Exit(NO) from None
-    record = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
+    record: dict[str, object] = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
+    record |= {"code_sets": len(catalogue.code_sets), "codes": sum(len(s.codes) for s in catalogue.code_sets)}
     text = {"policy_text_sha256": spoken.english.policy.sha256, "languages": list(spoken.by_tag)}
     show_record(record | text, as_json=json)
 
@@ -52,6 +61,41 @@ def docs() -> None:
     typer.echo(catalogue_page(load_catalogue(load_settings().policy_dir)), nl=False)
 
 
+@app.command("import-codes")
+def import_codes(
+    value_sets: Annotated[list[Path], typer.Argument(help="FHIR ValueSets (JSON), expanded or listing their codes.")],
+    sensitivity: Annotated[str, typer.Option(help="Code of the sensitive category that the codes belong to.")],
+    licence: Annotated[str, typer.Option(help="On what terms you may use them.")],
+    output: Annotated[Path, typer.Option(help="File to write, for the folder `code_sets` of your policy folder.")],
+) -> None:
+    """Write the codes of value sets, and nothing else of them, as code sets for a policy folder."""
+    document: dict[str, dict[str, object]] = {"sources": {}}
+    sets: list[dict[str, object]] = []
+    written = 0
+    for path in value_sets:
+        try:
+            value_set = json_format.loads(path.read_text(encoding="utf-8"))
+            codes = value_set_codes(value_set)
+        except (OSError, ValueError) as error:
+            why = str(error) if isinstance(error, NotListed) else "it can't be read as JSON"
+            typer.echo(f"`{path}` can't be used: {why}", err=True)
+            raise typer.Exit(NO) from None
+        document["sources"][path.stem] = _source_of(value_set, licence)
+        written += sum(map(len, codes.values()))
+        sets += [
+            {"sensitivity": sensitivity, "system": system, "source": path.stem, "codes": found}
+            for system, found in codes.items()
+        ]
+    output.write_text(json_format.dumps(document | {"sets": sets}, indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"codes written: {written}")
+
+
+def _source_of(value_set: dict[str, object], licence: str) -> dict[str, str]:
+    """What a value set says of itself: FHIR R4 ValueSet.url, .publisher, .version."""
+    told = {key: str(value_set.get(key) or "not stated") for key in ("publisher", "version")}
+    return {"name": str(value_set.get("url") or value_set.get("id") or "not stated"), **told, "licence": licence}
+
+
 def kind_of(category: Category) -> str:
     """How a category takes part in a decision, in a word."""
     if category.always:
@@ -62,22 +106,3 @@ def kind_of(category: Category) -> str:
 def types_of(category: Category) -> list[str]:
     """The resource types that belong to a category."""
     return sorted({scope.resource_type for scope in category.scopes})
-
-
-def catalogue_page(catalogue: Catalogue) -> str:
-    """The catalogue as Markdown: what people are asked, and what each answer covers."""
-    lines = [f"# Data categories (catalogue {catalogue.version})", ""]
-    for kind, heading in (
-        ("everyday", "Everyday"),
-        ("sensitive", "Sensitive, each asked apart"),
-        ("always", "Never asked"),
-    ):
-        lines += [f"## {heading}", "", "| code | title | what it means | resource types |", "| --- | --- | --- | --- |"]
-        for category in catalogue.categories.values():
-            if kind_of(category) == kind:
-                types = ", ".join(types_of(category)) or "any, by label or code"
-                lines.append(f"| `{category.code}` | {category.title} | {category.description} | {types} |")
-        lines.append("")
-    lines += ["## Purposes of use", "", "| code | title | mask |", "| --- | --- | --- |"]
-    lines += [f"| `{purpose.code}` | {purpose.title} | `{purpose.mask}` |" for purpose in catalogue.purposes.values()]
-    return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import asyncpg
 import pytest
 
 from assent import cli
+from assent.policy_files import load_catalogue
+from policies.model import Coding
 from tests.conformance.launching import key_pair
 
 
@@ -62,8 +65,8 @@ def test_doctor_finds_everything_in_order(
     code, out, _ = run(capsys, monkeypatch, "doctor", "--json")
     checks = {check["name"]: check["state"] for check in json.loads(out)}
     assert code == 0
-    everything = {"database": "ok", "keys": "ok", "clock": "ok", "audit": "ok", "policies": "ok", "upstream": "skipped"}
-    assert checks == everything
+    fine = dict.fromkeys(("database", "keys", "clock", "audit", "policies"), "ok")
+    assert checks == {**fine, "upstream": "skipped", "sign-in": "skipped"}
 
 
 def test_doctor_says_no_when_the_database_is_not_migrated(
@@ -118,6 +121,61 @@ def test_policy_show_and_docs_name_every_category(
     assert all(title in page for title in titles)
 
 
+def _policy_copy(folder: Path) -> Path:
+    copied = shutil.copytree(Path(__file__).parents[2] / "policies" / "catalogue_files", folder / "policy")
+    return Path(copied)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "error"),
+    [
+        ("masks.yaml", "address.state", "address.planet", "Patient: R4 has no element `planet` here"),
+        ("sensitivities.yaml", "code: hiv", "code: aids", "there is no sensitive category `hiv`"),
+        ("code_sets/assent.json", '"licence": "CC BY 4.0"', '"license": "CC BY 4.0"', "`license` is not known here"),
+        ("code_sets/assent.json", '{"sources"', '"sources"', "`code_sets/assent.json` can't be read as JSON"),
+    ],
+)
+def test_policy_check_names_the_mistake(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    old: str,
+    new: str,
+    error: str,
+) -> None:
+    folder = _policy_copy(tmp_path)
+    content = (folder / name).read_text(encoding="utf-8")
+    assert old in content
+    (folder / name).write_text(content.replace(old, new, 1), encoding="utf-8")
+    code, out, _ = run(capsys, monkeypatch, "policy", "check", str(folder), "--json")
+    assert code == 1
+    assert error in json.loads(out)["error"]
+
+
+def test_value_sets_are_imported_into_a_policy_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = _policy_copy(tmp_path)
+    local = {"system": "urn:example:local", "concept": [{"code": "HIV-CLINIC", "display": "told to nobody"}]}
+    value_set = {"resourceType": "ValueSet", "url": "urn:example:vs", "version": "2", "compose": {"include": [local]}}
+    source, output = tmp_path / "clinic.json", folder / "code_sets" / "clinic.json"
+    source.write_text(json.dumps(value_set), encoding="utf-8")
+    options = ("--sensitivity", "hiv", "--licence", "our own", "--output", str(output))
+    code, out, _ = run(capsys, monkeypatch, "policy", "import-codes", str(source), *options)
+    assert (code, out) == (0, "codes written: 1\n")
+    assert "told to nobody" not in output.read_text(encoding="utf-8")
+    catalogue = load_catalogue(folder)
+    assert catalogue.sensitive_codes.of(Coding("urn:example:local", "HIV-CLINIC")) == {"hiv"}
+    (imported,) = {s.source for s in catalogue.code_sets if s.system == "urn:example:local"}
+    told = (imported.name, imported.publisher, imported.version, imported.licence)
+    assert told == ("urn:example:vs", "not stated", "2", "our own")
+    source.write_text("{}", encoding="utf-8")
+    code, _, err = run(capsys, monkeypatch, "policy", "import-codes", str(source), *options)
+    assert code == 1
+    assert "it is no ValueSet" in err
+
+
 def test_client_is_added_listed_rotated_and_disabled(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
@@ -135,6 +193,20 @@ def test_client_is_added_listed_rotated_and_disabled(
     assert run(capsys, monkeypatch, "client", "disable", "nobody")[0] == 1
     code, _, err = run(capsys, monkeypatch, "client", "add", "Bad", "--redirect-uri", "http://app.example/cb")
     assert (code, "must be https" in err) == (1, True)
+
+
+def test_the_operator_says_what_a_client_must_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
+    assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
+    for wrong, said in (("everything", "can require"), ("signed-request", "needs `jwks`")):
+        code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
+        assert (code, said in err) == (1, True)
+    _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
+    demanded = ["dpop_bound_access_tokens", "require_pushed_authorization_requests"]
+    assert [row["requires"] for row in json.loads(out)] == [demanded]
 
 
 def test_an_app_that_waits_for_review_is_approved_once(

@@ -96,7 +96,7 @@ async def test_the_mask_is_told_by_the_names_of_elements_as_the_proxy_applies_it
         ("Observation/hiv0", "sensitivity"),
         ("Observation/bob1", "compartment"),
         ("Observation/nothing", "default"),
-        ("Binary/x", "scope"),
+        ("Media/x", "scope"),
     ],
 )
 async def test_a_denied_read_says_by_which_rule(place: Place, wanted: str, rule: str) -> None:
@@ -274,6 +274,8 @@ async def test_a_token_as_an_argument_is_refused_with_why(place: Place) -> None:
         ("--consent", "c1", "--read", "Observation/lab0?x=y"),
         ("--consent", "c1", "--search", "Observation/lab0"),
         ("--consent", "c1", "--search", "../x"),
+        ("--consent", "c1", "--read", "Binary/x"),
+        ("--consent", "c1", "--search", "Patient/x/$everything"),
         ("--token-file", "/nowhere/token", "--read", "Observation/lab0"),
     ],
 )

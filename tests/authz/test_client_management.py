@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from authz import tables
 from authz.client_changes import new_registration_token
-from authz.clients import disable_client
+from authz.clients import DPOP, PUSHED, REQUIREMENTS, SIGNED, disable_client
 from tests.authz.open_registration import GOOD, SERVICE, Open, open_server
 from tests.clients.key_server import key_server
 from tests.conformance.launching import Launch, key_pair, register
@@ -112,6 +112,26 @@ async def test_a_change_takes_the_place_of_what_was_registered(server: Open) -> 
     for uri, status in ((REDIRECT, 400), ("https://app.example/new", 303)):
         there = await server.http.get("/authorize", params={**query, "redirect_uri": uri})
         assert there.status_code == status
+
+
+async def test_an_app_demands_the_security_profile_of_itself_and_may_stop(server: Open) -> None:
+    keys = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [EC]}}
+    registered = await server.register(**keys, **dict.fromkeys(REQUIREMENTS, True))
+    assert all(registered[name] is True for name in REQUIREMENTS)
+    assert set((await _row(server, registered["client_id"])).requires) == set(REQUIREMENTS)
+    assert (await server.send("GET", registered)).json() == registered
+    answer = await server.send("PUT", registered, **GOOD | keys | {DPOP: True, PUSHED: False})
+    assert answer.status_code == 200
+    assert {name for name in REQUIREMENTS if answer.json().get(name)} == {DPOP}
+    assert (await _row(server, registered["client_id"])).requires == [DPOP]
+
+
+@pytest.mark.parametrize(
+    "change", [{DPOP: "true"}, {DPOP: None}, {PUSHED: 1}, {SIGNED: ["yes"]}, {SIGNED: True}, {DPOP: {}}]
+)
+async def test_a_demand_that_is_none_is_refused(server: Open, change: dict[str, Any]) -> None:
+    answer = await server.http.post("/register", json=GOOD | change)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
 async def test_what_only_the_operator_gives_stays(server: Open) -> None:

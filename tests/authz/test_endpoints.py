@@ -112,7 +112,10 @@ async def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(
         ({"scope": "bogus"}, "invalid_scope"),
         ({"scope": "system/*.rs"}, "invalid_scope"),
         ({"purpose_of_use": "HRESCH"}, "invalid_request"),
-        ({"request": "e30."}, "request_not_supported"),
+        ({"request": "e30."}, "invalid_request_object"),
+        ({"request_uri": "https://app.example/request"}, "request_uri_not_supported"),
+        ({"request": "e30.", "request_uri": "urn:ietf:params:oauth:request_uri:x"}, "invalid_request"),
+        ({"authorization_details": "[]"}, "invalid_authorization_details"),
         ({"launch": "forged"}, "invalid_request"),
         ({"prompt": "none"}, "interaction_required"),
         ({"prompt": "none login"}, "invalid_request"),
@@ -275,8 +278,11 @@ async def test_a_refresh_may_ask_for_less_and_not_for_more(server: World) -> Non
     less = await server.http.post("/token", data={**form, "scope": "patient/Condition.rs"})
     assert less.json()["scope"] == "patient/Condition.rs"
     form["refresh_token"] = less.json()["refresh_token"]
-    more = await server.http.post("/token", data={**form, "scope": "patient/Immunization.rs"})
-    assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+    for scope in ("patient/Immunization.rs", "user/Condition.rs", "user/*.rs", "system/*.rs"):
+        more = await server.http.post("/token", data={**form, "scope": scope})
+        assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+    detailed = await server.http.post("/token", data={**form, "authorization_details": '[{"type": "x"}]'})
+    assert (detailed.status_code, detailed.json()["error"]) == (400, "invalid_authorization_details")
 
 
 async def test_a_consent_revoked_before_the_token_gives_no_token(server: World) -> None:

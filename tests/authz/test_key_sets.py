@@ -30,6 +30,7 @@ K256 = {**ECKey.generate_key("secp256k1").as_dict(private=False), "kid": "k256"}
         PLAIN_EC,
         PLAIN_RSA,
         {**PLAIN_RSA, "alg": "RS256"},
+        {**PLAIN_RSA, "alg": "PS256"},
         {**PLAIN_EC, "use": "sig", "key_ops": ["verify"]},
         {**PLAIN_EC, "x5t": "something", "ext": True},
     ],

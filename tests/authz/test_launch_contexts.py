@@ -232,8 +232,8 @@ async def test_a_body_that_is_no_small_json_object_is_refused(
 @pytest.mark.parametrize(
     ("authorization", "challenge"),
     [
-        (None, "Bearer"),
-        ("Basic YTpi", "Bearer"),
+        (None, 'Bearer, DPoP algs="ES256 ES384 PS256"'),
+        ("Basic YTpi", 'Bearer, DPoP algs="ES256 ES384 PS256"'),
         ("Bearer", 'Bearer error="invalid_token"'),
         ("Bearer a.b.c", 'Bearer error="invalid_token"'),
     ],

@@ -16,6 +16,7 @@ from authz.access_tokens import INVALID, NO_TOKEN
 from authz.clients import disable_client
 from authz.token_gate import TokenGate
 from fhir.change_bus import EVERYTHING, Change, ChangeBus
+from fhir.presented_token import PresentedToken
 from policies.model import Access
 from tests.leaks.world import App, World, observation, patient, world
 
@@ -60,6 +61,10 @@ class Queries:
         self.count += 1
 
 
+def sent(authorization: str | None) -> PresentedToken:
+    return PresentedToken(authorization, "GET", "/fhir/Observation/lab0")
+
+
 async def header(server: World) -> tuple[App, str]:
     app = await server.app(["laboratory"])
     return app, f"Bearer {app.token['access_token']}"
@@ -67,20 +72,20 @@ async def header(server: World) -> tuple[App, str]:
 
 async def test_a_live_token_is_asked_of_the_database_once(server: World, gate: TokenGate) -> None:
     _, bearer = await header(server)
-    assert isinstance(await gate.access(bearer), Access)
+    assert isinstance(await gate.access(sent(bearer)), Access)
     queries = Queries(server)
-    assert isinstance(await gate.access(bearer), Access)
+    assert isinstance(await gate.access(sent(bearer)), Access)
     assert queries.count == 0
 
 
 async def test_without_news_nothing_is_remembered(server: World, gate: TokenGate, bus: SilentBus) -> None:
     _, bearer = await header(server)
-    await gate.access(bearer)
+    await gate.access(sent(bearer))
     bus.well = False
     queries = Queries(server)
     for _ in range(2):
         before = queries.count
-        assert isinstance(await gate.access(bearer), Access)
+        assert isinstance(await gate.access(sent(bearer)), Access)
         assert queries.count > before
 
 
@@ -88,22 +93,22 @@ async def test_a_grant_that_ended_unheard_counts_for_nothing_once_the_bus_is_unw
     server: World, gate: TokenGate, bus: SilentBus
 ) -> None:
     app, bearer = await header(server)
-    await gate.access(bearer)
+    await gate.access(sent(bearer))
     async with server.assent.engine.begin() as connection:
         ended = update(tables.grant).where(tables.grant.c.client_id == app.client_id)
         await connection.execute(ended.values(revoked_at=server.assent.authz.clock()))
     bus.well = False
-    assert await gate.access(bearer) is INVALID
+    assert await gate.access(sent(bearer)) is INVALID
 
 
 @pytest.mark.parametrize("kind", ["client", "all"])
 async def test_news_of_the_client_is_heeded_at_once(server: World, gate: TokenGate, bus: SilentBus, kind: str) -> None:
     app, bearer = await header(server)
-    await gate.access(bearer)
+    await gate.access(sent(bearer))
     async with server.assent.engine.begin() as connection:
         await disable_client(connection, app.client_id, server.assent.authz.clock())
     bus.tell(EVERYTHING if kind == "all" else Change("client", app.client_id))
-    assert await gate.access(bearer) is INVALID
+    assert await gate.access(sent(bearer)) is INVALID
 
 
 async def test_what_is_remembered_never_outlives_the_token(server: World, bus: SilentBus) -> None:
@@ -111,12 +116,12 @@ async def test_what_is_remembered_never_outlives_the_token(server: World, bus: S
     now = context.clock()
     gate = TokenGate(context.tokens, context.engine, bus, lambda: now)
     _, bearer = await header(server)
-    assert isinstance(await gate.access(bearer), Access)
+    assert isinstance(await gate.access(sent(bearer)), Access)
     now += timedelta(hours=1)
-    assert await gate.access(bearer) is INVALID
+    assert await gate.access(sent(bearer)) is INVALID
 
 
 @pytest.mark.parametrize("given", [None, "", "Basic YTpi", "bearer", "Token x"])
 async def test_what_is_no_bearer_token_is_told_apart_from_a_bad_one(gate: TokenGate, given: str | None) -> None:
-    assert await gate.access(given) in (NO_TOKEN, INVALID)
-    assert (await gate.access(given)) is (INVALID if given == "bearer" else NO_TOKEN)
+    assert await gate.access(sent(given)) in (NO_TOKEN, INVALID)
+    assert (await gate.access(sent(given))) is (INVALID if given == "bearer" else NO_TOKEN)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import BrowserContext, Page
 
 from tests.clients.app import App, register
+from tests.clients.hospital import Hospital
 from tests.clients.person import Person
 from tests.sandbox_server import Sandbox
 
@@ -59,7 +60,7 @@ def sign_in(page: Page, user: dict[str, Any]) -> None:
     """On the page that asks for it, whatever its language."""
     page.locator("#username").fill(user["username"])
     page.locator("#password").fill(user["password"])
-    press(page, "main form button[type=submit]")
+    press(page, "form[action='/sign-in'] button[type=submit]")
 
 
 def press(page: Page, selector: str) -> None:
@@ -160,3 +161,32 @@ def _sign_out(page: Page, issuer: str) -> Iterator[tuple[str, Page]]:
     yield "sign-out", page
     press(page, "main form button[type=submit]")
     yield "signed-out", page
+
+
+def walk_of_sign_ins(context: BrowserContext, hospital: Hospital) -> Iterator[tuple[str, Page]]:
+    """Every page of those who sign in elsewhere or with passkeys, with each notice that a script can show."""
+    page, issuer = context.new_page(), hospital.sandbox.issuer
+    hospital.set_up()
+    page.goto(f"{issuer}/sign-in")
+    _reveal(page)
+    yield "ways-to-sign-in", page
+    page.goto(f"{issuer}/sign-in/provider/callback")
+    yield "sign-in-not-begun", page
+    page.goto(f"{issuer}/sign-in/provider")
+    page.locator("[name=login]").fill("somebody-new")
+    press(page, "button[type=submit]")
+    yield "link", page
+    page.goto(f"{issuer}/sign-in?{urlencode({'next': '/my/passkeys'})}")
+    sign_in(page, hospital.sandbox.user())
+    _reveal(page)
+    yield "passkeys", page
+    page.goto(f"{issuer}/my/passkeys?done=removed")
+    yield "passkey-removed", page
+    page.goto(f"{issuer}/my/sign-out")
+    press(page, "main form button[type=submit]")
+    yield "signed-out-here", page
+
+
+def _reveal(page: Page) -> None:
+    for notice in page.locator("[data-problem]").all():
+        notice.evaluate("found => found.hidden = false")

@@ -60,10 +60,10 @@ def running(script: str) -> Iterator[NodeApp]:
         process.communicate()
 
 
-def registered(sandbox: Sandbox, name: str, kind: str) -> dict[str, Any]:
+def registered(sandbox: Sandbox, name: str, kind: str, **more: Any) -> dict[str, Any]:
     """An app of a kind: its `clientId`, and what it signs in with."""
     if kind == "public":
-        return {"clientId": register(sandbox.issuer, name, SCOPE)["client_id"]}
+        return {"clientId": register(sandbox.issuer, name, SCOPE, **more)["client_id"]}
     if kind == "secret":
         found = register(sandbox.issuer, name, SCOPE, token_endpoint_auth_method="client_secret_basic")  # noqa: S106
         return {"clientId": found["client_id"], "secret": found["client_secret"]}
@@ -73,7 +73,8 @@ def registered(sandbox: Sandbox, name: str, kind: str) -> dict[str, Any]:
         else RSAKey.generate_key(2048, {"kid": "k1", "alg": kind, "use": "sig"})
     )
     keys = {"keys": [key.as_dict(private=False)]}
-    found = register(sandbox.issuer, name, SCOPE, token_endpoint_auth_method="private_key_jwt", jwks=keys)  # noqa: S106
+    more |= {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys}
+    found = register(sandbox.issuer, name, SCOPE, **more)
     private = {name: value for name, value in key.as_dict(private=True).items() if name not in ("use", "alg")}
     return {"clientId": found["client_id"], "privateJwk": private}
 
@@ -95,3 +96,36 @@ def test_an_app_goes_from_discovery_to_revocation(sandbox: Sandbox, library: str
         assert app.hear() == {"read": {"status": 200, "type": "Patient"}}
         assert app.hear() == {"renewed": True, "read": {"status": 200, "type": "Patient"}}
         assert app.hear() == {"revoked": "invalid_grant"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "demanded"),
+    [
+        ("public", ("dpop_bound_access_tokens", "require_pushed_authorization_requests")),
+        (
+            "ES384",
+            (
+                "dpop_bound_access_tokens",
+                "require_pushed_authorization_requests",
+                "require_signed_request_object",
+            ),
+        ),
+    ],
+)
+def test_an_app_that_must_use_the_whole_security_profile_does(
+    sandbox: Sandbox, kind: str, demanded: tuple[str, ...]
+) -> None:
+    user = sandbox.user()
+    patient = user["patients"][0]
+    with running("openid_client_profile") as app, Person(user["username"], user["password"]) as person:
+        about = {"issuer": sandbox.issuer, "fhirBase": sandbox.fhir_base, "redirectUri": REDIRECT_URI, "scope": SCOPE}
+        mine = registered(sandbox, f"profile {kind}", kind, **dict.fromkeys(demanded, True))
+        app.tell(about | {"read": f"Patient/{patient}"} | mine)
+        begun = app.hear()
+        assert begun["parameters"] == ["client_id", "request_uri"]
+        app.tell({"url": person.authorize(begun["url"], {"Demographics"})})
+        who = f"{sandbox.fhir_base}/{user['fhirUser']}"
+        assert app.hear() == {"type": "dpop", "patient": patient, "who": who}
+        assert app.hear() == {"read": 200, "asBearer": 401, "byAnotherKey": 401}
+        theirs = "invalid_grant" if kind == "public" else "not tried"
+        assert app.hear() == {"unproven": "invalid_dpop_proof", "byAnotherKey": theirs, "mine": "dpop"}

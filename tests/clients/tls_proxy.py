@@ -40,23 +40,24 @@ http {{
 """
 
 
-def documented_location(upstream: int) -> str:
-    """The `location` that docs/settings.md tells operators to write."""
-    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
-    written = page.split("```nginx\n")[1].split("```")[0]
+def documented_location(upstream: int, page: str) -> str:
+    """What a page of the documents tells operators to write."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    written = text.split("```nginx\n")[1].split("```")[0]
     assert ":8000" in written
     return written.replace(":8000", f":{upstream}")
 
 
 @contextmanager
-def tls_proxy(folder: Path, port: int, upstream: int) -> Iterator[Path]:
+def tls_proxy(folder: Path, port: int, upstream: int, *, page: str = "settings.md") -> Iterator[Path]:
     """Serve `https://localhost:<port>` from a loopback port; answers the file of the test root's certificate."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
         pytest.skip("`nginx` isn't installed")
     root = _certificates(folder)
     configuration = folder / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, location=documented_location(upstream)))
+    location = documented_location(upstream, page)
+    configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, location=location))
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(configuration)])  # noqa: S603 - found above
     try:
         _await_listening(port, process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from tests.leaks.world import ISSUER, REDIRECT, App, World
 
 FHIR_BASE = f"{ISSUER}/fhir"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+STATE = "st&te=ä"
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
@@ -41,20 +42,35 @@ class Launch:
     """Who decides; None: `ana`."""
     authentication: Mapping[str, str] = field(default_factory=dict)
     """Form fields that authenticate the client; None of them: its secret by Basic, or its name alone."""
+    headers: Callable[[], Mapping[str, str]] = dict
+    """What else is sent with each request to the token endpoint."""
 
-    async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
-        """Send the authorization request."""
-        query = {
+    @property
+    def request(self) -> dict[str, str]:
+        """The authorization request that it sends."""
+        return {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": REDIRECT,
             "scope": self.scope,
-            "state": "st&te=ä",
+            "state": STATE,
             "aud": FHIR_BASE,
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
-            **change,
         }
+
+    async def push(self, **form: str) -> httpx.Response:
+        """Push the authorization request (RFC 9126)."""
+        return await self.post("/par", **{**self.request, **form})
+
+    async def follow(self, request_uri: str, **more: str) -> httpx.Response:
+        """Send the browser with the reference to a pushed request."""
+        query = {"client_id": self.client_id, "request_uri": request_uri, **more}
+        return await self.world.http.get("/authorize", params=query)
+
+    async def authorize(self, method: str = "GET", **change: str) -> httpx.Response:
+        """Send the authorization request."""
+        query = {**self.request, **change}
         if method == "POST":
             return await self.world.http.post("/authorize", data=query)
         return await self.world.http.get("/authorize", params=query)
@@ -79,11 +95,16 @@ class Launch:
 
     async def token(self, **form: str) -> httpx.Response:
         """Ask the token endpoint, authenticated as the app is."""
+        return await self.post("/token", **form)
+
+    async def post(self, path: str, **form: str) -> httpx.Response:
+        """Ask an endpoint that wants to know the client."""
+        http, headers = self.world.http, dict(self.headers())
         if self.authentication:
-            return await self.world.http.post("/token", data={**self.authentication, **form})
+            return await http.post(path, data={**self.authentication, **form}, headers=headers)
         if self.secret is not None:
-            return await self.world.http.post("/token", data=form, auth=(self.client_id, self.secret))
-        return await self.world.http.post("/token", data={"client_id": self.client_id, **form})
+            return await http.post(path, data=form, auth=(self.client_id, self.secret), headers=headers)
+        return await http.post(path, data={"client_id": self.client_id, **form}, headers=headers)
 
     async def app(self, categories: Sequence[str]) -> App:
         """All of it."""
@@ -130,8 +151,16 @@ def key_pair(algorithm: str, kid: str = "k1") -> tuple[dict[str, Any], bytes]:
     return public, pair.as_pem(private=True)
 
 
-def assertion(client_id: str, key: bytes, algorithm: str, *, jti: str, headers: Mapping[str, str] | None = None) -> str:
-    """A client assertion that is right, but for what `headers` change."""
+def assertion(
+    client_id: str,
+    key: bytes,
+    algorithm: str,
+    *,
+    jti: str,
+    headers: Mapping[str, str] | None = None,
+    aud: str = f"{ISSUER}/token",
+) -> str:
+    """A client assertion that is right, but for what `headers` and `aud` change."""
     expires = int(time.time()) + 200
-    claims = {"iss": client_id, "sub": client_id, "aud": f"{ISSUER}/token", "exp": expires, "jti": jti}
+    claims = {"iss": client_id, "sub": client_id, "aud": aud, "exp": expires, "jti": jti}
     return jwt.encode(claims, key.decode(), algorithm=algorithm, headers={"kid": "k1", **(headers or {})})

@@ -64,6 +64,17 @@ async def test_a_confidential_client_authenticates_with_its_secret_and_with_no_o
 
 
 @pytest.mark.smart(357, 297)
+async def test_half_an_assertion_is_not_overlooked(server: World) -> None:
+    asked = await launch(server, kind="confidential-symmetric")
+    typed, named = {"client_assertion_type": ASSERTION_TYPE}, {"client_id": asked.client_id}
+    beside = await asked.token(grant_type="refresh_token", refresh_token="x", **typed)  # noqa: S106 - none
+    assert (beside.status_code, beside.json()["error"]) == (400, "invalid_request")
+    public, _ = await register(server)
+    for form in (typed, typed | named, typed | {"client_id": public}):
+        alone = await server.http.post("/token", data={"grant_type": "refresh_token", "refresh_token": "x", **form})
+        assert (alone.status_code, alone.json()["error"]) == (401, "invalid_client")
+
+
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
 async def test_an_app_authenticates_with_a_key_that_it_registered(server: World, algorithm: str) -> None:
     public, private = KEYS[algorithm]

@@ -47,7 +47,10 @@ async def test_the_document_names_every_endpoint_and_method(server: World) -> No
         "jwks_uri": "jwks",
     }
     assert {name: found[name] for name in endpoints} == {n: f"{ISSUER}/{path}" for n, path in endpoints.items()}
-    assert set(found["grant_types_supported"]) == {"authorization_code", "refresh_token", "client_credentials"}
+    assert found["grant_types_supported"] == [
+        *("authorization_code", "refresh_token", "client_credentials"),
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ]
     methods = {"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
     assert set(found["token_endpoint_auth_methods_supported"]) == methods
     assert {"RS384", "ES384"} <= set(found["token_endpoint_auth_signing_alg_values_supported"])

@@ -95,11 +95,15 @@ async def test_public_keys_are_published_as_bare_jwks(server: World) -> None:
 
 
 @pytest.mark.smart(212, 213)
-@pytest.mark.parametrize("parameter", ["request", "request_uri"])
-async def test_request_objects_are_refused_by_name_and_claims_have_no_effect(server: World, parameter: str) -> None:
+@pytest.mark.parametrize(
+    ("parameter", "error"), [("request", "invalid_request_object"), ("request_uri", "request_uri_not_supported")]
+)
+async def test_unsigned_and_remote_request_objects_are_refused_by_name_and_claims_have_no_effect(
+    server: World, parameter: str, error: str
+) -> None:
     asked = await launch(server, SCOPE)
     answer = await asked.authorize(**{parameter: "https://app.example/request"})
-    assert "error=request_not_supported" in answer.headers["location"]
+    assert f"error={error}&" in answer.headers["location"]
     returned = await asked.allow(await asked.authorize(claims='{"id_token":{"email":null}}'), ["laboratory"])
     token = (await asked.exchange(returned)).json()
     assert "email" not in jwt.get_unverified_claims(token["id_token"])

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from authz.client_assertion import FetchedKeys, read_assertion, verify
+from authz.client_assertion import read_assertion, verify
+from authz.client_signatures import FetchedKeys
 from authz.clients import ClientError, find_client
 from authz.oauth_errors import OAuthError
 from tests.clients.app import register as register_oneself

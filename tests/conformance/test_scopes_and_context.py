@@ -58,17 +58,29 @@ async def test_a_scope_with_letters_out_of_order_is_left_out(server: World, odd:
     assert (await app.get("Observation/lab0")).status_code == 403
 
 
-@pytest.mark.smart(130, 123)
-@pytest.mark.parametrize("kind", ["batch", "transaction"])
-async def test_batches_transactions_and_updates_are_refused(server: World, kind: str) -> None:
+@pytest.mark.smart(130)
+async def test_each_entry_of_a_batch_is_checked_like_a_request_of_its_own(server: World) -> None:
+    app = await (await launch(server, "launch/patient patient/Observation.r")).app(["laboratory"])
+    bearer = {"Authorization": f"Bearer {app.token['access_token']}"}
+    urls = ("Observation/lab0", "Observation?_id=lab0", "Condition/flu", "Observation/bob0")
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
+    }
+    answer = await server.http.post("/fhir", json=bundle, headers=bearer)
+    alone = [(await app.get(url)).status_code for url in urls]
+    assert [int(entry["response"]["status"][:3]) for entry in answer.json()["entry"]] == alone == [200, 403, 403, 404]
+    bundle["type"] = "transaction"
+    refused = await server.http.post("/fhir", json=bundle, headers=bearer)
+    assert refused.status_code == 405
+    assert "lab0" not in refused.text
+
+
+@pytest.mark.smart(123)
+async def test_updates_are_refused(server: World) -> None:
     app = await (await launch(server, "launch/patient patient/*.cruds")).app(["laboratory"])
     bearer = {"Authorization": f"Bearer {app.token['access_token']}"}
-    entry = {"request": {"method": "GET", "url": "Observation/lab0"}}
-    bundle = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
-    for path in ("/fhir", "/fhir/"):
-        answer = await server.http.post(path, json=bundle, headers=bearer)
-        assert answer.status_code in (404, 405)
-        assert "lab0" not in answer.text
     update = await server.http.put("/fhir/Observation/new", json={"resourceType": "Observation"}, headers=bearer)
     assert update.status_code == 405
 

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from assent.cli import app
 from assent.settings import Settings
 from sandbox.clients import SERVICE_CONSENTS, ServiceConsent
+from tests.clients.app import App, register
+from tests.clients.person import Person
 from tests.sandbox_server import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _commands(page: Path) -> list[str]:
-    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in ("python", "nginx"))
+    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in ("python", "nginx", "json"))
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -94,6 +96,39 @@ def test_the_service_shown_to_app_developers_works(sandbox: Sandbox) -> None:
 def _sharing_observations() -> list[ServiceConsent]:
     shares = {"laboratory", "vital-signs"}
     return sorted((c for c in SERVICE_CONSENTS if shares & {*c.categories}), key=lambda c: c.patient)
+
+
+def test_the_security_profile_shown_works(sandbox: Sandbox) -> None:
+    page = ROOT / "docs" / "security-profile.md"
+    (program,) = [text for language, text in BLOCK.findall(page.read_text()) if language == "python"]
+    words = [sys.executable, "-c", program.replace("http://127.0.0.1:8000", sandbox.issuer)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own document
+    answer = httpx.get(done.stdout.strip())
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(f"{sandbox.issuer}/authorize/continue?request=")
+
+
+def test_the_token_exchange_shown_works(sandbox: Sandbox) -> None:
+    scope, user = "launch/patient patient/*.rs", sandbox.user()
+    client_id = register(sandbox.issuer, "Behind a gateway", scope)["client_id"]
+    theirs = App(sandbox.fhir_base, client_id, scope)
+    with Person(user["username"], user["password"]) as person:
+        theirs.redeem(person.authorize(theirs.authorize_url(), {"Demographics"}))
+    (line,) = [c for c in _commands(ROOT / "docs" / "security-profile.md") if c.startswith("curl")]
+    token = str(theirs.tokens["access_token"])
+    words = shlex.split(line.replace("http://127.0.0.1:8000", sandbox.issuer).replace("$TOKEN", token))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+    assert json.loads(done.stdout)["scope"] == "patient/Patient.rs"
+
+
+def test_the_consent_shown_to_recorders_is_recorded_and_ended(sandbox: Sandbox) -> None:
+    page = (ROOT / "docs" / "consents-api.md").read_text()
+    (program,) = [text for language, text in BLOCK.findall(page) if language == "python"]
+    words = [sys.executable, "-c", program.replace("http://127.0.0.1:8000", sandbox.issuer)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
+    for line in done.stdout.splitlines():
+        assert f"`{line}`" in page.replace("\n", " ")
+    assert len(done.stdout.splitlines()) == 5
 
 
 def test_discovery_is_where_the_documents_say(sandbox: Sandbox) -> None:

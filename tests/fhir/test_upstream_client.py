@@ -198,7 +198,7 @@ async def test_nobody_there_is_unreachable() -> None:
     [
         *("", "/", "patient", "Patient/", "Patient/..", "Patient/.", "Patient/p1/", "../Patient", "Patient/p1?x=y"),
         *(
-            "Patient/p1/_history",
+            "Patient/p1/_history/",
             "Patient/p1/$everything",
             "Patient/a b",
             "Patient/p1\n",
@@ -209,7 +209,7 @@ async def test_nobody_there_is_unreachable() -> None:
 )
 async def test_only_reads_and_searches_can_be_asked(upstream: Upstream, path: str) -> None:
     async with client_of(upstream.base) as client:
-        with pytest.raises(ValueError, match="no FHIR read or search"):
+        with pytest.raises(ValueError, match="no FHIR read, history or search"):
             await client.get(path, ())
     assert upstream.requests == []
 

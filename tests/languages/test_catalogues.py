@@ -10,7 +10,7 @@ from babel.messages.catalog import Catalog, Message
 
 from assent.language_files import load_languages
 from assent.policy_files import load_catalogue, policy_folder
-from policies.catalogue import CatalogueError
+from policies.catalogue_document import CatalogueError
 from tests.languages.catalogue import TEMPLATE, extracted, translated, written
 
 CATALOGUE = load_catalogue()

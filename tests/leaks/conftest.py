@@ -9,11 +9,18 @@ import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
 from tests.leaks.service import service
-from tests.leaks.twin_content import SHOWN, masked_differently, mixed
+from tests.leaks.twin_content import (
+    LATER_VERSIONS,
+    SHOWN,
+    WITHHELD_HISTORIES,
+    WITHHELD_VERSIONS,
+    masked_differently,
+    mixed,
+)
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
 
-TICKED = ("demographics", "laboratory", "conditions", "encounters")
+TICKED = ("demographics", "laboratory", "conditions", "encounters", "documents")
 MakeDatabase = Callable[[], Awaitable[str]]
 
 
@@ -40,6 +47,8 @@ async def worlds(
         world(await make_database(), tmp_path_factory.mktemp("bare"), SHOWN) as bare,
         world(await make_database(), tmp_path_factory.mktemp("full"), mixed()) as full,
     ):
+        await bare.upstream.write([*WITHHELD_VERSIONS[0], *LATER_VERSIONS])
+        await full.upstream.write([*WITHHELD_VERSIONS[1], *LATER_VERSIONS, *WITHHELD_HISTORIES])
         yield bare, full
 
 
@@ -48,6 +57,8 @@ async def altered(make_database: MakeDatabase, tmp_path_factory: pytest.TempPath
     """A world with what is withheld, in which also all that research doesn't see is different."""
     resources = [masked_differently(resource) for resource in mixed()]
     async with world(await make_database(), tmp_path_factory.mktemp("altered"), resources) as running:
+        versions = [*WITHHELD_VERSIONS[1], *LATER_VERSIONS, *WITHHELD_HISTORIES]
+        await running.upstream.write([v if isinstance(v, str) else masked_differently(v) for v in versions])
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 from urllib.parse import quote
 
@@ -11,12 +12,13 @@ from fhir.definitions import load_definitions
 from policies.search_guard import MODIFIERS
 from tests.leaks.twin_content import CODES, HIV_CODE, mixed
 from tests.leaks.twins import Request
+from tests.leaks.whole_requests import READS, whole_requests
 
 _DEFINITIONS: Final = load_definitions()
 _TYPES: Final = (
     *("Observation", "Observation", "Observation", "Observation", "Observation", "Observation", "Condition", "Patient"),
     *("DiagnosticReport", "DiagnosticReport", "Encounter", "Practitioner", "Practitioner", "Patient", "Condition"),
-    *("Organization", "Provenance", "MedicationRequest", "Binary"),
+    *("Organization", "Provenance", "MedicationRequest", "Binary", "DocumentReference", "DocumentReference"),
 )
 """Types that are looked at more often stand more often."""
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
@@ -42,6 +44,7 @@ def _searched(kind: str) -> st.SearchStrategy[tuple[str, str]]:
     known = [p for p in _DEFINITIONS.search_parameters(kind).values() if p.kind in MODIFIERS and p.code not in _REFUSED]
     known.sort(key=lambda parameter: parameter.code)
 
+    @cache
     def used(code: str, parameter_kind: str) -> st.SearchStrategy[tuple[str, str]]:
         values = st.lists(st.sampled_from(_VALUES[parameter_kind]), min_size=1, max_size=2, unique=True).map(",".join)
         modifiers = st.sampled_from(["", "", *sorted(MODIFIERS[parameter_kind] - {"missing"})])
@@ -110,6 +113,7 @@ def _written(pairs: list[tuple[str, str]]) -> str:
     return "&".join(f"{quote(name, safe=':')}={quote(value, safe='')}" for name, value in pairs)
 
 
+@cache
 def _searches(kind: str) -> st.SearchStrategy[Request]:
     usual = [_controls(kind), _controls(kind), _searched(kind), _includes(kind)]
     pairs = st.lists(st.one_of(*usual, *usual, *usual, _odd(kind)), max_size=3).map(_written)
@@ -118,10 +122,5 @@ def _searches(kind: str) -> st.SearchStrategy[Request]:
     return st.one_of(by_get, by_get, by_get, by_get, by_form)
 
 
-def _reads() -> st.SearchStrategy[Request]:
-    tails = st.sampled_from(["", "", "/_history/1", "/_history/2", "?_summary=true", "?_elements=id", "?_sort=date"])
-    return st.tuples(st.sampled_from(_NAMES), tails).map(lambda pair: Request("".join(pair)))
-
-
 _SEARCHES: Final = st.sampled_from(_TYPES).flatmap(_searches)
-REQUESTS: Final = st.one_of(_SEARCHES, _SEARCHES, _SEARCHES, _reads())
+REQUESTS: Final = st.one_of(_SEARCHES, _SEARCHES, _SEARCHES, READS, whole_requests(_SEARCHES))

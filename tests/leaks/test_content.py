@@ -55,6 +55,13 @@ async def test_sensitive_results_come_only_with_their_own_category(leaky: World)
     assert other - without == {"Observation/odd-label"}
 
 
+async def test_a_bundles_confidentiality_tells_nothing_of_what_is_withheld(leaky: World) -> None:
+    granted = (await (await leaky.app(["laboratory", "hiv"])).get("Observation?_count=100")).json()
+    assert [label["code"] for label in granted["meta"]["security"]] == ["R"]
+    without = (await (await leaky.app(["laboratory"])).get("Observation?_count=100")).json()
+    assert "meta" not in without
+
+
 @pytest.mark.leak("L30")
 @pytest.mark.parametrize("wanted", ["Patient/ana", "Observation/narrated"])
 async def test_l30_no_narrative_comes_along(leaky: World, wanted: str) -> None:

@@ -6,6 +6,7 @@ can have, refer to them and share their codes, dates and providers.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
@@ -16,6 +17,8 @@ CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 CODES = ("718-7", "2345-7", "2160-0")
 HIV_CODE = "75622-1"
+
+_HIV_LABEL = {"system": ACT_CODE, "code": "HIV"}
 
 Resource = dict[str, object]
 
@@ -61,6 +64,23 @@ def _encounter(wanted: str, patient: str = "ana", **more: object) -> Resource:
     }
 
 
+def _document(wanted: str, *urls: str, patient: str = "ana", **more: object) -> Resource:
+    return {
+        "resourceType": "DocumentReference",
+        "id": wanted,
+        "status": "current",
+        "subject": {"reference": f"Patient/{patient}"},
+        "date": "2026-02-03T00:00:00Z",
+        "content": [{"attachment": {"contentType": "text/plain", "url": url}} for url in urls],
+        **more,
+    }
+
+
+def _binary(wanted: str, **more: object) -> Resource:
+    data = b64encode(wanted.encode()).decode()
+    return {"resourceType": "Binary", "id": wanted, "contentType": "text/plain", "data": data, **more}
+
+
 def _shown() -> Iterator[Resource]:
     yield patient("ana", generalPractitioner=_refers("Practitioner/doc0"))
     for n in range(4):
@@ -91,6 +111,8 @@ def _shown() -> Iterator[Resource]:
         yield _report(
             f"report{n}", f"Observation/lab{n:02}", f"Observation/lab{n + 3:02}", issued=_day(n) + "T00:00:00Z"
         )
+        yield _document(f"letter{n}", f"Binary/text{n}", "Binary/otherwise", "Binary/labelled", "Binary/ruled")
+        yield _binary(f"text{n}")
 
 
 def _sensitive(number: int) -> Resource:
@@ -154,7 +176,15 @@ def _odd() -> Iterator[Resource]:
         "agent": [{"who": {"reference": "Practitioner/doc1"}}],
     }
     yield {"resourceType": "Group", "id": "g", "type": "person", "actual": True}
-    yield {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "eA=="}
+    yield _binary("b")
+    yield _document("bobletter", "Binary/bobtext", "Binary/text0", patient="bob")
+    yield _document("hivletter", "Binary/hivtext", "Binary/text1", meta={"security": [_HIV_LABEL]})
+    yield _document("oddletter", "Binary/oddtext", modifierExtension=[{"url": "http://x/not", "valueBoolean": True}])
+    yield from map(_binary, ("bobtext", "hivtext", "oddtext"))
+    # What shown documents point at, and what yet isn't there for who reads them.
+    yield _binary("otherwise", securityContext={"reference": "Patient/bob"})
+    yield _binary("labelled", meta={"security": [_HIV_LABEL]})
+    yield _binary("ruled", implicitRules="http://x/rules")
 
 
 def _withheld() -> Iterator[Resource]:
@@ -178,6 +208,29 @@ def mixed() -> list[Resource]:
     return [*together[:half], *WITHHELD[len(SHOWN) :], *together[half:]]
 
 
+Version = Resource | str
+"""A next version of a resource, or the `Type/id` of one that is deleted."""
+
+
+def _lab(number: int, **more: object) -> Resource:
+    found = next(resource for resource in SHOWN if resource["id"] == f"lab{number:02}")
+    return {**found, **more}
+
+
+_HIV: dict[str, Any] = {"code": {"coding": [{"code": HIV_CODE}]}}
+WITHHELD_VERSIONS: tuple[list[Version], list[Version]] = (
+    [_lab(5, category=[]), "Observation/lab06"],
+    [_lab(5, **_HIV), _lab(6, subject={"reference": "Patient/bob"})],
+)
+"""The second versions of two shown resources, in a world without and in one with what is withheld."""
+LATER_VERSIONS: list[Version] = [_lab(5, status="amended"), _lab(5), _lab(6)]
+"""What follows in both, so that the shown resources are current again."""
+WITHHELD_HISTORIES: list[Version] = [
+    *(observation("relabelled"), observation("relabelled", **_HIV)),
+    *(observation("gone"), "Observation/gone"),
+]
+"""Of resources that once were open, in the world with what is withheld."""
+
 _MASKED: dict[str, Resource] = {
     "Patient": {
         "name": [{"family": "Zed", "given": ["Altered", "Twice"]}],
@@ -190,6 +243,8 @@ _MASKED: dict[str, Resource] = {
     "Condition": {"recorder": {"reference": "Practitioner/doc0"}},
     "DiagnosticReport": {"performer": _refers("Organization/org")},
     "Encounter": {"identifier": [{"value": "altered"}]},
+    "DocumentReference": {"content": [{"attachment": {"url": "Binary/b"}}]},
+    "Binary": {"data": "YWx0ZXJlZA=="},
 }
 """Elements that the limited masks hide, otherwise filled."""
 

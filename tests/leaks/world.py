@@ -162,11 +162,31 @@ class App:
         }
         return await self.world.http.post(f"/fhir/{kind}/_search{query}", content=form, headers=headers)
 
+    async def post_bundle(self, body: str, path: str = "", **headers: str) -> httpx.Response:
+        """Send a Bundle to the base."""
+        sent = {
+            "Authorization": f"Bearer {self.token['access_token']}",
+            "Content-Type": "application/fhir+json",
+            **headers,
+        }
+        return await self.world.http.post(f"/fhir{path}", content=body, headers=sent)
+
     async def ids(self, search: str) -> list[str]:
         """`Type/id` of every entry of a search."""
         answer = await self.get(search)
         assert answer.status_code == 200, answer.text
         return [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in answer.json().get("entry", ())]
+
+    async def renew(self) -> None:
+        """Get a fresh access token for the refresh token."""
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": self.token["refresh_token"],
+            "client_id": self.client_id,
+        }
+        answer = await self.world.http.post("/token", data=form)
+        assert answer.status_code == 200, answer.text
+        self.token = answer.json()
 
     async def consent_id(self) -> str:
         """Id of the consent behind the token."""

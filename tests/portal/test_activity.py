@@ -81,6 +81,19 @@ def line(language: Language = ENGLISH, **fields: Any) -> Activity:
             {"kind": "revoke", "action": "U", "user": "Patient/mum", "entities": ("Consent/c1",)},
             "Mia Lind ended the sharing with Heart Diary, on behalf of Ada Lind",
         ),
+        *(
+            (
+                {
+                    "kind": "consent",
+                    "action": action,
+                    "client_id": "desk",
+                    "client_name": "Desk",
+                    "entities": ("Consent/c1",),
+                },
+                f"Desk {verb} what Heart Diary may see",
+            )
+            for action, verb in (("C", "recorded"), ("U", "changed"), ("D", "deleted"))
+        ),
         (
             {"kind": "export", "action": "R", "user": "Patient/ada"},
             "Ada Lind downloaded this sharing and access record",

@@ -1,0 +1,115 @@
+"""What the enforcement point works with, and what its steps hand to each other (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from fhir.access_records import Seen
+from fhir.audit_trail import AuditTrail
+from fhir.definitions import Definitions
+from fhir.interaction import Interaction
+from fhir.masks import Masks
+from fhir.page_token import PageSealer
+from fhir.presented_token import PresentedToken
+from fhir.proxy_request import ProxyRefusal, ProxyRequest
+from fhir.read_plans import ReadPlans
+from fhir.resource_view import ResourceViews
+from fhir.responses import Headers
+from fhir.search_guarding import guard_search
+from fhir.search_request import SearchRequest
+from fhir.source import Source
+from policies.catalogue import Catalogue
+from policies.decide import ReadPlan
+from policies.model import Access
+
+
+class TokenRefusal(Protocol):
+    """Why a token opens nothing (RFC 6750 §3.1)."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def description(self) -> str:
+        """For the integrator."""
+
+    def challenge(self, realm: str) -> str:
+        """The WWW-Authenticate header."""
+
+
+class TokenGate(Protocol):
+    """Step 1: verifies a token, live."""
+
+    async def access(self, presented: PresentedToken) -> Access | TokenRefusal:
+        """What the token claims, or why it counts for nothing."""
+
+    async def still(self, presented: PresentedToken) -> Access | TokenRefusal:
+        """The same of a token that `access` has let through for this request: whether it is live still."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyParts:
+    """What the composition root hands in."""
+
+    base: str
+    """Public FHIR base without a trailing slash."""
+    upstream_base: str
+    """The upstream's, likewise; empty without one."""
+    gate: TokenGate
+    plans: ReadPlans
+    catalogue: Catalogue
+    definitions: Definitions
+    masks: Masks
+    views: ResourceViews
+    source_of: Callable[[str], Source]
+    """The source of a resource type."""
+    audit: AuditTrail
+    sealer: PageSealer
+    capability_statement: bytes
+    max_search_count: int
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that has passed steps 1 to 3."""
+
+    request: ProxyRequest
+    access: Access
+    plan: ReadPlan
+    interaction: Interaction
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """`Type/id` of the resource that is asked for."""
+        return f"{self.interaction.resource_type}/{self.interaction.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is answered, and what of anybody's data stands in it (None for nothing)."""
+
+    body: bytes
+    seen: Seen | None
+    content_type: bytes = b""
+    """Empty for FHIR JSON."""
+    headers: Headers = ()
+
+
+class NothingOpened(ProxyRefusal):
+    """One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06)."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+def guarded_search(
+    parts: ProxyParts, kind: str, parameters: tuple[tuple[str, str], ...], plan: ReadPlan
+) -> SearchRequest:
+    """Step 4. Raises SearchRefused and SearchError."""
+    return guard_search(kind, parameters, plan, parts.masks, parts.definitions, max_count=parts.max_search_count)

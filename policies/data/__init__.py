@@ -1,0 +1,1 @@
+"""What the code sets that come with Assent are made from."""

@@ -1,0 +1,110 @@
+"""What a clinical code says about sensitivity: a look-up in the catalogue's code sets, the same time however many.
+
+Codes are found as systems in use write them: ICD codes with or without their dot, in either case; SNOMED CT
+expressions by every concept in them; countries' editions of ICD-10; codes without a system as any system's. A system
+that no set knows says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Final, TypeVar
+
+from policies.code_sets import CodeSet
+from policies.codes import ATC_SYSTEM, ICD_10_SYSTEM, SNOMED_SYSTEM
+from policies.model import Coding
+
+_NOTHING: Final[frozenset[str]] = frozenset()
+_NATIONAL: Final = {
+    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": ICD_10_SYSTEM,
+    "http://fhir.de/CodeSystem/dimdi/icd-10-gm": ICD_10_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-gm": ICD_10_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-de": ICD_10_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-ca": ICD_10_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-am": ICD_10_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-nl": ICD_10_SYSTEM,
+    "http://fhir.de/CodeSystem/bfarm/atc": ATC_SYSTEM,
+}
+"""Countries' own editions: the same codes, with more below them."""
+_CONCEPT: Final = re.compile(r"(?<!\d)\d{6,18}(?!\d)")
+_LONGEST: Final = 4_096
+"""Longer codes aren't looked into; nobody writes such an expression."""
+_Key = TypeVar("_Key", bound=Hashable)
+_BEGINS_WITH_LETTER: Final = re.compile(r"[A-Z]\d")
+
+
+class SensitiveCodes:
+    """All code sets of a catalogue, by system and code; and its security labels, which may stand at single elements."""
+
+    def __init__(self, sets: Iterable[CodeSet], labels: Iterable[tuple[Coding, str]] = ()) -> None:
+        sets = tuple(sets)
+        self._blocks = {
+            system: _Blocks([s for s in sets if s.system == system])
+            for system in {s.system for s in sets if any(code.endswith("*") for code in s.codes)}
+        }
+        for edition, system in _NATIONAL.items():
+            if system in self._blocks:
+                self._blocks.setdefault(edition, self._blocks[system])
+        exact = [(s, code) for s in sets if s.system not in self._blocks for code in s.codes]
+        self._exact = _gather([*((Coding(s.system, code), s.sensitivity) for s, code in exact), *labels])
+        self._bare = _gather((code, s.sensitivity) for s, code in exact)
+
+    def of(self, coding: Coding) -> frozenset[str]:
+        """Codes of the sensitive categories that a coding, its system under its usual name, belongs to."""
+        system, code = coding
+        found = self._exact.get(coding)
+        if found is not None:
+            return found
+        blocks = self._blocks.get(system)
+        if blocks is not None:
+            return blocks.of(_folded(code))
+        if not system:
+            return self._of_any_system(code)
+        if system == SNOMED_SYSTEM and not code.isdigit():
+            return self._of_expression(code)
+        return _NOTHING
+
+    def _of_expression(self, code: str) -> frozenset[str]:
+        """SNOMED CT compositional grammar: what any concept in it says."""
+        concepts = _CONCEPT.findall(code) if len(code) <= _LONGEST else []
+        return _NOTHING.union(*(self._exact.get(Coding(SNOMED_SYSTEM, concept), _NOTHING) for concept in concepts))
+
+    def _of_any_system(self, code: str) -> frozenset[str]:
+        found = self._bare.get(code, _NOTHING)
+        folded = _folded(code)
+        if _BEGINS_WITH_LETTER.match(folded):  # a block of bare digits would take in any number
+            found = found.union(*(blocks.of(folded) for blocks in self._blocks.values()))
+        return found
+
+
+class _Blocks:
+    """The codes of a system that has blocks of codes."""
+
+    def __init__(self, sets: Iterable[CodeSet]) -> None:
+        codes = [(s, code) for s in sets for code in s.codes]
+        self._exact = _gather((_folded(code), s.sensitivity) for s, code in codes if not code.endswith("*"))
+        self._begin = _gather((_folded(code[:-1]), s.sensitivity) for s, code in codes if code.endswith("*"))
+        self._lengths = sorted({len(beginning) for beginning in self._begin})
+
+    def of(self, code: str) -> frozenset[str]:
+        found = self._exact.get(code, _NOTHING)
+        for length in self._lengths:
+            block = self._begin.get(code[:length])
+            if block is not None:
+                found |= block
+        return found
+
+
+def _folded(code: str) -> str:
+    """Claims leave the dot of ICD codes out, and case means nothing in them."""
+    return code.upper().replace(".", "")
+
+
+def _gather(pairs: Iterable[tuple[_Key, str]]) -> Mapping[_Key, frozenset[str]]:
+    found: dict[_Key, frozenset[str]] = {}
+    shared: dict[frozenset[str], frozenset[str]] = {}
+    for key, sensitivity in pairs:
+        together = found.get(key, _NOTHING) | {sensitivity}
+        found[key] = shared.setdefault(together, together)
+    return found

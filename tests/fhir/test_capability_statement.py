@@ -1,0 +1,63 @@
+"""`metadata` is valid R4 and names exactly what the proxy answers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import msgspec
+import pytest
+
+from assent.policy_files import load_catalogue
+from fhir.capability_statement import capability_statement
+from fhir.definitions import load_definitions
+from fhir.interaction import Interaction, interaction_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from fhir.resources.R4B.capabilitystatement import CapabilityStatement as Checked
+
+_REQUESTS = {
+    "read": ("GET", "/{}/x"),
+    "vread": ("GET", "/{}/x/_history/1"),
+    "history-instance": ("GET", "/{}/x/_history"),
+    "search-type": ("GET", "/{}"),
+    "history-type": ("GET", "/{}/_history"),
+    "create": ("POST", "/{}"),
+    "update": ("PUT", "/{}/x"),
+    "patch": ("PATCH", "/{}/x"),
+    "delete": ("DELETE", "/{}/x"),
+}
+_OF_THE_SYSTEM = {"search-system": ("GET", ""), "history-system": ("GET", "/_history"), "batch": ("POST", "")}
+
+
+@pytest.fixture(scope="module")
+def statement() -> dict[str, Any]:
+    told = capability_statement("https://a.example", load_catalogue(None), load_definitions(), "2026-01-01")
+    return dict(msgspec.json.decode(told))
+
+
+def test_it_is_valid(statement: dict[str, Any]) -> None:
+    Checked.model_validate(statement)
+
+
+def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[str, Any]) -> None:
+    resources = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+    for kind, resource in resources.items():
+        codes = {interaction["code"] for interaction in resource["interaction"]}
+        known = {code for code, (m, path) in _REQUESTS.items() if _is(code, m, path.format(kind))}
+        if kind == "Consent":  # which recorders keep, past the proxy
+            known |= {"create", "update", "patch", "delete", "history-type"}
+        assert codes == ({"read"} if kind == "Binary" else known)
+    assert list(resources) == sorted(resources)
+    assert {kind for kind, resource in resources.items() if "operation" in resource} == {"Patient"}
+
+
+def test_the_system_names_its_interactions(statement: dict[str, Any]) -> None:
+    codes = {interaction["code"] for interaction in statement["rest"][0]["interaction"]}
+    assert codes == {code for code, (method, path) in _OF_THE_SYSTEM.items() if _is(code, method, path)}
+
+
+def _is(code: str, method: str, path: str) -> bool:
+    found = interaction_of(method, path)
+    return isinstance(found, Interaction) and found.code == code
