@@ -86,7 +86,7 @@ async def test_vread_answers_each_version(client: httpx.AsyncClient) -> None:
         ("GET", "/Pirate/p1", 404, "not-supported"),
         ("GET", "/", 404, "not-supported"),
         ("GET", "/HumanName", 404, "not-supported"),
-        ("GET", "/Patient/p1/_history", 404, "not-supported"),
+        ("GET", "/Patient/absent/_history", 404, "not-found"),
         ("GET", "/Patient/$everything", 404, "not-supported"),
         ("GET", "/Patient/p1/Observation", 404, "not-supported"),
         ("GET", "/Patient/p1?name=x", 400, "not-supported"),
@@ -132,7 +132,7 @@ async def test_capabilities_need_no_token_and_name_what_is_supported(client: htt
     assert statement["fhirVersion"] == "4.0.1"
     assert statement["implementation"]["url"] == BASE
     observation = next(r for r in statement["rest"][0]["resource"] if r["type"] == "Observation")
-    assert [i["code"] for i in observation["interaction"]] == ["read", "vread", "search-type"]
+    assert [i["code"] for i in observation["interaction"]] == ["read", "vread", "history-instance", "search-type"]
     assert "Observation:subject" in observation["searchInclude"]
     assert {"name": "code", "type": "token"}.items() <= next(
         p for p in observation["searchParam"] if p["name"] == "code"
