@@ -30,7 +30,7 @@ from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.upstream_settings import upstreams
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
@@ -60,9 +60,9 @@ from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients
-from fhir.source import OwnSource, Source, UpstreamSource
+from fhir.source import OwnSource, Source
 from fhir.store import Repository
-from fhir.upstream_client import UpstreamClient
+from fhir.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
@@ -99,7 +99,7 @@ class Assent:
     bus: ChangeBus
     audit: AuditTrail
     checkpoints: AuditCheckpoints
-    upstream: UpstreamClient
+    upstreams: Upstreams
     attempts: SignInAttempts
 
     async def aclose(self) -> None:
@@ -108,7 +108,7 @@ class Assent:
         await self.checkpoints.close()
         await self.bus.close()
         await self.authz.client_keys.close()
-        await self.upstream.close()
+        await self.upstreams.close()
         await self.attempts.close()
         await self.engine.dispose()
 
@@ -140,11 +140,11 @@ async def build(
     ground = _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
-    client = upstream_client(settings)
+    behind = upstreams(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
-    register, facts = _register(ground), _facts(ground)
-    parts = _proxy_parts(ground, gate, client, register, facts)
+    register, facts = _register(ground), _facts(ground, behind)
+    parts = _proxy_parts(ground, gate, behind, register, facts)
     site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
@@ -180,7 +180,7 @@ async def build(
         ground.bus,
         ground.audit,
         checkpoints,
-        client,
+        behind,
         attempts,
     )
 
@@ -243,25 +243,27 @@ def _register(ground: _Ground) -> ConsentRegister:
     return register
 
 
-def _facts(ground: _Ground) -> FactsReader:
-    return FactsReader(ground.definitions, ground.catalogue, upstream_base=ground.settings.upstream_url or "")
+def _facts(ground: _Ground, behind: Upstreams) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_bases=behind.bases)
 
 
 def _proxy_parts(
-    ground: _Ground, gate: TokenGate, client: UpstreamClient, register: ConsentRegister, facts: FactsReader
+    ground: _Ground, gate: TokenGate, behind: Upstreams, register: ConsentRegister, facts: FactsReader
 ) -> ProxyParts:
     """What the enforcement point is made of."""
     settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
-    own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
+    own = OwnSource(ground.repository, ground.audit.settle)
 
     def source_of(resource_type: str) -> Source:
-        return own if resource_type in OWN_TYPES else upstream
+        return own if resource_type in OWN_TYPES else behind.source(resource_type)
+
+    def serves(resource_type: str) -> bool:
+        return resource_type in OWN_TYPES or behind.serves(resource_type)
 
     masks = Masks(catalogue, definitions)
     today = ground.clock().date().isoformat()
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
-        upstream_base=(settings.upstream_url or "").rstrip("/"),
         gate=gate,
         plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
         catalogue=catalogue,
@@ -269,9 +271,10 @@ def _proxy_parts(
         masks=masks,
         views=ResourceViews(catalogue, definitions, masks, facts),
         source_of=source_of,
+        serves=serves,
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
-        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today, serves),
         max_search_count=settings.max_search_count,
         clock=ground.clock,
     )

@@ -6,13 +6,11 @@ Nothing is changed by looking: no key and no secret is made. What needs the data
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -22,7 +20,7 @@ from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.secret_file import FILE_NAME, read_secret
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.upstream_checks import upstream_checks
 from authz import tables
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
@@ -30,10 +28,8 @@ from fhir.audit_checkpoints import latest_checkpoint
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
-from fhir.upstream_failure import UpstreamFailure
 
 CLOCK_TOLERANCE_SECONDS = 5.0
-FHIR_VERSION = "4.0"
 
 State = Literal["ok", "failed", "skipped"]
 Found = tuple[State, str]
@@ -54,7 +50,8 @@ async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
     for check in await _with_database(settings, now):
         yield check
     yield await _guarded("policies", _policies(settings))
-    yield await _guarded("upstream", _upstream(settings))
+    for name, check in upstream_checks(settings):
+        yield await _guarded(name, check())
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:
@@ -164,35 +161,6 @@ async def _policies(settings: Settings) -> Found:
     load_policy_text(catalogue, settings.policy_dir)
     Masks(catalogue, load_definitions())
     return "ok", f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories, its masks compile"
-
-
-async def _upstream(settings: Settings) -> Found:
-    """The capability statement (FHIR R4 §3.1.0.9), asked for with the credentials that Assent will use."""
-    if settings.upstream_url is None:
-        return "skipped", "no upstream is set; set ASSENT_UPSTREAM_URL, or use `assent sandbox`"
-    client = upstream_client(settings)
-    begun = time.monotonic()
-    try:
-        answer = await client.get("metadata", ())
-    except UpstreamFailure as failure:
-        return "failed", _why(settings, failure)
-    finally:
-        await client.close()
-    took = round((time.monotonic() - begun) * 1000)
-    if answer.status != 200:
-        return "failed", f"`{settings.upstream_url}/metadata` answers `{answer.status}`; it must be a FHIR R4 base URL"
-    statement: Any = msgspec.json.decode(answer.body)
-    version = str(statement.get("fhirVersion", "")) if isinstance(statement, dict) else ""
-    if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
-        return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
-    return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
-
-
-def _why(settings: Settings, failure: UpstreamFailure) -> str:
-    if failure.status in (401, 403):
-        return f"`{settings.upstream_url}` answers `{failure.status}`; check ASSENT_UPSTREAM_AUTH and its credentials"
-    status = "" if failure.status in (None, 200) else f" (`{failure.status}`)"
-    return f"{failure.text}{status}; check ASSENT_UPSTREAM_URL, now `{settings.upstream_url}`"
 
 
 async def _clock(engine: AsyncEngine, now: Clock) -> Found:

@@ -21,6 +21,7 @@ from fhir.reading import answer_read
 from fhir.refusals import refusal_of
 from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
 from fhir.searching import answer_search
+from fhir.upstreams import TypeNotServed
 from policies.model import Access, Deny
 
 _ROUTES: Final = {
@@ -89,6 +90,8 @@ class FhirProxy:
             raise ProxyRefusal(403, "forbidden", plan.reasons[0].text)
         if interaction.resource_type and interaction.resource_type not in parts.definitions.types:
             raise ProxyRefusal(404, "not-supported", "R4 has no such resource type")
+        if interaction.resource_type and not parts.serves(interaction.resource_type):
+            raise TypeNotServed
         # 4 guard, 5 upstream, 6 minimize
         try:
             answered = await _ANSWERS[interaction.code](parts, Asked(request, access, plan, interaction, now))

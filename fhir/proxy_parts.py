@@ -57,8 +57,6 @@ class ProxyParts:
 
     base: str
     """Public FHIR base without a trailing slash."""
-    upstream_base: str
-    """The upstream's, likewise; empty without one."""
     gate: TokenGate
     plans: ReadPlans
     catalogue: Catalogue
@@ -66,7 +64,9 @@ class ProxyParts:
     masks: Masks
     views: ResourceViews
     source_of: Callable[[str], Source]
-    """The source of a resource type."""
+    """The source of a resource type. Raises TypeNotServed."""
+    serves: Callable[[str], bool]
+    """Whether a resource type has a source."""
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from fhir.circuit_breaker import CircuitBreaker
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream_failure import FailureKind, UpstreamFailure
 
@@ -61,6 +63,7 @@ class UpstreamClient:
         connect_timeout: float = 3.0,
         max_body: int = 32 * _MEBIBYTE,
         connections: int = 64,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
@@ -69,6 +72,9 @@ class UpstreamClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
         self._connections = connections
+        self.breaker: Final = breaker or CircuitBreaker()
+        self.outcomes: Final[Counter[str]] = Counter()
+        """How often it answered (`answered`), and by which kind of failure it didn't."""
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, params: Sequence[tuple[str, str]]) -> UpstreamAnswer:
@@ -125,6 +131,16 @@ class UpstreamClient:
         return self._session
 
     async def _answer(self, url: URL) -> UpstreamAnswer:
+        try:
+            with self.breaker.call():
+                answer = await self._signed_in(url)
+        except UpstreamFailure as failure:
+            self.outcomes[failure.kind] += 1
+            raise
+        self.outcomes["answered"] += 1
+        return answer
+
+    async def _signed_in(self, url: URL) -> UpstreamAnswer:
         session = self._open_session()
         authorization = await self._credentials.authorization(session)
         try:

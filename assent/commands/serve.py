@@ -29,8 +29,11 @@ def serve_command(
 ) -> None:
     """Serve, in front of the FHIR server that ASSENT_UPSTREAM_URL names."""
     settings = load_settings(host=host, port=port, workers=workers)
-    if settings.upstream_url is None:
-        typer.echo("set ASSENT_UPSTREAM_URL to a FHIR R4 base URL, or try `assent sandbox`", err=True)
+    if not settings.upstream_tables():
+        typer.echo(
+            "set ASSENT_UPSTREAM_URL to a FHIR R4 base URL, or name upstreams in the file, or try `assent sandbox`",
+            err=True,
+        )
         raise typer.Exit(MISUSED)
     set_up_logging(settings.log_format, settings.log_level)
     progress = Progress(lambda line: typer.echo(line, err=True))
