@@ -50,8 +50,8 @@ async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
     for check in await _with_database(settings, now):
         yield check
     yield await _guarded("policies", _policies(settings))
-    for name, check in upstream_checks(settings):
-        yield await _guarded(name, check())
+    for name, look in upstream_checks(settings):
+        yield await _guarded(name, look())
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:

@@ -102,7 +102,7 @@ async def _together(settings: Settings) -> Said:
             compared += both
             if different:
                 return "failed", (
-                    f"of {both} patients whom `{home}` and `{other.name}` both have, {different} are not the same person; "
+                    f"of {both} patients whom `{home}` and `{other.name}` have, {different} are not the same person; "
                     "ids of patients must mean the same everywhere: don't serve these together"
                 )
     finally:

@@ -41,7 +41,7 @@ def _types(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class UpstreamTable(BaseModel):
-    """One upstream. A test holds the keys to the settings `upstream_…`, which have the same meaning for a single one."""
+    """One upstream. Its keys are those of the settings `upstream_…`, which describe a single one, and `types`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -33,7 +33,7 @@ _BINARY: Final[dict[str, Any]] = {
 def capability_statement(
     issuer: str, catalogue: Catalogue, definitions: Definitions, date: str, serves: Callable[[str], bool]
 ) -> bytes:
-    """The statement for everybody, with the types that have a source; what a caller may use, token and consents decide."""
+    """The statement for everybody, of types that have a source; what a caller may use, token and consents decide."""
     resources = [_resource(kind, definitions) for kind in catalogue.scopes_by_type]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",

@@ -33,7 +33,9 @@ _OF_THE_SYSTEM = {"search-system": ("GET", ""), "history-system": ("GET", "/_his
 
 @pytest.fixture(scope="module")
 def statement() -> dict[str, Any]:
-    told = capability_statement("https://a.example", load_catalogue(None), load_definitions(), "2026-01-01")
+    told = capability_statement(
+        "https://a.example", load_catalogue(None), load_definitions(), "2026-01-01", lambda kind: True
+    )
     return dict(msgspec.json.decode(told))
 
 
