@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list)
     lies: dict[str, Lie] = field(default_factory=dict)
     """By path, without the query."""
+    held: asyncio.Event | None = None
+    """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
 
@@ -79,6 +82,16 @@ class Upstream:
             del self.lies[path]
 
     @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """While the block runs, take requests and answer none."""
+        self.held = asyncio.Event()
+        try:
+            yield
+        finally:
+            self.held.set()
+            self.held = None
+
+    @contextmanager
     def listening(self) -> Iterator[list[Asked]]:
         """What is asked while the block runs."""
         begun = len(self.asked)
@@ -97,6 +110,8 @@ class Upstream:
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             path = scope["raw_path"].decode()
             self.asked.append(Asked(scope["method"], f"{path}?{query}" if query else path, headers))
+            if self.held is not None:
+                await self.held.wait()
             lie = self.lies.get(path)
             if lie is None:
                 await self._truth(app, scope, receive, send)
