@@ -30,6 +30,7 @@ from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
+from assent.upstream_metrics import UpstreamMetrics
 from assent.upstream_settings import upstreams
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
@@ -140,12 +141,12 @@ async def build(
     ground = _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
-    behind = upstreams(settings)
+    behind = upstreams(settings, ground.definitions)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    https, metrics = settings.public_url.startswith("https:"), Metrics()
+    https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
     register, facts = _register(ground), _facts(ground, behind)
     parts = _proxy_parts(ground, gate, behind, register, facts)
-    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox, behind), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -281,7 +282,11 @@ def _proxy_parts(
 
 
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    sandbox: SandboxExtras | None,
+    behind: Upstreams,
 ) -> PortalPages:
     """Pages for people."""
     settings, catalogue = ground.settings, ground.catalogue
@@ -302,7 +307,7 @@ def _pages(
             SharedRecords(context, requests),
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
-            lambda: examine(settings, ground.clock),
+            lambda: examine(settings, ground.clock, behind),
             catalogue,
             policy_text,
         ),

@@ -21,6 +21,7 @@ from assent.policy_files import load_catalogue, load_policy_text
 from assent.secret_file import FILE_NAME, read_secret
 from assent.settings import Settings
 from assent.upstream_checks import upstream_checks
+from assent.upstream_metrics import described
 from authz import tables
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
@@ -28,6 +29,7 @@ from fhir.audit_checkpoints import latest_checkpoint
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
+from fhir.upstreams import Upstreams
 
 CLOCK_TOLERANCE_SECONDS = 5.0
 
@@ -45,13 +47,15 @@ class Check:
     text: str
 
 
-async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
-    """All checks, one after the other."""
+async def examine(settings: Settings, now: Clock, running: Upstreams | None = None) -> AsyncIterator[Check]:
+    """All checks, one after the other. `running`: the upstreams as the process knows them that asks, of a server."""
     for check in await _with_database(settings, now):
         yield check
     yield await _guarded("policies", _policies(settings))
     for name, look in upstream_checks(settings):
         yield await _guarded(name, look())
+    for name, state, found in () if running is None else described(running):
+        yield Check(name, state, found)
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
+import structlog
+
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.upstream_settings import upstreams
 from fhir.definitions import Definitions, load_definitions
@@ -15,6 +17,8 @@ from fhir.same_people import compare_people
 from fhir.upstream_failure import UpstreamFailure
 from fhir.upstream_probe import Answer, Found, NoStatement, probe
 from fhir.upstreams import Upstream
+
+log = structlog.get_logger("assent.upstream_checks")
 
 Said = tuple[Literal["ok", "failed", "skipped"], str]
 _TOLD: dict[str, dict[Answer, str]] = {
@@ -34,6 +38,16 @@ def upstream_checks(settings: Settings) -> list[tuple[str, Callable[[], Awaitabl
     if len(names) > 1:
         checks.append(("upstreams", lambda: _together(settings)))
     return checks
+
+
+async def log_upstreams(settings: Settings) -> None:
+    """Say in the log what the upstreams turned out to be; the server doesn't wait for it."""
+    for name, look in upstream_checks(settings):
+        try:
+            state, text = await look()
+        except Exception as error:  # a setting that can't work stops the start elsewhere, with its message
+            state, text = "failed", type(error).__name__
+        (log.warning if state == "failed" else log.info)("upstream_looked_at", upstream=name, state=state, found=text)
 
 
 def _title(settings: Settings, name: str) -> str:

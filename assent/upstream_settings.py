@@ -7,6 +7,8 @@ import json
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.upstream_table import UpstreamTable
 from fhir.circuit_breaker import CircuitBreaker
+from fhir.definitions import Definitions
+from fhir.schema_drift import SchemaDrift
 from fhir.upstream_client import UpstreamClient
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstreams import Upstream, Upstreams
@@ -15,13 +17,16 @@ _NOBODY = UpstreamTable.model_validate({"url": "http://127.0.0.1:9"})
 """Stands for an upstream where none is set: port 9 discards."""
 
 
-def upstreams(settings: Settings) -> Upstreams:
-    """Made, not yet connected. Raises ValueError when a key file can't be used."""
+def upstreams(settings: Settings, definitions: Definitions | None = None) -> Upstreams:
+    """Made, not yet connected. Raises ValueError when a key file can't be used.
+
+    With `definitions`, what they send is held against them now and then.
+    """
     tables = settings.upstream_tables() or {SINGLE_UPSTREAM: _NOBODY}
-    return Upstreams([_upstream(name, table) for name, table in tables.items()])
+    return Upstreams([_upstream(name, table, definitions) for name, table in tables.items()])
 
 
-def _upstream(name: str, table: UpstreamTable) -> Upstream:
+def _upstream(name: str, table: UpstreamTable, definitions: Definitions | None) -> Upstream:
     client = UpstreamClient(
         table.url,
         credentials=_credentials(name, table),
@@ -30,6 +35,7 @@ def _upstream(name: str, table: UpstreamTable) -> Upstream:
         max_body=table.max_body_bytes,
         connections=table.connections,
         breaker=CircuitBreaker(name, failures=table.failures, pause=table.pause_seconds),
+        drift=None if definitions is None else SchemaDrift(definitions),
     )
     return Upstream(name, table.url, None if table.types is None else frozenset(table.types), client)
 

@@ -19,6 +19,7 @@ import msgspec
 from yarl import URL
 
 from fhir.circuit_breaker import CircuitBreaker
+from fhir.schema_drift import SchemaDrift
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream_failure import FailureKind, UpstreamFailure
 
@@ -64,6 +65,7 @@ class UpstreamClient:
         max_body: int = 32 * _MEBIBYTE,
         connections: int = 64,
         breaker: CircuitBreaker | None = None,
+        drift: SchemaDrift | None = None,
     ) -> None:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
@@ -73,6 +75,8 @@ class UpstreamClient:
         self._max_body = max_body
         self._connections = connections
         self.breaker: Final = breaker or CircuitBreaker()
+        self.drift: Final = drift
+        """What its resources look like; None where nobody looks."""
         self.outcomes: Final[Counter[str]] = Counter()
         """How often it answered (`answered`), and by which kind of failure it didn't."""
         self._session: aiohttp.ClientSession | None = None
@@ -161,7 +165,10 @@ class UpstreamClient:
                     return UpstreamAnswer(response.status, b"")
                 if response.content_type not in _JSON:
                     raise UpstreamFailure("not-fhir", status=200)
-                return UpstreamAnswer(200, _whole_json(await self._body(response)))
+                body = _whole_json(await self._body(response))
+                if self.drift is not None:
+                    self.drift.offer(body, response.headers.get("Content-Type", ""))
+                return UpstreamAnswer(200, body)
         except TimeoutError as slow:
             raise UpstreamFailure("timeout") from slow
         except aiohttp.ClientResponseError:
