@@ -7,6 +7,7 @@ the default at each; no body leaves before its audit record is durable.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -99,9 +100,12 @@ class FhirProxy:
             await parts.audit.record(record_of_refusal(request, access, interaction, parts.clock()))
             raise
         # 7 record
-        await parts.audit.record_all(records_of_answer(request, access, interaction, answered.seen, parts.clock()))
+        seen = answered.seen
+        await parts.audit.record_all(
+            records_of_answer(request, access, interaction, seen, parts.clock(), parts.source_name)
+        )
         # 8 answer
-        return answered
+        return replace(answered, headers=(*answered.headers, *parts.source_header(interaction)))
 
     async def _access(self, request: ProxyRequest, *, admitted: bool) -> Access:
         gate = self._parts.gate

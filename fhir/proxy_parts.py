@@ -73,6 +73,19 @@ class ProxyParts:
     max_search_count: int
     clock: Callable[[], datetime]
 
+    def source_name(self, resource_type: str) -> str:
+        """The operator's name for the source of a type."""
+        return self.source_of(resource_type).place.name
+
+    def source_header(self, interaction: Interaction) -> Headers:
+        """Where an answer of one type came from; of several types, each resource's own type says it.
+
+        INVARIANT: it follows from the type asked for and the settings, and from nothing that was found (docs/leaks.md).
+        """
+        if not interaction.resource_type or interaction.code == "operation":
+            return ()
+        return ((b"x-assent-source", self.source_name(interaction.resource_type).encode()),)
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

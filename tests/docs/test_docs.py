@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _commands(page: Path) -> list[str]:
-    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in ("python", "nginx", "json"))
+    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in ("python", "nginx", "json", "toml"))
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 

@@ -43,14 +43,15 @@ async def several(
 ) -> AsyncIterator[Several]:
     """Start everything. `lab` makes the laboratory's resources, given the EHR's base URL."""
     url = await make_database()
-    async with _upstream(url, ehr) as here, _upstream(await make_database(), lab(here.url)) as there:
+    async with upstream_of(url, ehr) as here, upstream_of(await make_database(), lab(here.url)) as there:
         settings = settings_of(folder, here, there, of_lab=lab_settings)
         async with world_of(settings, here, url) as running:
             yield Several(running, here, there)
 
 
 @asynccontextmanager
-async def _upstream(url: str, resources: Sequence[Mapping[str, object]]) -> AsyncIterator[Upstream]:
+async def upstream_of(url: str, resources: Sequence[Mapping[str, object]]) -> AsyncIterator[Upstream]:
+    """One upstream with these resources."""
     engine = create_async_engine(url)
     try:
         dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)

@@ -14,6 +14,10 @@ import pytest_asyncio
 
 from assent.app import build
 from assent.settings import Settings
+from assent.upstream_metrics import described
+from fhir.audit_event import UPSTREAM_DETAIL
+from fhir.definitions import load_definitions
+from fhir.search_query import parse_search
 from tests.leaks.content import binary, document
 from tests.leaks.several import LAB_TYPES, Several, settings_of, several
 from tests.leaks.twins import next_link
@@ -263,6 +267,77 @@ async def test_l25_one_that_hangs_holds_up_nothing_of_the_other(place: Several, 
         assert [answer.status_code for answer in answers] == [200] * 40
         assert not any(task.done() for task in stuck)
     assert {(await task).status_code for task in stuck} == {200}
+
+
+@pytest.mark.leak("L25")
+async def test_l25_where_an_answer_came_from_follows_from_its_type_alone(place: Several, app: App) -> None:
+    named = {
+        "Patient/ana": "ehr",
+        "Condition?code=nothing": "ehr",
+        "Observation": "lab",
+        "Observation?_id=bobs": "lab",
+        "Observation/o1": "lab",
+        "Observation/o1/_history": "lab",
+        "Binary/letter-text": "ehr",
+        "Patient/ana/$everything": None,
+        "?_type=Observation": None,
+        "metadata": None,
+    }
+    for path, name in named.items():
+        answer = await app.get(path)
+        assert (answer.status_code, answer.headers.get("x-assent-source")) == (200, name)
+    for path in ("Observation/bobs", "Observation/nothing", "Condition/nothing", "Observation?x=1", "Procedure"):
+        answer = await app.get(path)
+        assert answer.status_code >= 400
+        assert "x-assent-source" not in answer.headers
+
+
+@pytest.mark.leak("L25", "L70")
+async def test_l25_l70_where_it_came_from_is_on_record_and_not_told_to_apps(place: Several) -> None:
+    app = await place.world.app((*TICKED, "sharing-record"))
+    for path in ("Observation/o1", "Patient/ana/$everything?_type=Observation,Condition", "Observation/bobs"):
+        await app.get(path)
+    told = (await app.get("AuditEvent?_count=100&_sort=-date")).text
+    assert app.client_id in told
+    assert UPSTREAM_DETAIL not in told
+    repository = place.world.assent.authz.repository
+    query = parse_search("AuditEvent", [("_sort", "-date"), ("_count", "500")], load_definitions(), max_count=500)
+    events = [stored.body.decode() for stored in (await repository.search(query)).matches]
+    mine = [json.loads(event) for event in reversed(events) if app.client_id in event]
+    reads = [event for event in mine if event["type"]["code"] == "rest" and event["action"] in ("R", "E")]
+    assert [_upstreams(event) for event in reads] == [["lab"], ["ehr", "lab"], []]
+    await place.world.forget_consents()
+
+
+def _upstreams(event: Mapping[str, Any]) -> list[str]:
+    details = [detail for entity in event["entity"] for detail in entity.get("detail", ())]
+    return [detail["valueString"] for detail in details if detail["type"] == UPSTREAM_DETAIL]
+
+
+async def test_operators_see_how_each_upstream_does_and_apps_and_scrapes_no_value(place: Several, app: App) -> None:
+    told = json.dumps(observation("o1", **{HIDDEN: HIDDEN})).encode()
+    client = next(one.client for one in place.world.assent.upstreams if one.name == "lab")
+    assert client.drift is not None
+    sampled = client.drift.sampled
+    with place.lab.saying("/Observation/o1", told):
+        async with asyncio.timeout(10):
+            while client.drift.counts["Observation", "unknown-element"] == 0:
+                assert (await app.get("Observation/o1")).status_code == 200
+                await asyncio.sleep(0.1)
+    assert client.drift.sampled > sampled
+    with place.lab.saying("/Observation/o1", b"", 503):
+        for _ in range(2):
+            await app.get("Observation/o1")
+    metrics = (await place.world.http.get("/metrics")).text
+    assert 'assent_upstream_drift_total{kind="unknown-element",type="Observation",upstream="lab"} ' in metrics
+    assert 'assent_upstream_requests_total{outcome="bad-status",upstream="lab"} ' in metrics
+    assert 'assent_upstream_paused{upstream="lab"} 1.0' in metrics
+    assert 'assent_upstream_paused{upstream="ehr"} 0.0' in metrics
+    found = {name: (state, text) for name, state, text in described(place.world.assent.upstreams)}
+    assert found["upstream ehr, as used"][0] == "ok"
+    assert found["upstream lab, as used"][0] == "failed"
+    assert "`Observation` (`unknown-element`)" in found["upstream lab, as used"][1]
+    assert HIDDEN not in metrics + str(found)
 
 
 def test_the_types_of_the_laboratory_are_those_of_the_settings(place: Several) -> None:

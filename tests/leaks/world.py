@@ -243,6 +243,8 @@ def settings_for(folder: Path, upstream: Upstream) -> Settings:
             "upstream_url": upstream.url,
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(TOKEN),
+            # It is made to fail often: each failure must be seen, and not that there were some before.
+            "upstream_failures": 1000,
         }
     )
 
