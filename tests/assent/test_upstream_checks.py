@@ -78,9 +78,8 @@ async def test_what_a_server_does_is_told() -> None:
     async with _server(_plain) as settings:
         state, text = (await _found(settings))["upstream"]
     assert state == "ok"
-    assert text.endswith(
-        "; it bounds pages by `_count`, doesn't heed `_elements`, ignores unknown parameters, narrows searches by patient"
-    )
+    behaves = "bounds pages by `_count`, doesn't heed `_elements`, ignores unknown parameters"
+    assert text.endswith(f"; it {behaves}, narrows searches by patient")
     async with _server(_strict) as settings:
         state, text = (await _found(settings))["upstream"]
     assert state == "ok"
