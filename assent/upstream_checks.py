@@ -15,16 +15,16 @@ from assent.upstream_settings import upstreams
 from fhir.definitions import Definitions, load_definitions
 from fhir.same_people import compare_people
 from fhir.upstream_failure import UpstreamFailure
-from fhir.upstream_probe import Answer, Found, NoStatement, probe
+from fhir.upstream_probe import Answer, Found, NoStatement, Question, probe
 from fhir.upstreams import Upstream
 
 log = structlog.get_logger("assent.upstream_checks")
 
 Said = tuple[Literal["ok", "failed", "skipped"], str]
-_TOLD: dict[str, dict[Answer, str]] = {
+_TOLD: dict[Question, dict[Answer, str]] = {
     "count": {"yes": "bounds pages by `_count`", "no": "doesn't heed `_count`"},
     "elements": {"yes": "heeds `_elements`", "no": "doesn't heed `_elements`"},
-    "refuses_unknown": {"yes": "refuses unknown parameters", "no": "ignores unknown parameters"},
+    "refuses-unknown": {"yes": "refuses unknown parameters", "no": "ignores unknown parameters"},
     "narrows": {"yes": "narrows searches by patient"},
 }
 
@@ -80,7 +80,7 @@ async def describe(settings: Settings, upstream: Upstream, definitions: Definiti
         return "failed", f"`{upstream.base}/metadata` answers `{missing.status}`; it must be a FHIR R4 base URL"
     if not found.speaks_r4:
         return "failed", f"`{upstream.base}` speaks FHIR `{found.version}`; Assent needs R4 (4.0.1)"
-    if found.narrows == "no":
+    if found.does.get("narrows") == "no":
         return "failed", (
             f"`{upstream.base}` finds resources for a patient who isn't there: it ignores the `patient` parameter; "
             "nobody is shown more by that, but every search reads through everybody's data"
@@ -89,8 +89,8 @@ async def describe(settings: Settings, upstream: Upstream, definitions: Definiti
 
 
 def _said(upstream: Upstream, found: Found) -> str:
-    told = [texts.get(getattr(found, name), "") for name, texts in _TOLD.items()]
-    behaves = "; it " + ", ".join(text for text in told if text) if any(told) else ""
+    told = [texts[answer] for name, texts in _TOLD.items() if (answer := found.does.get(name, "unknown")) in texts]
+    behaves = f"; it {', '.join(told)}" if told else ""
     return f"`{upstream.base}` speaks FHIR {found.version} and answered in {found.milliseconds} ms{behaves}"
 
 

@@ -6,9 +6,11 @@ The questions are small, name no patient that exists, and what comes back is cou
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,13 +20,22 @@ from fhir.definitions import Definitions
 from fhir.upstream_failure import UpstreamFailure
 from fhir.upstreams import Upstream
 
+Question = Literal["count", "elements", "refuses-unknown", "narrows"]
+"""Whether `_count` bounds a page; `_elements` leaves out the others; a parameter that it doesn't know is refused, and
+not ignored; a search by patient finds that patient's resources only."""
 Answer = Literal["yes", "no", "unknown"]
 
+SECONDS: Final = 10.0
+"""For all questions after the statement: who looks at it waits."""
 _FHIR_VERSION: Final = "4.0"
 _UNKNOWN: Final = "assent-asks-what-nobody-knows"
 _TRIED: Final = ("Patient", "Observation", "Condition", "Encounter", "DiagnosticReport", "DocumentReference")
 """Types to ask about, in this order, of those that the upstream answers for; else the first of its own."""
-_ALWAYS: Final = frozenset({"resourceType", "id", "meta", "text", "implicitRules", "modifierExtension", "contained"})
+_ALWAYS: Final = frozenset(
+    # Of every resource, and the modifiers among the optional elements of the types that are tried.
+    {"resourceType", "id", "meta", "text", "implicitRules", "modifierExtension", "contained"}
+    | {"active", "link", "clinicalStatus", "verificationStatus"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +46,8 @@ class Found:
     """`fhirVersion` of its capability statement; empty when it says none."""
     milliseconds: int
     """Until the capability statement was there."""
-    count: Answer
-    """Whether `_count` bounds a page."""
-    elements: Answer
-    """Whether `_elements` leaves out the other elements."""
-    refuses_unknown: Answer
-    """Whether a parameter that it doesn't know is refused; `no`: it is ignored."""
-    narrows: Answer
-    """Whether a search by patient finds that patient's resources only."""
+    does: Mapping[Question, Answer]
+    """What was answered in time."""
 
     @property
     def speaks_r4(self) -> bool:
@@ -79,14 +84,14 @@ async def probe(upstream: Upstream, definitions: Definitions) -> Found:
         raise NoStatement(answer.status)
     version = _version(answer.body)
     asking = _Asking(upstream, definitions)
-    return Found(
-        version,
-        took,
-        count=await asking.count(),
-        elements=await asking.elements(),
-        refuses_unknown=await asking.refuses_unknown(),
-        narrows=await asking.narrows(),
-    )
+    does: dict[Question, Answer] = {}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS):
+            does["count"] = await asking.count()
+            does["elements"] = await asking.elements()
+            does["refuses-unknown"] = await asking.refuses_unknown()
+            does["narrows"] = await asking.narrows()
+    return Found(version, took, does)
 
 
 def _version(body: bytes) -> str:
@@ -131,10 +136,11 @@ class _Asking:
         part = await self._search(kind, ("_count", "1"), ("_elements", "id"))
         if not isinstance(whole, list) or not isinstance(part, list) or not whole or not part:
             return "unknown"
-        # Mandatory elements and modifiers may stay (FHIR R4 §3.1.1.5.9): those that R4 makes optional must go.
+        # Mandatory elements and modifiers may stay (FHIR R4 §3.1.1.5.9); what else R4 makes optional must go.
         optional = {name for name, element in children.items() if element.min == 0} - _ALWAYS
-        left = optional & set(part[0])
-        return "unknown" if not optional & set(whole[0]) else "no" if left == optional & set(whole[0]) else "yes"
+        if not optional & set(whole[0]):
+            return "unknown"
+        return "no" if optional & set(part[0]) else "yes"
 
     async def refuses_unknown(self) -> Answer:
         found = await self._search(self._kinds[0], ("_count", "1"), (_UNKNOWN, "1"))
