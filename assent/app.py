@@ -25,8 +25,9 @@ from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
 from assent.doctor import examine
 from assent.health import alive, ready
+from assent.language_files import load_languages
 from assent.metrics import Metrics
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import secret_for
 from assent.settings import Settings
@@ -70,6 +71,7 @@ from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
+from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
@@ -302,8 +304,7 @@ def _pages(
     behind: Upstreams,
 ) -> PortalPages:
     """Pages for people."""
-    settings, catalogue = ground.settings, ground.catalogue
-    policy_text = load_policy_text(catalogue, settings.policy_dir)
+    settings = ground.settings
     sessions = Sessions(
         ground.engine,
         ground.clock,
@@ -312,17 +313,18 @@ def _pages(
         attempts=attempts,
     )
     requests = PendingRequests(context)
+    consents = PatientsConsentBook(context, requests)
     return portal_pages(
         Ports(
             sessions,
             requests,
-            PatientsConsentBook(context, requests, policy_text),
+            consents,
+            StoredRecord(context, consents),
             SharedRecords(context, requests),
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock, behind),
-            catalogue,
-            policy_text,
+            load_languages(ground.catalogue, settings.policy_dir),
             ways,
         ),
         PortalSettings(
