@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -33,7 +34,8 @@ from assent.request_middleware import RequestMiddleware
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
-from assent.upstream_settings import export_upstream, upstream_client
+from assent.upstream_metrics import UpstreamMetrics
+from assent.upstream_settings import export_upstream, upstreams
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
@@ -65,9 +67,9 @@ from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients
-from fhir.source import OwnSource, Source, UpstreamSource
+from fhir.source import OwnSource, Source
 from fhir.store import Repository
-from fhir.upstream_client import UpstreamClient
+from fhir.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
@@ -106,7 +108,7 @@ class Assent:
     bus: ChangeBus
     audit: AuditTrail
     checkpoints: AuditCheckpoints
-    upstream: UpstreamClient
+    upstreams: Upstreams
     exports: ExportUpstream
     attempts: SignInAttempts
     provider: Federation | None
@@ -117,7 +119,7 @@ class Assent:
         await self.checkpoints.close()
         await self.bus.close()
         await self.authz.client_keys.close()
-        await self.upstream.close()
+        await self.upstreams.close()
         await self.exports.close()
         await self.attempts.close()
         if self.provider is not None:
@@ -152,15 +154,16 @@ async def build(
     ground = await _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
-    client, exports = upstream_client(settings), export_upstream(settings)
+    behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     ways, federation = sign_in_ways(settings, ground.engine, clock)
-    https, metrics = settings.public_url.startswith("https:"), Metrics()
-    register, facts = _register(ground), _facts(ground)
-    parts = _proxy_parts(ground, gate, client, register, facts)
+    https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
+    register, facts = _register(ground), _facts(ground, behind)
+    parts = _proxy_parts(ground, gate, behind, register, facts)
     proxy, secret = FhirProxy(parts), ground.secret
-    export = bulk_export(parts, exports, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
-    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
+    served = partial(behind.together, "Patient")
+    export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox, behind), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -195,7 +198,7 @@ async def build(
         ground.bus,
         ground.audit,
         checkpoints,
-        client,
+        behind,
         exports,
         attempts,
         federation,
@@ -264,25 +267,27 @@ def _register(ground: _Ground) -> ConsentRegister:
     return register
 
 
-def _facts(ground: _Ground) -> FactsReader:
-    return FactsReader(ground.definitions, ground.catalogue, upstream_base=ground.settings.upstream_url or "")
+def _facts(ground: _Ground, behind: Upstreams) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_bases=behind.bases)
 
 
 def _proxy_parts(
-    ground: _Ground, gate: TokenGate, client: UpstreamClient, register: ConsentRegister, facts: FactsReader
+    ground: _Ground, gate: TokenGate, behind: Upstreams, register: ConsentRegister, facts: FactsReader
 ) -> ProxyParts:
     """What the enforcement point is made of."""
     settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
-    own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
+    own = OwnSource(ground.repository, ground.audit.settle)
 
     def source_of(resource_type: str) -> Source:
-        return own if resource_type in OWN_TYPES else upstream
+        return own if resource_type in OWN_TYPES else behind.source(resource_type)
+
+    def serves(resource_type: str) -> bool:
+        return resource_type in OWN_TYPES or behind.serves(resource_type)
 
     masks = Masks(catalogue, definitions)
     today = ground.clock().date().isoformat()
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
-        upstream_base=(settings.upstream_url or "").rstrip("/"),
         gate=gate,
         plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
         catalogue=catalogue,
@@ -290,9 +295,10 @@ def _proxy_parts(
         masks=masks,
         views=ResourceViews(catalogue, definitions, masks, facts),
         source_of=source_of,
+        serves=serves,
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
-        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today, serves),
         max_search_count=settings.max_search_count,
         clock=ground.clock,
     )
@@ -304,6 +310,7 @@ def _pages(
     attempts: SignInAttempts,
     ways: SignInWays,
     sandbox: SandboxExtras | None,
+    behind: Upstreams,
 ) -> PortalPages:
     """Pages for people."""
     settings = ground.settings
@@ -325,7 +332,7 @@ def _pages(
             SharedRecords(context, requests),
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
-            lambda: examine(settings, ground.clock),
+            lambda: examine(settings, ground.clock, behind),
             load_languages(ground.catalogue, settings.policy_dir),
             ways,
         ),

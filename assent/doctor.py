@@ -6,13 +6,11 @@ Nothing is changed by looking: no key and no secret is made. What needs the data
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -24,7 +22,8 @@ from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue
 from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.upstream_checks import upstream_checks
+from assent.upstream_metrics import described
 from authz import tables
 from authz.identity_provider import SignInRefused
 from authz.signing_keys import SigningKeys
@@ -33,10 +32,9 @@ from fhir.audit_checkpoints import latest_checkpoint
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
-from fhir.upstream_failure import UpstreamFailure
+from fhir.upstreams import Upstreams
 
 CLOCK_TOLERANCE_SECONDS = 5.0
-FHIR_VERSION = "4.0"
 
 State = Literal["ok", "failed", "skipped"]
 Found = tuple[State, str]
@@ -52,12 +50,15 @@ class Check:
     text: str
 
 
-async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
-    """All checks, one after the other."""
+async def examine(settings: Settings, now: Clock, running: Upstreams | None = None) -> AsyncIterator[Check]:
+    """All checks, one after the other. `running`: the upstreams as the process knows them that asks, of a server."""
     for check in await _with_database(settings, now):
         yield check
     yield await _guarded("policies", _policies(settings))
-    yield await _guarded("upstream", _upstream(settings))
+    for name, look in upstream_checks(settings):
+        yield await _guarded(name, look())
+    for name, state, found in () if running is None else described(running):
+        yield Check(name, state, found)
     yield await _guarded("sign-in", _provider(settings))
 
 
@@ -166,28 +167,6 @@ async def _policies(settings: Settings) -> Found:
     return "ok", f"{has}, its masks compile; pages in {spoken}"
 
 
-async def _upstream(settings: Settings) -> Found:
-    """The capability statement (FHIR R4 §3.1.0.9), asked for with the credentials that Assent will use."""
-    if settings.upstream_url is None:
-        return "skipped", "no upstream is set; set ASSENT_UPSTREAM_URL, or use `assent sandbox`"
-    client = upstream_client(settings)
-    begun = time.monotonic()
-    try:
-        answer = await client.get("metadata", ())
-    except UpstreamFailure as failure:
-        return "failed", _why(settings, failure)
-    finally:
-        await client.close()
-    took = round((time.monotonic() - begun) * 1000)
-    if answer.status != 200:
-        return "failed", f"`{settings.upstream_url}/metadata` answers `{answer.status}`; it must be a FHIR R4 base URL"
-    statement: Any = msgspec.json.decode(answer.body)
-    version = str(statement.get("fhirVersion", "")) if isinstance(statement, dict) else ""
-    if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
-        return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
-    return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
-
-
 async def _provider(settings: Settings) -> Found:
     """The identity provider's metadata and keys. That it knows our client shows at the first sign-in only."""
     provider = identity_provider(settings)
@@ -205,13 +184,6 @@ async def _provider(settings: Settings) -> Found:
         f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; "
         f"it must know the redirect URI `{provider.redirect_uri}`",
     )
-
-
-def _why(settings: Settings, failure: UpstreamFailure) -> str:
-    if failure.status in (401, 403):
-        return f"`{settings.upstream_url}` answers `{failure.status}`; check ASSENT_UPSTREAM_AUTH and its credentials"
-    status = "" if failure.status in (None, 200) else f" (`{failure.status}`)"
-    return f"{failure.text}{status}; check ASSENT_UPSTREAM_URL, now `{settings.upstream_url}`"
 
 
 async def _clock(engine: AsyncEngine, now: Clock) -> Found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.asgi import App
@@ -17,6 +19,7 @@ from fhir.resource_view import ResourceViews
 def bulk_export(
     proxy: ProxyParts,
     upstream: ExportUpstream,
+    served: Callable[[str], bool],
     facts: FactsReader,
     engine: AsyncEngine,
     settings: Settings,
@@ -31,6 +34,7 @@ def bulk_export(
         ExportParts(
             jobs=ExportJobs(engine, schema=schema, secret=secret),
             upstream=upstream,
+            served=served,
             views=ResourceViews(proxy.catalogue, proxy.definitions, proxy.masks, facts),
             groups=frozenset(settings.export_groups),
             max_line=settings.upstream_max_body_bytes,

@@ -8,6 +8,7 @@ taken for its default.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,9 +17,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from assent.settings_urls import check_base_url, check_database_url, check_host, check_issuer
+from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
 ENVIRONMENT_PREFIX = "ASSENT_"
-MEBIBYTE = 1024 * 1024
+FILE_ONLY = frozenset({"upstreams"})
+"""Settings that have no environment variable."""
 _OTHER_HEADERS = frozenset(
     {"authorization", "cookie", "host", "dpop", "origin", "accept", "content-type", "content-length", "x-forwarded-for"}
 )
@@ -74,14 +77,8 @@ Issuer = Annotated[str, AfterValidator(check_issuer)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
 GroupIds = Annotated[tuple[Annotated[str, AfterValidator(_group_id)], ...], NoDecode, BeforeValidator(_split_commas)]
-UpstreamAuth = Literal["none", "basic", "bearer", "backend-services"]
-
-UPSTREAM_CREDENTIALS: dict[UpstreamAuth, tuple[str, ...]] = {
-    "none": (),
-    "basic": ("upstream_username", "upstream_password"),
-    "bearer": ("upstream_bearer_token",),
-    "backend-services": ("upstream_token_url", "upstream_client_id", "upstream_private_key_file"),
-}
+SINGLE_UPSTREAM = "upstream"
+"""Name of the upstream that `ASSENT_UPSTREAM_URL` describes."""
 
 
 class Settings(BaseSettings):
@@ -146,12 +143,27 @@ class Settings(BaseSettings):
     upstream_private_key_file: Path | None = Field(None, description="File with a private JWK, for `backend-services`.")
     upstream_scope: str = Field("system/*.rs", description="Scope to ask for, for `backend-services`.")
     upstream_timeout_seconds: float = Field(15.0, ge=0.1, le=300, description="Longest wait for a whole answer.")
+    upstream_connect_seconds: float = Field(3.0, ge=0.1, le=60, description="Longest wait for a connection.")
     upstream_connections: int = Field(100, ge=1, le=1000, description="Open connections to the upstream, each process.")
     upstream_max_body_bytes: int = Field(
         32 * MEBIBYTE,
         ge=1024,
         le=512 * MEBIBYTE,
         description="Largest answer that is accepted; a longer one is refused.",
+    )
+
+    upstream_failures: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Failures in a row (no connection, no answer in time, 429, 502, 503 or 504) after"
+        " which the upstream isn't asked for a while.",
+    )
+    upstream_pause_seconds: float = Field(
+        10.0, ge=0.1, le=600, description="How long it isn't asked then; requests are answered 503 meanwhile."
+    )
+    upstreams: dict[str, UpstreamTable] = Field(
+        {}, description="Several upstreams, in the file only: one table `[upstreams.<name>]` each."
     )
 
     # Bulk exports.
@@ -243,16 +255,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _upstream_credentials_fit(self) -> Self:
-        needed = UPSTREAM_CREDENTIALS[self.upstream_auth]
-        for kind, names in UPSTREAM_CREDENTIALS.items():
-            for name in names:
-                if name in needed and getattr(self, name) is None:
-                    raise ValueError(f"`{variable(name)}` is missing, which `{variable('upstream_auth')}={kind}` needs")
-                if name not in needed and getattr(self, name) is not None:
-                    raise ValueError(
-                        f"`{variable(name)}` is set but `{variable('upstream_auth')}` is `{self.upstream_auth}`; "
-                        f"remove it or set `{variable('upstream_auth')}={kind}`"
-                    )
+        def given(name: str) -> bool:
+            return getattr(self, f"upstream_{name}") is not None
+
+        for problem in misfits(self.upstream_auth, given, lambda name: variable(f"upstream_{name}")):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -273,6 +280,23 @@ class Settings(BaseSettings):
         if self.oidc_issuer.startswith("http:") and not self.public_url.startswith("http:"):
             raise ValueError(f"`{variable('oidc_issuer')}` must begin with `https://`")
         return self
+
+    @model_validator(mode="after")
+    def _upstreams_fit(self) -> Self:
+        if self.upstreams and self.upstream_url is not None:
+            raise ValueError(
+                f"`{variable('upstream_url')}` is set and there are tables `[upstreams.…]`; keep one of both"
+            )
+        check_upstreams(self.upstreams)
+        return self
+
+    def upstream_tables(self) -> Mapping[str, UpstreamTable]:
+        """Every upstream by its name; empty when none is set."""
+        if self.upstreams or self.upstream_url is None:
+            return self.upstreams
+        names = [name for name in UpstreamTable.model_fields if name != "types"]
+        single = {name: getattr(self, f"upstream_{name}") for name in names}
+        return {SINGLE_UPSTREAM: UpstreamTable.model_validate(single)}
 
 
 def variable(name: str) -> str:

@@ -45,7 +45,7 @@ class CrossOrigin:
             return
         headers = [
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", b"x-request-id, www-authenticate"),
+            (b"access-control-expose-headers", b"x-request-id, www-authenticate, retry-after, x-assent-source"),
         ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})

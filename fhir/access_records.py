@@ -7,14 +7,17 @@ which may name anybody, in one that is nobody's (docs/decisions/0013-system-scop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
+import msgspec
+
 from fhir.audit_event import AuditRecord, Outcome
 from fhir.interaction import Interaction
+from fhir.own_types import OWN_TYPES
 from fhir.proxy_request import ProxyRequest
 from fhir.searchset import Shown
 from policies.decide import ReadPlan
@@ -32,19 +35,29 @@ class Seen:
 
 
 def records_of_answer(
-    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen | None, now: datetime
+    request: ProxyRequest,
+    access: Access,
+    interaction: Interaction,
+    seen: Seen | None,
+    now: datetime,
+    upstream_of: Callable[[str], str],
 ) -> list[AuditRecord]:
-    """Everything that must be on record before the answer leaves."""
+    """Everything that must be on record before the answer leaves. `upstream_of`: names the source of a type."""
     if seen is None:
         return []
     if seen.plan.patient is not None:
-        return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
+        record = _record(request, access, interaction, now, access.patient, seen.shown, access.consents)
+        return [_from(upstream_of, record, seen.shown)]
     by_patient: dict[str | None, list[Shown]] = {None: []}
     for shown in seen.shown:
         by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown)
     nobodys = by_patient.pop(None)
     records = [
-        _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
+        _from(
+            upstream_of,
+            _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False),
+            own,
+        )
         for patient, own in by_patient.items()
     ]
     if nobodys or interaction.is_search:
@@ -55,6 +68,11 @@ def records_of_answer(
 def record_of_refusal(request: ProxyRequest, access: Access, interaction: Interaction, now: datetime) -> AuditRecord:
     """An access that shows nothing."""
     return _record(request, access, interaction, now, access.patient, (), access.consents, outcome="4")
+
+
+def _from(upstream_of: Callable[[str], str], record: AuditRecord, shown: Sequence[Shown]) -> AuditRecord:
+    types = {one.facts.resource_type for one in shown} - OWN_TYPES
+    return msgspec.structs.replace(record, upstreams=tuple(sorted(set(map(upstream_of, types)))))
 
 
 def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ CLIENT_SYSTEM: Final = "urn:assent:client"
 USER_SYSTEM: Final = "urn:assent:user"
 CATEGORY_DETAIL: Final = "data-category"
 """Type of the details, beside the patient, that say which kinds of data were shown."""
+UPSTREAM_DETAIL: Final = "upstream"
+"""Type of the details, beside them, that say by which upstreams it was answered: the operator's names for these."""
 EVENT_SYSTEM: Final = "urn:assent:audit-event"
 MAX_ENTITIES: Final = 2_000
 """References that one event names; how many more there were stands in a detail."""
@@ -64,6 +66,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     """Data categories of what was shown."""
     interaction: str = ""
     """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
+    upstreams: tuple[str, ...] = ()
+    """Names of the upstreams that what was shown came from."""
     actors: tuple[str, ...] = ()
     """Clients that used the app's token in its place (RFC 8693 §4.1)."""
 
@@ -149,8 +153,10 @@ def _entities(record: AuditRecord) -> list[dict[str, object]]:
     entities: list[dict[str, object]] = []
     if record.patient:
         patient = _entity(_patient(record.patient), _coding(_ENTITY_TYPE, "1", "Person"), "1", "Patient")
-        if record.categories:
-            patient["detail"] = [{"type": CATEGORY_DETAIL, "valueString": _text(code)} for code in record.categories]
+        details = [(CATEGORY_DETAIL, code) for code in record.categories]
+        details += [(UPSTREAM_DETAIL, name) for name in record.upstreams]
+        if details:
+            patient["detail"] = [{"type": name, "valueString": _text(value)} for name, value in details]
         entities.append(patient)
     entities += [
         _entity(_named(name, None), system_object, "4", "Domain Resource") for name in record.entities[:MAX_ENTITIES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -40,8 +41,11 @@ _BINARY: Final[dict[str, Any]] = {
 }
 
 
-def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definitions, date: str) -> bytes:
-    """The statement for everybody; what a caller may use of it, its token and consents decide."""
+def capability_statement(
+    issuer: str, catalogue: Catalogue, definitions: Definitions, date: str, serves: Callable[[str], bool]
+) -> bytes:
+    """The statement for everybody, of types that have a source; what a caller may use, token and consents decide."""
+    resources = [_resource(kind, definitions) for kind in catalogue.scopes_by_type]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -57,7 +61,7 @@ def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definit
                 "mode": "server",
                 "security": _security(issuer),
                 "resource": sorted(
-                    [*(_resource(kind, definitions) for kind in catalogue.scopes_by_type), _BINARY, _GROUP],
+                    (resource for resource in [*resources, _BINARY, _GROUP] if serves(resource["type"])),
                     key=lambda resource: str(resource["type"]),
                 ),
                 "interaction": [{"code": "search-system", "documentation": _SYSTEM_SEARCH}, {"code": "batch"}],

@@ -64,6 +64,8 @@ class ExportParts:
 
     jobs: ExportJobs
     upstream: ExportUpstream
+    served: Callable[[str], bool]
+    """Whether this upstream answers for a resource type."""
     views: ResourceViews
     """Its own: what runs through an export would push everything else out of the proxy's memory."""
     groups: frozenset[str]
@@ -149,7 +151,7 @@ class BulkExport:
         wanted = read_wanted(parameters)
         asked = f"{level}$export" + (f"?{urlencode(parameters)}" if parameters else "")
         try:
-            types = narrowed_types(wanted, level, access, self._proxy.catalogue)
+            types = narrowed_types(wanted, level, access, self._proxy.catalogue, self._parts.served)
             if group is not None and group not in self._parts.groups:
                 raise ProxyRefusal(404, "not-found", "there is no such group that may be exported")
         except ProxyRefusal as refusal:

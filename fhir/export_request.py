@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -93,12 +93,14 @@ def plan_export(access: Access, kind: str, catalogue: Catalogue) -> ReadPlan | D
     return plan_read(replace(access, scopes=both), "operation", kind, catalogue)
 
 
-def narrowed_types(wanted: Wanted, level: str, access: Access, catalogue: Catalogue) -> tuple[str, ...]:
+def narrowed_types(
+    wanted: Wanted, level: str, access: Access, catalogue: Catalogue, served: Callable[[str], bool]
+) -> tuple[str, ...]:
     """The types that the upstream is asked for. Raises ProxyRefusal when the token opens none, or not one by name.
 
     `level`: what stands before `$export`, in the path; below a patient or a group only what is about patients.
     """
-    possible = exportable(catalogue)
+    possible = tuple(filter(served, exportable(catalogue)))
     if wanted.types is not None and not set(wanted.types) <= set(possible):
         raise ProxyRefusal(400, "not-supported", f"`_type` may name, for an export: {', '.join(possible)}")
     if wanted.types is None and level:

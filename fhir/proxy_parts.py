@@ -60,8 +60,6 @@ class ProxyParts:
 
     base: str
     """Public FHIR base without a trailing slash."""
-    upstream_base: str
-    """The upstream's, likewise; empty without one."""
     gate: TokenGate
     plans: ReadPlans
     catalogue: Catalogue
@@ -69,12 +67,27 @@ class ProxyParts:
     masks: Masks
     views: ResourceViews
     source_of: Callable[[str], Source]
-    """The source of a resource type."""
+    """The source of a resource type. Raises TypeNotServed."""
+    serves: Callable[[str], bool]
+    """Whether a resource type has a source."""
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
     max_search_count: int
     clock: Callable[[], datetime]
+
+    def source_name(self, resource_type: str) -> str:
+        """The operator's name for the source of a type."""
+        return self.source_of(resource_type).place.name
+
+    def source_header(self, interaction: Interaction) -> Headers:
+        """Where an answer of one type came from; of several types, each resource's own type says it.
+
+        INVARIANT: it follows from the type asked for and the settings, and from nothing that was found (docs/leaks.md).
+        """
+        if not interaction.resource_type or interaction.code == "operation":
+            return ()
+        return ((b"x-assent-source", self.source_name(interaction.resource_type).encode()),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from fhir.circuit_breaker import CircuitBreaker
+from fhir.schema_drift import SchemaDrift
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream_failure import FailureKind, UpstreamFailure
 from fhir.upstream_links import link_below
@@ -61,6 +64,8 @@ class UpstreamClient:
         connect_timeout: float = 3.0,
         max_body: int = 32 * _MEBIBYTE,
         connections: int = 64,
+        breaker: CircuitBreaker | None = None,
+        drift: SchemaDrift | None = None,
     ) -> None:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
@@ -69,6 +74,11 @@ class UpstreamClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
         self._connections = connections
+        self.breaker: Final = breaker or CircuitBreaker()
+        self.drift: Final = drift
+        """What its resources look like; None where nobody looks."""
+        self.outcomes: Final[Counter[str]] = Counter()
+        """How often it answered (`answered`), and by which kind of failure it didn't."""
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, params: Sequence[tuple[str, str]]) -> UpstreamAnswer:
@@ -104,6 +114,16 @@ class UpstreamClient:
         return self._session
 
     async def _answer(self, url: URL) -> UpstreamAnswer:
+        try:
+            with self.breaker.call():
+                answer = await self._signed_in(url)
+        except UpstreamFailure as failure:
+            self.outcomes[failure.kind] += 1
+            raise
+        self.outcomes["answered"] += 1
+        return answer
+
+    async def _signed_in(self, url: URL) -> UpstreamAnswer:
         session = self._open_session()
         authorization = await self._credentials.authorization(session)
         try:
@@ -124,7 +144,10 @@ class UpstreamClient:
                     return UpstreamAnswer(response.status, b"")
                 if response.content_type not in _JSON:
                     raise UpstreamFailure("not-fhir", status=200)
-                return UpstreamAnswer(200, _whole_json(await self._body(response)))
+                body = _whole_json(await self._body(response))
+                if self.drift is not None:
+                    self.drift.offer(body, response.headers.get("Content-Type", ""))
+                return UpstreamAnswer(200, body)
         except TimeoutError as slow:
             raise UpstreamFailure("timeout") from slow
         except aiohttp.ClientResponseError:

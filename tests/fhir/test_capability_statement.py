@@ -33,7 +33,9 @@ _OF_THE_SYSTEM = {"search-system": ("GET", ""), "history-system": ("GET", "/_his
 
 @pytest.fixture(scope="module")
 def statement() -> dict[str, Any]:
-    told = capability_statement("https://a.example", load_catalogue(None), load_definitions(), "2026-01-01")
+    told = capability_statement(
+        "https://a.example", load_catalogue(None), load_definitions(), "2026-01-01", lambda kind: kind != "Media"
+    )
     return dict(msgspec.json.decode(told))
 
 
@@ -52,6 +54,7 @@ def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[
             known |= {"create", "update", "patch", "delete", "history-type"}
         assert codes == ({"read"} if kind == "Binary" else known)
     assert list(resources) == sorted(resources)
+    assert "Media" not in resources  # which has no source here
     assert {kind for kind, resource in resources.items() if "operation" in resource} == {"Patient"}
 
 
