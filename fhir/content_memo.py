@@ -23,7 +23,7 @@ _OVERHEAD: Final = 4_096
 
 
 class Content:
-    """What is known of one resource's content: its facts, its categories, and what may be seen of it under each mask."""
+    """What is known of one resource's content: its facts, its categories, and what each mask shows of it."""
 
     __slots__ = ("categories", "facts", "forms", "kind", "weight")
 

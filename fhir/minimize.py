@@ -57,7 +57,10 @@ def minimize(resource: bytes | msgspec.Raw, node: MaskNode, rules: MinimizeRules
 
 
 class _Pass:
-    """One resource on its way through: raw slices go into the dict that is encoded at the end, and come out as they were."""
+    """One resource on its way through.
+
+    What is kept goes as raw slices into the dict that is encoded at the end, and comes out as it was.
+    """
 
     def __init__(self, rules: MinimizeRules) -> None:
         self._rules = rules

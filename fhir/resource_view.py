@@ -47,7 +47,7 @@ class ResourceViews:
     ) -> Show:
         """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
         decisions = Decisions(plan, self._catalogue)
-        links = IncludeLinks(includes, self._definitions, self._facts.relative)
+        links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
         rules = self._rules(plan.purpose)
 
         def show(raw: bytes) -> Shown | None:
@@ -62,7 +62,7 @@ class ResourceViews:
                 shown = Shown(facts, minimize(raw, kept, rules), categories=content.categories)
             else:
                 shown = content.forms.get(node) or self._form(raw, content, node, rules)
-            return replace(shown, links=links.of(_decode(raw))) if links else shown
+            return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
 

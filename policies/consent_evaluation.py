@@ -97,9 +97,9 @@ def consent_decision(
 
 def looks_at_details(provision: Provision) -> bool:
     """Whether a provision, or one in it, tells apart resources of the same type, classes and labels."""
-    return bool(
-        provision.codes or provision.data or provision.data_period is not None
-    ) or any(map(looks_at_details, provision.provisions))
+    return bool(provision.codes or provision.data or provision.data_period is not None) or any(
+        map(looks_at_details, provision.provisions)
+    )
 
 
 def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | None:

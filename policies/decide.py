@@ -57,7 +57,7 @@ class ReadPlan:
 
     def sharing(self, shares: Mapping[str, Share]) -> ReadPlan:
         """The same plan with what these patients' consents say."""
-        return replace(self, shares=shares)
+        return ReadPlan(self.access, self.permission, self.scopes, shares)
 
 
 _NOT_ABOUT: Final = "the resource is not about the patient in context alone"
@@ -79,7 +79,7 @@ def circumstances_of(access: Access, patient: str, catalogue: Catalogue, now: da
         now,
         by_name=access.is_service,
         users=frozenset() if access.user is None else frozenset({access.user}),
-        categories=frozenset(catalogue.categories),
+        categories=catalogue.codes,
     )
 
 
@@ -204,15 +204,19 @@ def _by_consents(share: Share, facts: ResourceFacts, kind: Classification) -> De
 
 
 def open_categories(
-    consents: Sequence[ConsentRule], around: Circumstances, catalogue: Catalogue
+    consents: Sequence[ConsentRule],
+    around: Circumstances,
+    catalogue: Catalogue,
+    among: Iterable[Category] | None = None,
 ) -> tuple[Category, ...]:
     """Categories of which the consents open at least something: for the token's scope and for narrowing queries.
 
-    It may say more than is open (conditions on single resources aren't asked here), never less. Every resource is
+    `among`: those that are asked about, None for all. It may say more than is open (conditions on single resources aren't asked here), never less. Every resource is
     decided again by itself, so saying more is safe.
     """
     rules = [_without_details(rule) for rule in applicable(consents, around)]
-    return tuple(c for c in catalogue.categories.values() if c.always or _opens(rules, around, c))
+    asked = catalogue.categories.values() if among is None else among
+    return tuple(c for c in asked if c.always or _opens(rules, around, c))
 
 
 def _opens(rules: Sequence[ConsentRule], around: Circumstances, category: Category) -> bool:

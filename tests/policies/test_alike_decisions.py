@@ -48,7 +48,9 @@ def _plan(scopes: tuple[Scope, ...], rules: tuple[ConsentRule, ...], around: Cir
 
 
 def _consent(*provisions: Provision, permit: bool = True) -> tuple[ConsentRule, ...]:
-    return (ConsentRule("Consent/c/_history/1", "c", True, "p1", Provision("provision", permit, provisions=provisions)),)
+    return (
+        ConsentRule("Consent/c/_history/1", "c", True, "p1", Provision("provision", permit, provisions=provisions)),
+    )
 
 
 def _permit(**conditions: Any) -> tuple[ConsentRule, ...]:
