@@ -211,8 +211,8 @@ def open_categories(
 ) -> tuple[Category, ...]:
     """Categories of which the consents open at least something: for the token's scope and for narrowing queries.
 
-    `among`: those that are asked about, None for all. It may say more than is open (conditions on single resources aren't asked here), never less. Every resource is
-    decided again by itself, so saying more is safe.
+    `among`: those that are asked about, None for all. It may say more than is open (conditions on single resources
+    aren't asked here), never less. Every resource is decided again by itself, so saying more is safe.
     """
     rules = [_without_details(rule) for rule in applicable(consents, around)]
     asked = catalogue.categories.values() if among is None else among
