@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 def decode_once(raw: bytes) -> dict[str, object]:
     """The object. Raises msgspec.DecodeError for what is no object or ambiguous, RecursionError for the too deep."""
     content = _decode(raw)
-    # Compact JSON comes out as it went in, unless something was lost; most servers write compact JSON, and `1.50` in it.
+    # Compact JSON comes out as it went in, unless something was lost. Most servers write it, some with `1.50` in it.
     if _encode(content) != raw and _encode(_decode_numbers_as_written(raw)) != raw:
         check_once(raw)
     return content
