@@ -80,6 +80,11 @@ class Catalogue:
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
 
     @cached_property
+    def codes(self) -> frozenset[str]:
+        """Codes of all categories."""
+        return frozenset(self.categories)
+
+    @cached_property
     def everyday(self) -> tuple[Category, ...]:
         """Categories with a toggle that aren't sensitive."""
         return tuple(c for c in self.categories.values() if not c.sensitive and not c.always)

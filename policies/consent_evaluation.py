@@ -95,6 +95,13 @@ def consent_decision(
     return Deny((Reason("default", "no consent in force permits this"),))
 
 
+def looks_at_details(provision: Provision) -> bool:
+    """Whether a provision, or one in it, tells apart resources of the same type, classes and labels."""
+    return bool(provision.codes or provision.data or provision.data_period is not None) or any(
+        map(looks_at_details, provision.provisions)
+    )
+
+
 def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | None:
     """The polarity that this provision gives the resource and where, or None when it doesn't match."""
     if provision.not_understood:
@@ -106,6 +113,8 @@ def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | Non
     permitted: tuple[bool, str] | None = None
     denied: tuple[bool, str] | None = None
     for nested in provision.provisions:
+        if _is_about_other_data(nested, question):
+            continue
         found = _decide(nested, question)
         if found is None:
             continue
@@ -119,6 +128,15 @@ def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | Non
     if permitted is not None:
         return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
     return (bool(provision.permit), provision.path) if labels and purpose else None
+
+
+def _is_about_other_data(provision: Provision, question: _Question) -> bool:
+    """Whether its classes alone say that a provision doesn't match, as those of most exceptions do: asked first."""
+    return bool(
+        provision.classes
+        and not provision.not_understood
+        and not _classes_match(provision.classes, question, permit=bool(provision.permit))
+    )
 
 
 def _reaches_beyond(nested: Provision, parent: Provision, question: _Question, labels: bool, purpose: bool) -> bool:
@@ -141,7 +159,6 @@ def _holds_for_all_below(provision: Provision, question: _Question) -> bool:
     """The conditions that bind a provision and all its exceptions: all must match (AND), each by any value (OR)."""
     around, facts, _ = question
     permit = bool(provision.permit)
-    # The categories come first: they tell most provisions apart.
     return (
         (not provision.classes or _classes_match(provision.classes, question, permit=permit))
         and provision.period.holds(around.now)
