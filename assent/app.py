@@ -32,6 +32,7 @@ from assent.secret_file import read_secret
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
+from authz.app_state import AppStates
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
@@ -155,6 +156,7 @@ async def build(
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
         fhir=FhirProxy(parts),
+        state=AppStates(context, gate),
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)

@@ -53,6 +53,8 @@ def _sentence(event: Event, names: Names, catalogue: Catalogue, *, done: bool) -
     """Who did what; the verb follows the name."""
     app, user = _app(event, names), user_in(event)
     person = names.person.get(user or "", "") or _operator(event)
+    if any(reference.startswith("Basic/") for reference in _references(event)):
+        return app or "An app", "used notes of its own"
     match next((str(coding.get("code")) for coding in event.get("subtype", ())), ""):
         case "read" | "search":
             behalf = f", for {person}" if app and person and user not in _references(event) else ""
