@@ -30,6 +30,7 @@ from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import read_secret
 from assent.settings import Settings
+from assent.statement_issuers import load_statements
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
 from authz.app_state import AppStates
@@ -226,6 +227,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         tell=ground.bus.tell,
     )

@@ -31,6 +31,7 @@ client = Table(
     Column("jwks", JSONB),
     Column("jwks_uri", Text),
     Column("registration_token_hash", Text),
+    Column("software_statement", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
