@@ -28,6 +28,7 @@ PUBLIC, PRIVATE = key_pair("ES384")
 _, STRANGERS = key_pair("ES384")
 RSA_PUBLIC, RSA_PRIVATE = key_pair("RS384", "rsa")
 CALLBACK = "https://diary.example/callback"
+BY_KEY = {"token_endpoint_auth_method": "private_key_jwt"}
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ def statement(key: bytes = PRIVATE, alg: str = "ES384", headers: dict[str, Any] 
         "iss": COMMUNITY,
         "sub": "diary",
         "iat": now - 10,
-        "exp": now + 600,
+        "exp": now + 86_400,
         "client_name": "Vouched Diary",
         "redirect_uris": [CALLBACK],
         **change,
@@ -120,11 +121,11 @@ async def test_a_statement_for_this_server_is_taken(server: Trusting, aud: objec
 
 async def test_an_app_adds_no_keys_to_those_of_the_statement(server: Trusting) -> None:
     own, _ = key_pair("ES384", "own")
-    vouched = statement(jwks={"keys": [PUBLIC]}, token_endpoint_auth_method="private_key_jwt")
+    vouched = statement(jwks={"keys": [PUBLIC]}, **BY_KEY)
     answer = await server.register(vouched, jwks_uri="https://evil.example/jwks")
     assert (answer.status_code, answer.json()["jwks"]) == (201, {"keys": [PUBLIC]})
     assert "jwks_uri" not in answer.json()
-    answer = await server.register(vouched, jwks={"keys": [own]}, token_endpoint_auth_method="none")
+    answer = await server.register(vouched, jwks={"keys": [own]})
     assert (answer.status_code, answer.json()["jwks"]) == (201, {"keys": [PUBLIC]})
 
 
@@ -215,7 +216,7 @@ async def test_where_nobody_is_trusted_no_statement_is_taken(server: Trusting) -
         await untrusting.aclose()
 
 
-SERVICE = {"grant_types": ["client_credentials"], "token_endpoint_auth_method": "private_key_jwt"}
+SERVICE = {"grant_types": ["client_credentials"], **BY_KEY}
 
 
 @pytest.mark.parametrize(
