@@ -28,8 +28,9 @@ from assent.health import alive, ready
 from assent.metrics import Metrics
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.request_middleware import RequestMiddleware
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
+from assent.sign_in_ways import sign_in_ways
 from assent.statement_issuers import load_statements
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import AccessTokens
@@ -39,6 +40,7 @@ from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.end_session import read_ending
+from authz.federation import Federation
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
@@ -73,6 +75,7 @@ from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from portal.sign_in_ports import SignInWays
 from smart.brands import Brands
 
 SCHEMA = "assent"
@@ -103,6 +106,7 @@ class Assent:
     checkpoints: AuditCheckpoints
     upstream: UpstreamClient
     attempts: SignInAttempts
+    provider: Federation | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
@@ -112,6 +116,8 @@ class Assent:
         await self.authz.client_keys.close()
         await self.upstream.close()
         await self.attempts.close()
+        if self.provider is not None:
+            await self.provider.close()
         await self.engine.dispose()
 
 
@@ -139,15 +145,16 @@ async def build(
     settings: Settings, database_url: str, *, sandbox: SandboxExtras | None = None, clock: Clock = system_clock
 ) -> Assent:
     """Wire the application on a migrated database."""
-    ground = _ground(settings, database_url, clock)
+    ground = await _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     client = upstream_client(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
+    ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
     register, facts = _register(ground), _facts(ground)
     parts = _proxy_parts(ground, gate, client, register, facts)
-    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -185,13 +192,18 @@ async def build(
         checkpoints,
         client,
         attempts,
+        federation,
     )
 
 
-def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
+async def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
     # A database error quotes the values of its statement; these may be data of patients.
     engine = create_async_engine(database_url, pool_size=settings.database_connections, hide_parameters=True)
-    secret = read_secret(settings)
+    try:
+        secret = await secret_for(settings, engine)
+    except BaseException:
+        await engine.dispose()
+        raise
     definitions = load_definitions()
     repository = Repository(
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")
@@ -282,7 +294,11 @@ def _proxy_parts(
 
 
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    ways: SignInWays,
+    sandbox: SandboxExtras | None,
 ) -> PortalPages:
     """Pages for people."""
     settings, catalogue = ground.settings, ground.catalogue
@@ -306,9 +322,12 @@ def _pages(
             lambda: examine(settings, ground.clock),
             catalogue,
             policy_text,
+            ways,
         ),
         PortalSettings(
-            https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
+            https=settings.public_url.startswith("https:"),
+            fresh_sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+            sandbox_hint=sandbox.demo_users if sandbox else (),
         ),
         ground.clock,
     )

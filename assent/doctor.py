@@ -1,4 +1,4 @@
-"""Checks that an installation can work: database, keys, policies, upstream, clock.
+"""Checks that an installation can work: database, keys, policies, upstream, clock, identity provider.
 
 A check answers with a sentence that says what was found or what to do; an error inside a check is a failed check.
 Nothing is changed by looking: no key and no secret is made. What needs the database is skipped when it can't be asked.
@@ -18,12 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
+from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
 from assent.migrate import SCHEMA, current_revision, newest_revision
 from assent.policy_files import load_catalogue, load_policy_text
-from assent.secret_file import FILE_NAME, read_secret
+from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz import tables
+from authz.identity_provider import SignInRefused
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
 from fhir.audit_checkpoints import latest_checkpoint
@@ -55,6 +57,7 @@ async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
         yield check
     yield await _guarded("policies", _policies(settings))
     yield await _guarded("upstream", _upstream(settings))
+    yield await _guarded("sign-in", _provider(settings))
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:
@@ -118,14 +121,9 @@ async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
     """The kept keys open with the secret. Neither is made here: a new secret would hide that the old one is lost."""
     async with engine.connect() as connection:
         kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
-    if settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
-        if kept:
-            return "failed", (
-                f"`{settings.data_dir / FILE_NAME}` is missing, with which {kept} signing keys were encrypted; "
-                "restore it or set ASSENT_SECRET"
-            )
+    if not kept and settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
         return "ok", "there are no secret and no signing keys yet; the first start makes them"
-    keys = SigningKeys(engine, read_secret(settings), now)
+    keys = SigningKeys(engine, await secret_for(settings, engine), now)
     await keys.reload()
     if not kept:
         return "ok", "the secret is there and private, and there are no signing keys yet; the first start makes them"
@@ -186,6 +184,25 @@ async def _upstream(settings: Settings) -> Found:
     if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
         return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
     return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
+
+
+async def _provider(settings: Settings) -> Found:
+    """The identity provider's metadata and keys. That it knows our client shows at the first sign-in only."""
+    provider = identity_provider(settings)
+    if provider is None:
+        return "skipped", "no identity provider is set; people sign in here"
+    try:
+        count = await count_provider_keys(provider, provider_addresses(settings))
+    except SignInRefused as refused:
+        return "failed", (
+            f"`{provider.issuer}` can't be used (`{refused.reason}`); check ASSENT_OIDC_ISSUER, and ASSENT_JWKS_HOSTS "
+            "if its endpoints stand on another host"
+        )
+    return (
+        "ok",
+        f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; "
+        f"it must know the redirect URI `{provider.redirect_uri}`",
+    )
 
 
 def _why(settings: Settings, failure: UpstreamFailure) -> str:

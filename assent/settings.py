@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from assent.settings_urls import check_base_url, check_database_url, check_host
+from assent.settings_urls import check_base_url, check_database_url, check_host, check_issuer
 
 ENVIRONMENT_PREFIX = "ASSENT_"
 MEBIBYTE = 1024 * 1024
@@ -50,7 +50,21 @@ def _postgres(value: SecretStr) -> SecretStr:
     return SecretStr(check_database_url(value.get_secret_value()))
 
 
+def _scope_with_openid(value: str) -> str:
+    if "openid" not in value.split():
+        raise ValueError("must contain `openid`")
+    return value
+
+
+def _lasting_claim(value: str) -> str:
+    # OpenID Connect Core §5.7: these are given to other people later.
+    if value in ("email", "preferred_username", "upn", "unique_name", "phone_number", "name", "nickname"):
+        raise ValueError("must be a claim that stays one person's, as `sub` does")
+    return value
+
+
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+Issuer = Annotated[str, AfterValidator(check_issuer)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
 UpstreamAuth = Literal["none", "basic", "bearer", "backend-services"]
@@ -164,6 +178,33 @@ class Settings(BaseSettings):
         " although they have no public address or another port than 443.",
     )
 
+    # How people sign in beside a password; docs/sign-in.md.
+    oidc_issuer: Issuer | None = Field(
+        None,
+        description="Issuer of an OpenID Provider at which people may sign in, spelled as it spells itself. https, or"
+        " loopback when `public_url` is.",
+    )
+    oidc_name: str | None = Field(
+        None, min_length=1, max_length=60, description="What the button says after `Sign in with`."
+    )
+    oidc_client_id: str | None = Field(None, description="Client id there.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Client secret there.")
+    oidc_private_key_file: Path | None = Field(
+        None, description="File with a private JWK (RSA, or EC on P-256), in place of a secret."
+    )
+    oidc_scope: Annotated[str, AfterValidator(_scope_with_openid)] = Field(
+        "openid", description="Scopes to ask for there, separated by spaces."
+    )
+    oidc_subject_claim: Annotated[str, AfterValidator(_lasting_claim)] = Field(
+        "sub", min_length=1, description="Claim of the ID token that accounts are linked to (`assent user link`)."
+    )
+    passwords: bool = Field(
+        True, description="Whether people may sign in with a password. Without, `oidc_issuer` is needed."
+    )
+    passkeys: bool = Field(
+        True, description="Whether people may sign in with passkeys. They need a host name in `public_url`."
+    )
+
     # What is logged.
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -198,6 +239,25 @@ class Settings(BaseSettings):
                         f"`{variable(name)}` is set but `{variable('upstream_auth')}` is `{self.upstream_auth}`; "
                         f"remove it or set `{variable('upstream_auth')}={kind}`"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        needed, keys = ("oidc_name", "oidc_client_id"), ("oidc_client_secret", "oidc_private_key_file")
+        if self.oidc_issuer is None:
+            for name in (*needed, *keys):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"`{variable(name)}` is set but `{variable('oidc_issuer')}` isn't")
+            if not self.passwords:
+                raise ValueError(f"`{variable('passwords')}` is false, which needs `{variable('oidc_issuer')}`")
+            return self
+        for name in needed:
+            if getattr(self, name) is None:
+                raise ValueError(f"`{variable(name)}` is missing, which `{variable('oidc_issuer')}` needs")
+        if sum(getattr(self, name) is not None for name in keys) != 1:
+            raise ValueError(f"exactly one of `{variable(keys[0])}` and `{variable(keys[1])}` must be set")
+        if self.oidc_issuer.startswith("http:") and not self.public_url.startswith("http:"):
+            raise ValueError(f"`{variable('oidc_issuer')}` must begin with `https://`")
         return self
 
 

@@ -22,6 +22,7 @@ from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
+from authz.sign_in_methods import UNKNOWN, SignInMethods
 from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
@@ -64,7 +65,13 @@ class Decisions:
         self._context = context
 
     async def allow(
-        self, request: PendingRequest, account: Account, auth_time: datetime, choice: Choice, request_id: str
+        self,
+        request: PendingRequest,
+        account: Account,
+        auth_time: datetime,
+        choice: Choice,
+        request_id: str,
+        methods: SignInMethods = UNKNOWN,
     ) -> str:
         """Record the consent and the grant; returns the redirect URI with the code. Raises AlreadyDecided."""
         context, now = self._context, self._context.clock()
@@ -80,6 +87,7 @@ class Decisions:
                 user_id=account.id,
                 consent_id=consent_id,
                 auth_time=auth_time,
+                methods=methods,
                 now=now,
                 code_lifetime=context.lifetimes.code,
             )

@@ -39,7 +39,8 @@ class PatientsConsentBook:
         if pending is None or not may_decide(pending, session.account):
             raise AlreadyDecided
         made = Choice(choice.categories, request.asked, choice.until, choice.policy)
-        return await self._decisions.allow(pending, session.account, session.auth_time, made, _request_id())
+        who, when = session.account, session.auth_time
+        return await self._decisions.allow(pending, who, when, made, _request_id(), session.methods)
 
     async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
         """As the port."""

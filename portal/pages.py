@@ -16,6 +16,7 @@ from portal.content_policy import content_policy
 from portal.csrf import form_token
 from portal.policy_html import policy_html
 from portal.settings import PortalSettings
+from portal.sign_in_ports import SignInWays
 from portal.static_files import load_static_files
 
 HEADERS: Final = {
@@ -31,7 +32,9 @@ HEADERS: Final = {
 class Pages:
     """The templates, ready to render."""
 
-    def __init__(self, settings: PortalSettings, catalogue: Catalogue, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: PortalSettings, catalogue: Catalogue, now: Callable[[], datetime], ways: SignInWays
+    ) -> None:
         self.files = load_static_files()
         self._environment = Environment(
             loader=PackageLoader("portal", "templates"),
@@ -43,6 +46,8 @@ class Pages:
         self._environment.globals |= {
             "stylesheet": self.files["portal.css"].address,
             "mark": self.files["mark.svg"].address,
+            "passkey_script": self.files["passkeys.js"].address,
+            "ways": ways,
             "sandbox_hint": settings.sandbox_hint,
         }
         self._environment.filters |= {
@@ -62,12 +67,16 @@ class Pages:
         status: int = 200,
         session: SignedInSession | None = None,
         redirect_uri: str | None = None,
+        scripts: bool = False,
         **values: object,
     ) -> HTMLResponse:
-        """Render a template. `redirect_uri` is the app's, where the page's form may lead out of this server."""
+        """Render a template. `redirect_uri` is the app's, where the page's form may lead out of this server;
+        `scripts`: the page may run ours."""
         signed_in = {"session": session, "csrf": form_token(session.csrf_secret) if session is not None else ""}
         body = self._environment.get_template(template).render({**signed_in, **values})
-        return HTMLResponse(body, status, {**HEADERS, "Content-Security-Policy": content_policy(redirect_uri)})
+        return HTMLResponse(
+            body, status, {**HEADERS, "Content-Security-Policy": content_policy(redirect_uri, scripts=scripts)}
+        )
 
     def error(
         self, kind: str, status: int, *, detail: str | None = None, session: SignedInSession | None = None

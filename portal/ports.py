@@ -7,7 +7,7 @@ checks it again, because a page is not a boundary.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
@@ -15,10 +15,12 @@ from authz.app_registry import RegisteredApp
 from authz.clients import Client, NewClient
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
+from portal.sign_in_ports import SignInWays
 
 CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
 """States in which an app can see something now."""
@@ -38,6 +40,18 @@ class Sessions(Protocol):
 
     async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
         """Begin a session; None when name or password is wrong. `address` is the peer's, for counting attempts."""
+        ...
+
+    async def may_begin(self, address: str) -> bool:
+        """Tell whether this address may begin one more sign-in without a password; counts it."""
+        ...
+
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
+        """Begin a session of somebody who proved who they are; None when the account is gone."""
+        ...
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        """End this person's other sessions, here and in every process."""
         ...
 
     async def sign_out(self, id_hash: str) -> None:
@@ -269,3 +283,5 @@ class Ports:
     """Looks whether the server is well, one check after the other."""
     catalogue: Catalogue
     policy: PolicyText
+    ways: SignInWays = field(default_factory=SignInWays)
+    """How people sign in beside a password."""

@@ -11,9 +11,12 @@ from fastapi import APIRouter, Request, Response
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.end_session import end_session_routes
+from portal.federated_sign_in import federated_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
 from portal.pages import Pages
+from portal.passkey_pages import passkey_routes
+from portal.passkey_sign_in import passkey_sign_in_routes
 from portal.ports import Ports
 from portal.settings import PortalSettings
 from portal.sign_in import sign_in_routes
@@ -52,7 +55,7 @@ class PortalPages:
 
 def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
     """Build the pages. `now` answers the time, aware, in UTC."""
-    pages = Pages(settings, ports.catalogue, now)
+    pages = Pages(settings, ports.catalogue, now, ports.ways)
     portal = Portal(ports, settings, pages, now)
     router = APIRouter(include_in_schema=False)
 
@@ -60,7 +63,17 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
     async def home(request: Request) -> Response:
         return pages.page("home.html", session=await portal.session_of(request))
 
-    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes, end_session_routes)
+    pages_of = (
+        sign_in_routes,
+        federated_routes,
+        passkey_sign_in_routes,
+        passkey_routes,
+        authorize_routes,
+        my_routes,
+        developer_routes,
+        operator_routes,
+        end_session_routes,
+    )
     for group in (routes(portal) for routes in pages_of):
         router.include_router(group)
     add_static_files(router, pages.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class PortalSettings:
     """Name of the session cookie; under https it gets the prefix `__Host-`."""
     default_duration: str = "year"
     """Code of the duration that is chosen at first."""
+    fresh_sign_in: timedelta = timedelta(hours=1)
+    """How old a sign-in may be with which somebody adds a passkey."""
     sandbox_hint: tuple[DemoUser, ...] = ()
     """Demo users to show; INVARIANT: empty outside the sandbox."""
 

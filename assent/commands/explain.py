@@ -25,7 +25,7 @@ from assent.explanation import Explanation, Rules, explain_plan, explain_read, e
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
 from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
 from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
@@ -177,7 +177,7 @@ def _patient(access: Access, asked: str | None) -> str | None:
 
 async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tuple[Reason, ...]]:
     """The token as the server sees it: its signature and claims, then whether it is live."""
-    keys = SigningKeys(bench.engine, read_secret(bench.settings), now)
+    keys = SigningKeys(bench.engine, await secret_for(bench.settings, bench.engine), now)
     await keys.reload()
     issuer = bench.settings.public_url
     tokens = AccessTokens(keys, issuer=issuer, audience=f"{issuer}/fhir", clock=now)

@@ -18,6 +18,7 @@ from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
 from portal.ports import (
     Activity,
     AuthorizationRequest,
@@ -30,6 +31,7 @@ from portal.ports import (
 )
 from portal.router import PortalPages, portal_pages
 from portal.settings import PortalSettings
+from portal.sign_in_ports import SignInWays
 
 NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
 ADA = ActsFor("ada", "Ada Ito", True)
@@ -82,6 +84,17 @@ class FakeSessions:
             return self.locked
         self.sessions["new"] = session(*self.acts_for, id_hash="s-new")
         return NewSession(self.sessions["new"], "new")
+
+    async def may_begin(self, address: str) -> bool:
+        return self.locked is None
+
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
+        begun = session(*self.acts_for, id_hash="s-new", auth_time=auth_time)
+        self.sessions["new"] = replace(begun, methods=methods)
+        return NewSession(self.sessions["new"], "new")
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        self.signed_out.append(f"not {session.id_hash}")
 
     async def sign_out(self, id_hash: str) -> None:
         self.signed_out.append(id_hash)
@@ -215,13 +228,22 @@ class Place:
         return page_of(await self.client.get(address)).hidden
 
 
-def place(settings: PortalSettings | None = None) -> Place:
+def place(settings: PortalSettings | None = None, ways: SignInWays | None = None) -> Place:
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
     pages = portal_pages(
         Ports(
-            sessions, requests, consents, FakeClinicians(), FakeApps(), no_ending, nothing_examined, CATALOGUE, POLICY
+            sessions,
+            requests,
+            consents,
+            FakeClinicians(),
+            FakeApps(),
+            no_ending,
+            nothing_examined,
+            CATALOGUE,
+            POLICY,
+            ways or SignInWays(),
         ),
         chosen,
         lambda: NOW,
