@@ -30,7 +30,7 @@ from policies.decide import grantee_of, open_categories
 from policies.model import Scope
 from smart.app_state import apart
 from smart.scope_intersection import granted_scopes
-from smart.scope_syntax import format_as_asked, format_scope, split_scope
+from smart.scope_syntax import format_as_asked, split_scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ async def open_now(
         # What an app keeps about a patient hangs on what that patient shares with it by a decision of their own.
         state = tuple(scope for scope in state if scope.context == "user")
     if not clinical:
-        return OpenNow(" ".join((*session, *map(format_scope, state))), state, ())
+        return OpenNow(_text(session, state, grant), state, ())
     if grant.patient_id is None:
         return None
     rules = await _consents_of(connection, repository, grant)
@@ -153,8 +153,11 @@ async def open_now(
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
     left = (*granted_scopes(clinical, opened, everyday), *state)
-    scope = " ".join(part for part in (*session, format_as_asked(left, grant.scope_asked)) if part)
-    return OpenNow(scope, left, tuple(rule.reference for rule in applicable(rules, around)))
+    return OpenNow(_text(session, left, grant), left, tuple(rule.reference for rule in applicable(rules, around)))
+
+
+def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
+    return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
 
 
 async def _consents_of(connection: AsyncConnection, repository: Repository, grant: Grant) -> Sequence[ConsentRule]:

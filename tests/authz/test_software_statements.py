@@ -28,7 +28,7 @@ PUBLIC, PRIVATE = key_pair("ES384")
 _, STRANGERS = key_pair("ES384")
 RSA_PUBLIC, RSA_PRIVATE = key_pair("RS384", "rsa")
 CALLBACK = "https://diary.example/callback"
-BY_KEY = {"token_endpoint_auth_method": "private_key_jwt"}
+BY_KEY: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt"}
 
 
 @dataclass(slots=True)
