@@ -24,15 +24,17 @@ from assent.client_addresses import key_addresses
 from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
 from assent.doctor import examine
+from assent.export_wiring import bulk_export
 from assent.health import alive, ready
+from assent.language_files import load_languages
 from assent.metrics import Metrics
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from assent.request_middleware import RequestMiddleware
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
 from assent.statement_issuers import load_statements
-from assent.upstream_settings import upstream_client
+from assent.upstream_settings import export_upstream, upstream_client
 from authz.access_tokens import AccessTokens
 from authz.app_state import AppStates
 from authz.audit_signing import AuditSigner
@@ -55,6 +57,7 @@ from fhir.capability_statement import capability_statement
 from fhir.change_bus import Change, ChangeBus
 from fhir.consent_register import ConsentRegister, StoredConsents
 from fhir.definitions import Definitions, load_definitions
+from fhir.export_upstream import ExportUpstream
 from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
@@ -71,6 +74,7 @@ from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
+from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
@@ -105,6 +109,7 @@ class Assent:
     audit: AuditTrail
     checkpoints: AuditCheckpoints
     upstream: UpstreamClient
+    exports: ExportUpstream
     attempts: SignInAttempts
     provider: Federation | None
 
@@ -115,6 +120,7 @@ class Assent:
         await self.bus.close()
         await self.authz.client_keys.close()
         await self.upstream.close()
+        await self.exports.close()
         await self.attempts.close()
         if self.provider is not None:
             await self.provider.close()
@@ -148,12 +154,14 @@ async def build(
     ground = await _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
-    client = upstream_client(settings)
+    client, exports = upstream_client(settings), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics()
     register, facts = _register(ground), _facts(ground)
     parts = _proxy_parts(ground, gate, client, register, facts)
+    proxy, secret = FhirProxy(parts), ground.secret
+    export = bulk_export(parts, exports, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
     site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox), sandbox)
     dispatch = Dispatch(
         exact={
@@ -163,8 +171,8 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
-        fhir=FhirProxy(parts),
         state=AppStates(context, gate),
+        fhir=export,
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
@@ -191,6 +199,7 @@ async def build(
         ground.audit,
         checkpoints,
         client,
+        exports,
         attempts,
         federation,
     )
@@ -301,8 +310,7 @@ def _pages(
     sandbox: SandboxExtras | None,
 ) -> PortalPages:
     """Pages for people."""
-    settings, catalogue = ground.settings, ground.catalogue
-    policy_text = load_policy_text(catalogue, settings.policy_dir)
+    settings = ground.settings
     sessions = Sessions(
         ground.engine,
         ground.clock,
@@ -311,17 +319,18 @@ def _pages(
         attempts=attempts,
     )
     requests = PendingRequests(context)
+    consents = PatientsConsentBook(context, requests)
     return portal_pages(
         Ports(
             sessions,
             requests,
-            PatientsConsentBook(context, requests, policy_text),
+            consents,
+            StoredRecord(context, consents),
             SharedRecords(context, requests),
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock),
-            catalogue,
-            policy_text,
+            load_languages(ground.catalogue, settings.policy_dir),
             ways,
         ),
         PortalSettings(

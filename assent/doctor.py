@@ -19,8 +19,9 @@ from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
 from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
+from assent.language_files import load_languages
 from assent.migrate import SCHEMA, current_revision, newest_revision
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstream_client
@@ -159,9 +160,10 @@ async def _audit(engine: AsyncEngine, now: Clock) -> Found:
 
 async def _policies(settings: Settings) -> Found:
     catalogue = load_catalogue(settings.policy_dir)
-    load_policy_text(catalogue, settings.policy_dir)
+    spoken = ", ".join(load_languages(catalogue, settings.policy_dir).by_tag)
     Masks(catalogue, load_definitions())
-    return "ok", f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories, its masks compile"
+    has = f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories"
+    return "ok", f"{has}, its masks compile; pages in {spoken}"
 
 
 async def _upstream(settings: Settings) -> Found:

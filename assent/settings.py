@@ -28,6 +28,12 @@ def _split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _group_id(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", value) is None:
+        raise ValueError("must be ids of Groups, such as `cohort-7`")
+    return value
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 32:
         raise ValueError("must have at least 32 characters; `openssl rand -base64 32` makes one")
@@ -67,6 +73,7 @@ BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Issuer = Annotated[str, AfterValidator(check_issuer)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
+GroupIds = Annotated[tuple[Annotated[str, AfterValidator(_group_id)], ...], NoDecode, BeforeValidator(_split_commas)]
 UpstreamAuth = Literal["none", "basic", "bearer", "backend-services"]
 
 UPSTREAM_CREDENTIALS: dict[UpstreamAuth, tuple[str, ...]] = {
@@ -145,6 +152,18 @@ class Settings(BaseSettings):
         ge=1024,
         le=512 * MEBIBYTE,
         description="Largest answer that is accepted; a longer one is refused.",
+    )
+
+    # Bulk exports.
+    export_groups: GroupIds = Field(
+        (),
+        description="Ids of the Groups, separated by commas, that services may export; whose data come tells who is in"
+        " one. Default: none.",
+    )
+    export_hosts: HostNames = Field(
+        (),
+        description="Hosts (`name` or `name:port`), separated by commas, from which files of exports may come"
+        " beside the upstream's own URL. They are sent no credentials.",
     )
 
     # Bounds and lifetimes.

@@ -1,10 +1,11 @@
-"""The upstream client that the settings describe."""
+"""The clients of the upstream that the settings describe."""
 
 from __future__ import annotations
 
 import json
 
 from assent.settings import Settings
+from fhir.export_upstream import ExportUpstream
 from fhir.upstream_client import UpstreamClient
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 
@@ -17,6 +18,16 @@ def upstream_client(settings: Settings) -> UpstreamClient:
         timeout=settings.upstream_timeout_seconds,
         max_body=settings.upstream_max_body_bytes,
         connections=settings.upstream_connections,
+    )
+
+
+def export_upstream(settings: Settings) -> ExportUpstream:
+    """The same server's bulk exports, likewise."""
+    return ExportUpstream(
+        settings.upstream_url or "http://127.0.0.1:9",
+        credentials=_credentials(settings),
+        hosts=settings.export_hosts,
+        timeout=settings.upstream_timeout_seconds,
     )
 
 

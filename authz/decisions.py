@@ -110,6 +110,7 @@ class Decisions:
             if request.patient_id is not None and may_decide(request, account):
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
                 await context.repository.create(self._resource(decision), connection=connection)
+                await keep_text(connection, text, now)
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, None, "4"
             )

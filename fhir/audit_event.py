@@ -13,7 +13,9 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect", "app", "state"]
+Kind = Literal[
+    "authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect", "app", "export", "state"
+]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
 """Success, minor failure (a refusal), serious failure, major failure (AuditEvent.outcome)."""
@@ -107,6 +109,8 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return rest, _coding(_INTERACTION, code, code)
         case "sign-in":
             return _coding(_DCM, "110114", "User Authentication"), _coding(_DCM, "110122", "Login")
+        case "export":
+            return _coding(_DCM, "110106", "Export"), _coding(EVENT_SYSTEM, "export", "export")
         case _:
             return _coding(_DCM, "110113", "Security Alert"), _coding(EVENT_SYSTEM, record.kind, record.kind)
 

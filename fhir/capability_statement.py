@@ -23,6 +23,17 @@ _EVERYTHING: Final = {
     "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
     "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
 }
+_BULK: Final = "http://hl7.org/fhir/uv/bulkdata"
+_EXPORT_ABOUT: Final = "for backend services; it takes `_outputFormat`, `_type` and `_since`"
+_EXPORTS: Final = {
+    level: {
+        "name": "export",
+        "definition": f"{_BULK}/OperationDefinition/{level}export",
+        "documentation": _EXPORT_ABOUT,
+    }
+    for level in ("", "patient-", "group-")
+}
+_GROUP: Final[dict[str, Any]] = {"type": "Group", "operation": [_EXPORTS["group-"]]}
 _BINARY: Final[dict[str, Any]] = {
     "type": "Binary",
     "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
@@ -40,15 +51,17 @@ def capability_statement(issuer: str, catalogue: Catalogue, definitions: Definit
         "implementation": {"description": "Assent, a consent-enforcing FHIR proxy", "url": f"{issuer}/fhir"},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "json"],
+        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"],
         "rest": [
             {
                 "mode": "server",
                 "security": _security(issuer),
                 "resource": sorted(
-                    [*(_resource(kind, definitions) for kind in catalogue.scopes_by_type), _BINARY],
+                    [*(_resource(kind, definitions) for kind in catalogue.scopes_by_type), _BINARY, _GROUP],
                     key=lambda resource: str(resource["type"]),
                 ),
                 "interaction": [{"code": "search-system", "documentation": _SYSTEM_SEARCH}, {"code": "batch"}],
+                "operation": [_EXPORTS[""]],
             }
         ],
     }
@@ -84,7 +97,7 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
         "searchParam": parameters,
     }
     if kind == "Patient":
-        resource["operation"] = [_EVERYTHING]
+        resource["operation"] = [_EVERYTHING, _EXPORTS["patient-"]]
     return _kept(resource) if kind == "Consent" else resource
 
 

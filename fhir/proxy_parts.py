@@ -50,6 +50,9 @@ class TokenGate(Protocol):
     async def still(self, presented: PresentedToken) -> Access | TokenRefusal:
         """The same of a token that `access` has let through for this request: whether it is live still."""
 
+    async def goes_on(self, access: Access) -> bool:
+        """Whether an answer that began with this token may go on: it may be over by now, but isn't taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyParts:

@@ -19,6 +19,7 @@ from yarl import URL
 
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream_failure import FailureKind, UpstreamFailure
+from fhir.upstream_links import link_below
 
 __all__ = [
     "BackendServices",
@@ -35,7 +36,6 @@ __all__ = [
 _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9.-]{1,64}"
 _PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
-_LINK: Final = re.compile(r"[!-~]{1,8192}")
 _JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
 _HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
 _MEBIBYTE: Final = 1024 * 1024
@@ -84,34 +84,13 @@ class UpstreamClient:
 
     async def get_link(self, url: str) -> UpstreamAnswer:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
-        return await self._answer(self._own_link(url))
+        return await self._answer(link_below(self._base, url))
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-    def _own_link(self, url: str) -> URL:
-        foreign = UpstreamFailure("foreign-link")
-        if _LINK.fullmatch(url) is None or "\\" in url:
-            raise foreign
-        try:
-            link = URL(url, encoded=True)
-            place = (link.scheme.lower(), (link.host or "").lower(), link.port)
-        except ValueError as broken:
-            raise foreign from broken
-        base = self._base
-        if place != (base.scheme, (base.host or "").lower(), base.port) or link.user or link.password:
-            raise foreign
-        path, own = link.raw_path, base.raw_path.rstrip("/")
-        if not (path == own or path.startswith(f"{own}/")):
-            raise foreign
-        # Dots and escaped separators may mean another path to the server than to us: once decoded, decoded twice, or
-        # with path parameters cut off (`/..;x/`).
-        if re.search(r"%(25)*(2e|2f|5c)|//|/\.\.?([/;%]|$)", path, re.IGNORECASE):
-            raise foreign
-        return link.with_fragment(None)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

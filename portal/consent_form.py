@@ -14,6 +14,7 @@ from typing import Final, Literal
 from fhir.consent_writing import PolicyText
 from policies.catalogue import Catalogue, Category
 from portal.form_reading import Form
+from portal.languages import Language, Languages
 from portal.ports import ConsentChoice
 
 Problem = Literal["nothing", "only-sensitive", "duration", "undecided", "text-changed", "broken"]
@@ -48,17 +49,22 @@ def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tupl
     return everyday, tuple(c for c in catalogue.sensitive if c.code in asked)
 
 
-def first_offer(asked: Collection[str], catalogue: Catalogue, policy: PolicyText, duration: str) -> Offer:
-    """Return the form as an app's request opens it."""
+def first_offer(asked: Collection[str], language: Language, duration: str) -> Offer:
+    """Return the form as an app's request opens it, in the reader's language."""
+    catalogue = language.catalogue
     everyday, sensitive = asked_categories(asked, catalogue)
     durations = tuple((d.code, d.title) for d in catalogue.durations.values())
     chosen = duration if duration in catalogue.durations else durations[0][0]
-    return Offer(everyday, sensitive, frozenset(c.code for c in everyday), durations, chosen, policy)
+    return Offer(everyday, sensitive, frozenset(c.code for c in everyday), durations, chosen, language.policy)
 
 
-def read_choice(form: Form, offer: Offer, catalogue: Catalogue, now: datetime) -> ConsentChoice | Problem:
-    """Read what was chosen. Nothing counts that wasn't offered."""
-    if form.one("policy") != offer.policy.sha256:
+def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -> ConsentChoice | Problem:
+    """Read what was chosen. Nothing counts that wasn't offered.
+
+    The text is the one that stood in the form, in whatever language: it is what the person agreed to.
+    """
+    shown = languages.texts.get(form.one("policy"))
+    if shown is None:
         return "text-changed"
     ticked = frozenset(form.all("category"))
     everyday = [c.code for c in offer.everyday if c.code in ticked]
@@ -70,8 +76,8 @@ def read_choice(form: Form, offer: Offer, catalogue: Catalogue, now: datetime) -
     code = form.one("duration")
     if code not in {known for known, _ in offer.durations}:
         return "duration"
-    until = offer.keep_until if code == KEEP else _end(code, catalogue, now)
-    return ConsentChoice((*everyday, *sensitive), until, offer.policy)
+    until = offer.keep_until if code == KEEP else _end(code, languages.english.catalogue, now)
+    return ConsentChoice((*everyday, *sensitive), until, shown)
 
 
 def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:

@@ -43,25 +43,26 @@ def federated_routes(portal: Portal) -> APIRouter:
 
     @router.get(PATH)
     async def begin(request: Request) -> Response:
-        return await _begin(portal, provider, request)
+        return await _begin(portal.seen_by(request), provider, request)
 
     @router.get(CALLBACK)
     async def finish(request: Request) -> Response:
+        here = portal.seen_by(request)
         try:
-            who = await provider.finish(form_secret(portal, request) or "", _answer(request))
+            who = await provider.finish(form_secret(here, request) or "", _answer(request))
         except SignInRefused as refused:
-            if refused.link is not None and portal.ports.ways.passwords:
+            if refused.link is not None and here.ports.ways.passwords:
                 page = SignInPage(safe_next(refused.next_page), link=refused.link, subject=refused.subject)
-                return page.response(portal, request, _STATUS[refused.problem])
-            return _problem(portal, provider, refused, refused.next_page)
-        return await enter(portal, request, who)
+                return page.response(here, request, _STATUS[refused.problem])
+            return _problem(here, refused, refused.next_page)
+        return await enter(here, request, who)
 
     @router.get(SIGN_OUT)
-    async def sign_out() -> Response:
+    async def sign_out(request: Request) -> Response:
         try:
             return see_other(await provider.sign_out_address())
         except SignInRefused as refused:
-            return _problem(portal, provider, refused, "")
+            return _problem(portal.seen_by(request), refused, "")
 
     return router
 
@@ -75,7 +76,7 @@ async def _begin(portal: Portal, provider: IdentityProvider, request: Request) -
     try:
         there = await provider.begin(browser, Begun(next_page, await needed_since(portal, next_page)))
     except SignInRefused as refused:
-        return _problem(portal, provider, refused, next_page)
+        return _problem(portal, refused, next_page)
     response = see_other(there)
     if known is None:
         portal.set_cookie(response, portal.settings.form_cookie_name, browser)
@@ -89,7 +90,7 @@ def _answer(request: Request) -> dict[str, str]:
     return found if len(found) == len(given) else {}
 
 
-def _problem(portal: Portal, provider: IdentityProvider, refused: SignInRefused, next_page: str) -> Response:
+def _problem(portal: Portal, refused: SignInRefused, next_page: str) -> Response:
     return portal.pages.page(
         "sign_in_problem.html",
         status=_STATUS[refused.problem],

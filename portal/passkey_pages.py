@@ -27,33 +27,37 @@ def passkey_routes(portal: Portal) -> APIRouter:
 
     @router.get(PASSKEYS)
     async def show(request: Request) -> Response:
-        session = await portal.session_of(request)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
         if session is None:
             return sign_in_first(PASSKEYS)
         outcome = request.query_params.get("done")
-        return await _page(portal, passkeys, session, outcome=outcome if outcome in OUTCOMES else None)
+        return await _page(here, passkeys, session, outcome=outcome if outcome in OUTCOMES else None)
 
     @router.post(f"{PASSKEYS}/options")
     async def options(request: Request) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
-        if not _is_fresh(portal, sent.session):
-            return await _page(portal, passkeys, sent.session, status=403)
+        if not _is_fresh(here, sent.session):
+            return await _page(here, passkeys, sent.session, status=403)
         return as_json(await passkeys.offer(sent.session))
 
     @router.post(PASSKEYS)
     async def add(request: Request) -> Response:
-        sent = await read_sent(portal, request)
-        return sent if isinstance(sent, Response) else await _add(portal, passkeys, sent)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
+        return sent if isinstance(sent, Response) else await _add(here, passkeys, sent)
 
     @router.post(f"{PASSKEYS}/remove")
     async def remove(request: Request) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
         if await passkeys.remove(sent.session.account.id, sent.form.one("passkey")):
-            await portal.ports.sessions.sign_out_elsewhere(sent.session)
+            await here.ports.sessions.sign_out_elsewhere(sent.session)
         return see_other(f"{PASSKEYS}?done=removed")
 
     return router

@@ -28,25 +28,27 @@ def passkey_sign_in_routes(portal: Portal) -> APIRouter:
 
     @router.post(OPTIONS)
     async def options(request: Request) -> Response:
-        form, browser = await read_form(request), form_secret(portal, request)
+        here = portal.seen_by(request)
+        form, browser = await read_form(request), form_secret(here, request)
         if browser is None or not is_own_form(request, form.one("csrf"), browser):
-            return portal.pages.error("foreign-form", 403)
+            return here.pages.error("foreign-form", 403)
         next_page = safe_next(form.one("next"))
-        if not await portal.ports.sessions.may_begin(peer(request)):
-            return portal.pages.page("sign_in_problem.html", status=429, kind="too-many", next_page=next_page)
-        return as_json(await passkeys.ask(browser, Begun(next_page, await needed_since(portal, next_page))))
+        if not await here.ports.sessions.may_begin(peer(request)):
+            return here.pages.page("sign_in_problem.html", status=429, kind="too-many", next_page=next_page)
+        return as_json(await passkeys.ask(browser, Begun(next_page, await needed_since(here, next_page))))
 
     @router.post(PATH)
     async def sign_in(request: Request) -> Response:
-        form, browser = await read_form(request), form_secret(portal, request)
+        here = portal.seen_by(request)
+        form, browser = await read_form(request), form_secret(here, request)
         if browser is None or not is_own_form(request, form.one("csrf"), browser):
-            return portal.pages.error("foreign-form", 403)
+            return here.pages.error("foreign-form", 403)
         try:
             who = await passkeys.recognize(browser, form.one("credential"))
         except PasskeyRefused:
             next_page = safe_next(form.one("next"))
-            return portal.pages.page("sign_in_problem.html", status=403, kind="passkey", next_page=next_page)
-        return await enter(portal, request, who)
+            return here.pages.page("sign_in_problem.html", status=403, kind="passkey", next_page=next_page)
+        return await enter(here, request, who)
 
     return router
 

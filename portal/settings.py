@@ -12,8 +12,8 @@ class DemoUser:
 
     username: str
     password: str
-    who: str
-    """For example "patient", "mother of two patients"."""
+    role: str
+    """One of `authz.accounts.ROLES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,8 @@ class PortalSettings:
     def form_cookie_name(self) -> str:
         """Name of the cookie that a form shown before sign-in is bound to."""
         return "__Host-assent_form" if self.https else "assent_form"
+
+    @property
+    def language_cookie_name(self) -> str:
+        """Name of the cookie that holds the language somebody chose."""
+        return "__Host-assent_language" if self.https else "assent_language"

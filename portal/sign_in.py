@@ -26,35 +26,38 @@ def sign_in_routes(portal: Portal) -> APIRouter:
 
     @router.get("/sign-in")
     async def show(request: Request) -> Response:
-        return SignInPage(safe_next(request.query_params.get("next"))).response(portal, request)
+        return SignInPage(safe_next(request.query_params.get("next"))).response(portal.seen_by(request), request)
 
     @router.get("/my/sign-out")
     async def ask(request: Request) -> Response:
-        session = await portal.session_of(request)
-        return see_other("/") if session is None else portal.pages.page("sign_out.html", session=session, kept=None)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
+        return see_other("/") if session is None else here.pages.page("sign_out.html", session=session, kept=None)
 
     @router.post("/my/sign-out")
     async def sign_out(request: Request) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
-        await portal.ports.sessions.sign_out(sent.session.id_hash)
-        response = portal.pages.page("signed_out.html")
-        portal.drop_cookie(response, portal.settings.session_cookie_name)
+        await here.ports.sessions.sign_out(sent.session.id_hash)
+        response = here.pages.page("signed_out.html")
+        here.drop_cookie(response, here.settings.session_cookie_name)
         return response
 
     if portal.ports.ways.passwords:
 
         @router.post("/sign-in")
         async def sign_in(request: Request) -> Response:
-            form, browser = await read_form(request), form_secret(portal, request)
+            here = portal.seen_by(request)
+            form, browser = await read_form(request), form_secret(here, request)
             if browser is None or not is_own_form(request, form.one("csrf"), browser):
-                return portal.pages.error("foreign-form", 403)
-            page = await _page_of(portal, form, browser)
+                return here.pages.error("foreign-form", 403)
+            page = await _page_of(here, form, browser)
             if page is None:
                 next_page = safe_next(form.one("next"))
-                return portal.pages.page("sign_in_problem.html", status=403, kind="not-begun", next_page=next_page)
-            return await _sign_in(portal, request, form, browser, page)
+                return here.pages.page("sign_in_problem.html", status=403, kind="not-begun", next_page=next_page)
+            return await _sign_in(here, request, form, browser, page)
 
     return router
 

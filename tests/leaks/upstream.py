@@ -54,6 +54,8 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list)
     lies: dict[str, Lie] = field(default_factory=dict)
     """By path, without the query."""
+    acts: dict[str, ASGIApp] = field(default_factory=dict)
+    """Likewise: what answers in place of the upstream."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
 
@@ -97,6 +99,9 @@ class Upstream:
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             path = scope["raw_path"].decode()
             self.asked.append(Asked(scope["method"], f"{path}?{query}" if query else path, headers))
+            if path in self.acts:
+                await self.acts[path](scope, receive, send)
+                return
             lie = self.lies.get(path)
             if lie is None:
                 await self._truth(app, scope, receive, send)

@@ -232,6 +232,7 @@ def settings_for(folder: Path, upstream: Upstream) -> Settings:
             "upstream_url": upstream.url,
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(TOKEN),
+            "export_groups": "cohort",
         }
     )
 
