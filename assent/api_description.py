@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml` and `openapi_consents.yaml`, and what unknown
+"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml` and what it is joined from, and what unknown
 addresses and failures look like.
 """
 
@@ -18,7 +18,7 @@ from starlette.routing import compile_path
 from authz.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
-_FILES: Final = ("openapi.yaml", "openapi_consents.yaml")
+_FILES: Final = ("openapi.yaml", "openapi_consents.yaml", "openapi_app_state.yaml")
 _OPTIONAL: Final = ("/brands", "/sandbox/")
 """Paths by how they begin that not every server has."""
 
@@ -59,8 +59,8 @@ def describe(site: FastAPI, pages: PortalPages) -> None:
 
 def api_description() -> dict[str, Any]:
     """The OpenAPI 3.1 document, every path of it."""
-    found, consents = (yaml.safe_load(files("assent").joinpath(name).read_bytes()) for name in _FILES)
-    return {**found, "paths": found["paths"] | consents["paths"]}
+    found, *others = (yaml.safe_load(files("assent").joinpath(name).read_bytes()) for name in _FILES)
+    return {**found, "paths": {path: item for part in (found, *others) for path, item in part["paths"].items()}}
 
 
 def _allowed(site: FastAPI, path: str) -> set[str]:

@@ -34,9 +34,11 @@ from assent.request_middleware import RequestMiddleware
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
+from assent.statement_issuers import load_statements
 from assent.upstream_metrics import UpstreamMetrics
 from assent.upstream_settings import export_upstream, upstreams
 from authz.access_tokens import AccessTokens
+from authz.app_state import AppStates
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
@@ -172,6 +174,7 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        state=AppStates(context, gate),
         fhir=export,
         site=site,
     )
@@ -248,6 +251,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         tell=ground.bus.tell,
     )

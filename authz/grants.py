@@ -28,6 +28,7 @@ from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of, open_categories
 from policies.model import Scope
+from smart.app_state import apart
 from smart.scope_intersection import granted_scopes
 from smart.scope_syntax import format_as_asked, split_scope
 
@@ -136,9 +137,13 @@ async def open_now(
     """What the consents leave of what was asked; None when the grant or what it hangs on is gone."""
     if grant.revoked:
         return None
-    session, clinical, _ = split_scope(grant.scope_asked)
+    session, asked, _ = split_scope(grant.scope_asked)
+    clinical, state = apart(asked)
+    if not clinical or grant.standing:
+        # What an app keeps about a patient hangs on what that patient shares with it by a decision of their own.
+        state = tuple(scope for scope in state if scope.context == "user")
     if not clinical:
-        return OpenNow(" ".join(session), (), ())
+        return OpenNow(_text(session, state, grant), state, ())
     if grant.patient_id is None:
         return None
     rules = await _consents_of(connection, repository, grant)
@@ -147,9 +152,12 @@ async def open_now(
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
-    left = granted_scopes(clinical, opened, everyday)
-    scope = " ".join(part for part in (*session, format_as_asked(left, grant.scope_asked)) if part)
-    return OpenNow(scope, left, tuple(rule.reference for rule in applicable(rules, around)))
+    left = (*granted_scopes(clinical, opened, everyday), *state)
+    return OpenNow(_text(session, left, grant), left, tuple(rule.reference for rule in applicable(rules, around)))
+
+
+def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
+    return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
 
 
 async def _consents_of(connection: AsyncConnection, repository: Repository, grant: Grant) -> Sequence[ConsentRule]:

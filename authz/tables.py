@@ -45,6 +45,7 @@ client = Table(
     Column("jwks", JSONB),
     Column("jwks_uri", Text),
     Column("registration_token_hash", Text),
+    Column("software_statement", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
@@ -262,3 +263,17 @@ policy_text = Table(
     Column("text", Text, nullable=False),
     _moment("created_at"),
 )
+
+app_state = Table(
+    "app_state",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    _moment("updated_at"),
+    Index("ix_app_state_owner", "client_id", "subject", "code"),
+)
+"""State that apps keep here: the newest version only, so that what an app deletes is gone."""

@@ -76,6 +76,8 @@ class _Line:
         say = self.language.gettext
         app, person = self._app() or say("An app"), self._person() or say("Somebody")
         writer = self._person() or self._app() or say("Somebody")  # a recorder of consents may act for nobody
+        if any(reference.startswith("Basic/") for reference in _references(self.event)):
+            return self._said(say("%(who)s used notes of its own"), app)
         match next((str(coding.get("code")) for coding in self.event.get("subtype", ())), ""):
             case "read" | "search":
                 return self._looked()

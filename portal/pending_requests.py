@@ -7,6 +7,7 @@ from authz.context import AuthzContext
 from authz.sessions import SignedInSession
 from policies.catalogue import Catalogue
 from portal.ports import AuthorizationRequest
+from smart.app_state import apart
 from smart.scope_intersection import intersection
 from smart.scope_syntax import split_scope
 
@@ -45,6 +46,7 @@ class PendingRequests:
 def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) -> AuthorizationRequest:
     session, clinical, _ = split_scope(pending.scope)
     launch = pending.launch or {}
+    records, state = apart(clinical)
     return AuthorizationRequest(
         id=handle,
         app_name=pending.client.name,
@@ -53,11 +55,12 @@ def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) ->
         asked=asked_categories(pending.scope, catalogue),
         identity=bool({"openid", "fhirUser", "profile"} & set(session)),
         offline="offline_access" in session,
-        needs_patient=bool(clinical) or "launch/patient" in session or "patient" in launch,
+        needs_patient=bool(records) or "launch/patient" in session or "patient" in launch,
         patient_id=pending.patient_id,
         patient_given="patient" in launch,
         user=launch.get("user"),
         signed_in_since=pending.signed_in_since,
+        keeps=frozenset(scope.context for scope in state),
     )
 
 

@@ -87,6 +87,8 @@ class AuthorizationRequest:
     """The fhirUser for whom the EHR launched the app; nobody else may decide."""
     signed_in_since: datetime | None = None
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
+    keeps: frozenset[str] = frozenset()
+    """About whom it may keep notes of its own here: `patient`, `user` (SMART 2.2, App State)."""
 
 
 class AuthorizationRequests(Protocol):

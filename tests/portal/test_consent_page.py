@@ -224,3 +224,21 @@ async def test_of_two_clicks_the_second_finds_the_request_closed(here: Place, de
     here.consents.decided = True
     response = await here.client.post("/authorize/decision", data=sent)
     assert (response.status_code, page_of(response).headings[0]) == (400, "This request is no longer open")
+
+
+@pytest.mark.parametrize(
+    ("keeps", "said", "unsaid"),
+    [
+        ({"patient"}, ["notes here about Ada Ito"], ["your settings for it"]),
+        ({"user"}, ["your settings for it"], ["notes here about", "As an operator"]),
+        ({"patient", "user"}, ["notes here about Ada Ito", "your settings for it"], []),
+        (set(), [], ["notes here about", "your settings for it"]),
+    ],
+)
+async def test_the_page_says_what_the_app_may_keep_here(
+    here: Place, keeps: set[str], said: list[str], unsaid: list[str]
+) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, keeps=frozenset(keeps))
+    page = (await here.client.get(ADDRESS)).text
+    assert [text for text in said if text not in page] == []
+    assert [text for text in unsaid if text in page] == []
