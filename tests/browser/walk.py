@@ -36,7 +36,7 @@ def prepared(sandbox: Sandbox, callback: str) -> Ground:
     ground = Ground(sandbox, callback)
     user = sandbox.user()
     with Person(user["username"], user["password"]) as person:
-        for name in ("Heart Diary", LONG_NAME):
+        for name in ("Pulse Diary", LONG_NAME):
             app = ground.app(name)
             app.redeem(person.authorize(app.authorize_url(), ["Lab results", "Medications", "Vital signs", "HIV"]))
             app.read("Observation?category=laboratory&_count=5")
