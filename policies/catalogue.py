@@ -17,6 +17,7 @@ from policies.catalogue_document import CatalogueError, check_keys, items_at, ma
 from policies.code_sets import CodeSet, Source, read_code_sets, read_source
 from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
 from policies.model import Coding, Scope
+from policies.purpose_of_use import BREAK_GLASS
 from policies.sensitive_codes import SensitiveCodes
 
 
@@ -35,6 +36,8 @@ class Category:
     """Security labels that put a resource into this sensitive category."""
     always: bool = False
     """Never asked about: providers, places, products. Holds nothing about a patient."""
+    emergency: bool = False
+    """Of a sensitive category: whether emergency access opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ class Catalogue:
     label_sources: tuple[Source, ...] = ()
     """Where the meaning of the security labels comes from."""
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
+
+    @cached_property
+    def askable(self) -> Mapping[str, Purpose]:
+        """Purposes that an app can be registered for. Nobody asks for break-glass: people give it, on a page."""
+        return {code: purpose for code, purpose in self.purposes.items() if code != BREAK_GLASS}
 
     @cached_property
     def everyday(self) -> tuple[Category, ...]:
@@ -182,7 +190,10 @@ def _scope(place: str, line: Mapping[str, object]) -> Scope:
 def _sensitive(item: Mapping[str, object]) -> Category:
     code = string_at("sensitivities.code", item.get("code"))
     place = f"sensitivities.{code}"
-    check_keys(place, item, {"code", "title", "description", "labels"})
+    check_keys(place, item, {"code", "title", "description", "labels"}, optional={"emergency"})
+    emergency = item.get("emergency", False)
+    if not isinstance(emergency, bool):
+        raise CatalogueError(f"{place}.emergency: must be true or false")
     labels = frozenset(
         _coding(text) if "|" in text else Coding(ACT_CODE_SYSTEM, text)
         for text in strings_at(f"{place}.labels", item["labels"])
@@ -194,6 +205,7 @@ def _sensitive(item: Mapping[str, object]) -> Category:
         scopes=(),
         sensitive=True,
         labels=labels,
+        emergency=emergency,
     )
 
 
