@@ -1,8 +1,8 @@
 """What emergency access opens: one more rule beside the patient's consents, for purpose BTG and nothing else.
 
 The rule is the operator's, so it permits what nobody consented to; a deny that reaches break-glass stays above it, as
-above every permit (docs/consent-semantics.md). Of what is sensitive it opens the categories that the catalogue marks
-with `emergency`, and denies every other one.
+above every permit (docs/consent-semantics.md). It denies the categories that the catalogue keeps closed: a sensitive
+one unless it says `emergency: true`, another one if it says `emergency: false`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def emergency_rule(patient: str, catalogue: Catalogue) -> ConsentRule:
 
 @lru_cache(maxsize=8)
 def _rule(catalogue: Catalogue) -> ConsentRule:
-    closed = tuple(c.code for c in catalogue.sensitive if not c.emergency)
+    closed = tuple(c.code for c in catalogue.closed_in_emergency)
     denies = tuple(
         Provision(f"provision.provision[{place}]", False, classes=(Coding(DATA_CATEGORY_SYSTEM, code),))
         for place, code in enumerate(closed)

@@ -132,7 +132,7 @@ def _page(
         shortest=SHORTEST_REASON,
         longest=LONGEST_REASON,
         minutes=round(portal.ports.emergencies.lasts.total_seconds() / 60),
-        closed=[c.code for c in portal.ports.catalogue.sensitive if not c.emergency],
+        closed=[c.code for c in portal.ports.catalogue.closed_in_emergency],
     )
 
 

@@ -206,12 +206,14 @@ def _consents(of: str | None = "ana") -> Any:
 
 
 @asynccontextmanager
-async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str, object]]) -> AsyncIterator[World]:
-    """Start everything on a fresh database, with these resources upstream."""
+async def world(
+    database_url: str, folder: Path, resources: Sequence[Mapping[str, object]], **more: object
+) -> AsyncIterator[World]:
+    """Start everything on a fresh database, with these resources upstream; `more`: settings besides the usual ones."""
     engine = create_async_engine(database_url)
     dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)
     async with overheard_upstream(engine, dataset) as upstream:
-        assent = await build(settings_for(folder, upstream), database_url)
+        assent = await build(settings_for(folder, upstream, **more), database_url)
         try:
             async with assent.engine.begin() as connection:
                 who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
@@ -224,7 +226,7 @@ async def world(database_url: str, folder: Path, resources: Sequence[Mapping[str
             await engine.dispose()
 
 
-def settings_for(folder: Path, upstream: Upstream) -> Settings:
+def settings_for(folder: Path, upstream: Upstream, **more: object) -> Settings:
     """Settings of a server before this upstream."""
     return Settings.model_validate(
         {
@@ -232,6 +234,7 @@ def settings_for(folder: Path, upstream: Upstream) -> Settings:
             "upstream_url": upstream.url,
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(TOKEN),
+            **more,
         }
     )
 
