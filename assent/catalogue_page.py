@@ -46,7 +46,7 @@ def _sensitive(catalogue: Catalogue) -> Iterator[str]:
                 f"`{c.code}`",
                 c.title,
                 c.description,
-                ", ".join(sorted(map(_label, c.labels))),
+                _labels(c.labels),
                 "open" if c.emergency else "closed",
             )
             for c in catalogue.sensitive
