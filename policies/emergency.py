@@ -34,8 +34,7 @@ def emergency_rule(patient: str, catalogue: Catalogue) -> ConsentRule:
 def _rule(catalogue: Catalogue) -> ConsentRule:
     closed = tuple(c.code for c in catalogue.closed_in_emergency)
     denies = tuple(
-        Provision(f"provision.provision[{place}]", False, classes=(Coding(DATA_CATEGORY_SYSTEM, code),))
-        for place, code in enumerate(closed)
+        Provision(f"category/{code}", False, classes=(Coding(DATA_CATEGORY_SYSTEM, code),)) for code in closed
     )
     root = Provision("provision", True, purposes=(BREAK_GLASS_CODING,), provisions=denies)
     return ConsentRule("emergency-access", "", True, "", root, kind="emergency")

@@ -293,7 +293,7 @@ async def test_explain_names_the_operators_rule_and_the_patients_deny(ward: Ward
     ask = ("explain", "--token", "-", "--json", "--read")
     for wanted, exit_code, source in (
         ("lab0", 0, "emergency-access#provision"),
-        ("violence0", 1, "emergency-access#provision.provision[0]"),
+        ("violence0", 1, "emergency-access#category/domestic-violence"),
     ):
         result = await assent.run(*ask, f"Observation/{wanted}", input=token)
         assert result.exit_code == exit_code, result.output
