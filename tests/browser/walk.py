@@ -205,6 +205,7 @@ def walk_of_emergencies(context: BrowserContext, hospital: Hospital) -> Iterator
     # Nobody answers at the app's address, but the browser goes there.
     with page.expect_event("requestfailed", lambda request: "localhost:9090/callback?code=" in request.url):
         page.locator("form[action='/authorize/emergency'] button[type=submit]").click()
+    page.wait_for_url("chrome-error://**")
     for name, user, path in (
         ("operator-emergency", sandbox.user("operator", patients=0), "/operator/emergency"),
         ("my-emergency", sandbox.user(), "/my"),
