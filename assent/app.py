@@ -76,6 +76,7 @@ from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
+from portal.emergency_book import StoredEmergencies
 from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
@@ -338,6 +339,7 @@ def _pages(
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock, behind),
             load_languages(ground.catalogue, settings.policy_dir),
+            StoredEmergencies(context, requests),
             ways,
         ),
         PortalSettings(
@@ -373,6 +375,7 @@ def _lifetimes(settings: Settings) -> Lifetimes:
         access_token=timedelta(seconds=settings.access_token_seconds),
         refresh_token=timedelta(days=settings.refresh_token_days),
         sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+        emergency=timedelta(seconds=settings.emergency_access_seconds) if settings.emergency_access else None,
     )
 
 

@@ -197,6 +197,13 @@ class Settings(BaseSettings):
     signing_key_days: int = Field(
         90, ge=1, le=366, description="A signing key older than this is replaced when the server starts."
     )
+    emergency_access: bool = Field(
+        False,
+        description="Whether clinicians may open records in an emergency without a consent; docs/emergency-access.md.",
+    )
+    emergency_access_seconds: int = Field(
+        3600, ge=60, le=86400, description="An emergency access ends after this long; nothing renews it."
+    )
     open_registration: bool = Field(False, description="Whether any app may register itself (RFC 7591).")
     statement_issuers_file: Path | None = Field(
         None,

@@ -209,7 +209,7 @@ def _within(scope: Scope, allowed: Scope) -> bool:
 
 def _purpose(client: Client, parameters: Mapping[str, str], catalogue: Catalogue) -> str:
     purpose = parameters.get("purpose_of_use") or next(iter(client.purposes), "")
-    if purpose not in client.purposes or purpose not in catalogue.purposes:
+    if purpose not in client.purposes or purpose not in catalogue.askable:
         raise OAuthError("invalid_request", "`purpose_of_use` is not one that is registered for this app")
     return purpose
 

@@ -32,6 +32,8 @@ class Lifetimes:
     refresh_token: timedelta
     sign_in: timedelta
     """How old a sign-in may be with which somebody decides about an app."""
+    emergency: timedelta | None = None
+    """How long emergency access lasts; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

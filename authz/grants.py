@@ -27,7 +27,9 @@ from policies.catalogue import Catalogue
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of, open_categories
+from policies.emergency import emergency_rule
 from policies.model import Scope
+from policies.purpose_of_use import BREAK_GLASS
 from smart.app_state import apart
 from smart.scope_intersection import granted_scopes
 from smart.scope_syntax import format_as_asked, split_scope
@@ -52,7 +54,14 @@ class Grant:
     """What the EHR said about the launch, as in authz.launch_context_body."""
     auth_time: datetime
     methods: SignInMethods
+    ends: datetime | None
+    """When it ends by itself; None when it doesn't."""
     revoked: bool
+
+    @property
+    def in_emergency(self) -> bool:
+        """Given to a clinician in an emergency (authz.emergency_access); hangs on no consent."""
+        return self.purpose == BREAK_GLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,9 @@ async def create_grant(
     methods: SignInMethods,
     now: datetime,
     code_lifetime: timedelta,
-) -> str:
-    """Store the grant and its authorization code; returns the code."""
+    ends: datetime | None = None,
+) -> tuple[str, str]:
+    """Store the grant and its authorization code; returns its id and the code."""
     grant_id, code = new_secret()[:22], new_secret()
     session, _, _ = split_scope(request.scope)
     await connection.execute(
@@ -98,6 +108,7 @@ async def create_grant(
             amr=list(methods.amr),
             acr=methods.acr,
             created_at=now,
+            expires_at=ends,
         )
     )
     await connection.execute(
@@ -110,7 +121,7 @@ async def create_grant(
             expires_at=now + code_lifetime,
         )
     )
-    return code
+    return grant_id, code
 
 
 async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
@@ -135,36 +146,49 @@ async def open_now(
     connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant, now: datetime
 ) -> OpenNow | None:
     """What the consents leave of what was asked; None when the grant or what it hangs on is gone."""
-    if grant.revoked:
+    if grant.revoked or (grant.ends is not None and grant.ends <= now):
         return None
     session, asked, _ = split_scope(grant.scope_asked)
     clinical, state = apart(asked)
-    if not clinical or grant.standing:
+    if not clinical or grant.standing or grant.in_emergency:
         # What an app keeps about a patient hangs on what that patient shares with it by a decision of their own.
         state = tuple(scope for scope in state if scope.context == "user")
     if not clinical:
         return OpenNow(_text(session, state, grant), state, ())
     if grant.patient_id is None:
         return None
-    rules = await _consents_of(connection, repository, grant)
+    rules = await _rules_of(connection, repository, catalogue, grant)
     around = Circumstances(grant.patient_id, frozenset({grantee_of(grant.client_id)}), grant.purpose, now)
     opened = open_categories(rules, around, catalogue)
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
     left = (*granted_scopes(clinical, opened, everyday), *state)
-    return OpenNow(_text(session, left, grant), left, tuple(rule.reference for rule in applicable(rules, around)))
+    spoke = (rule.reference for rule in applicable(rules, around) if rule.kind == "consent")
+    return OpenNow(_text(session, left, grant), left, tuple(spoke))
 
 
 def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
     return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
 
 
-async def _consents_of(connection: AsyncConnection, repository: Repository, grant: Grant) -> Sequence[ConsentRule]:
+async def _rules_of(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant
+) -> Sequence[ConsentRule]:
+    if grant.in_emergency and grant.patient_id is not None:
+        return await emergency_rules(connection, repository, catalogue, grant.patient_id)
     if grant.standing and grant.patient_id is not None:
-        return await standing_rules(connection, repository, grant.patient_id)
+        return await standing_rules(connection, repository, grant.patient_id) or ()
     stored = None if grant.consent_id is None else await repository.read("Consent", grant.consent_id, connection)
     return () if stored is None or stored.deleted else (read_consent(msgspec.json.decode(stored.body)),)
+
+
+async def emergency_rules(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, patient_id: str
+) -> tuple[ConsentRule, ...]:
+    """The patient's active consents and the operator's rule; none when there are more consents than can be judged."""
+    consents = await standing_rules(connection, repository, patient_id)
+    return () if consents is None else (*consents, emergency_rule(patient_id, catalogue))
 
 
 async def new_refresh_token(
@@ -184,6 +208,6 @@ async def new_refresh_token(
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
-    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "revoked")}
+    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "ends", "revoked")}
     methods = SignInMethods(tuple(row["amr"]), row["acr"])
-    return Grant(**kept, methods=methods, revoked=row["revoked_at"] is not None)
+    return Grant(**kept, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None)

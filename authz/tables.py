@@ -195,6 +195,24 @@ grant = Table(
     Index("ix_grant_patient_client", "patient_id", "client_id"),
 )
 
+emergency_access = Table(
+    "emergency_access",
+    metadata,
+    # No foreign keys: the record outlives grants, apps and accounts.
+    Column("grant_id", Text, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("client_name", Text, nullable=False),
+    Column("fhir_user", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("patient_id", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False, index=True),
+    _moment("ends_at"),
+    _moment("reviewed_at", nullable=True),
+    Column("reviewed_by", Text),
+    Column("review_note", Text),
+)
+
 authorization_code = Table(
     "authorization_code",
     metadata,

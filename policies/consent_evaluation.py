@@ -21,6 +21,7 @@ from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
 _READING: Final = frozenset({"access", "use", "disclose"})
+_SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -86,8 +87,8 @@ def consent_decision(
             if permit and around.by_name and not rule.root.actors:
                 continue
             source = f"{rule.reference}#{path}"
-            text = "the consent permits this" if permit else "the consent denies this"
-            (permits if permit else denials).append(Reason("consent", text, source))
+            text = f"{_SPEAKERS[rule.kind]} {'permits' if permit else 'denies'} this"
+            (permits if permit else denials).append(Reason(rule.kind, text, source))
     if denials:
         return Deny(tuple(denials))
     if permits:

@@ -18,6 +18,7 @@ from policies.classify import Classification, classify
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
 from policies.consent_rule import ConsentRule, Provision
+from policies.emergency import breaks_glass, emergency_rule
 from policies.model import PERMISSIONS, Access, Coding, Decision, Deny, Permit, Reason, ResourceFacts, Scope
 from policies.scope_match import covers, names_type
 
@@ -65,6 +66,13 @@ _ABOUT_NOBODY_SHARING: Final = "the resource is not about one patient alone who 
 NOT_SHARED: Final = Deny((Reason("consent", "no consent of the patient for this app and purpose is in force"),))
 
 
+def speaking(
+    consents: Iterable[ConsentRule], access: Access, patient: str, catalogue: Catalogue
+) -> Iterable[ConsentRule]:
+    """The patient's consents, and in an emergency the operator's rule beside them."""
+    return (*consents, emergency_rule(patient, catalogue)) if breaks_glass(access) else consents
+
+
 def grantee_of(client_id: str) -> str:
     """The name under which consents know an app."""
     return f"{CLIENT_SYSTEM}|{client_id}"
@@ -90,7 +98,7 @@ def plan_read(access: Access, interaction: str, resource_type: str, catalogue: C
         return _deny("default", f"the interaction `{interaction}` is not supported")
     if access.patient is None and not access.is_service:
         return _deny("token", "the token has no patient in context, so patient data stays closed")
-    if access.purpose not in catalogue.purposes:
+    if access.purpose not in (catalogue.purposes if breaks_glass(access) else catalogue.askable):
         return _deny("token", f"the purpose of use `{access.purpose}` is not in the catalogue")
     scopes = open_scopes_of(access)
     if not any(names_type(s, resource_type) and permission in s.permissions for s in scopes):
@@ -117,7 +125,7 @@ def share_of(
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
     around = circumstances_of(plan.access, patient, catalogue, now)
-    found = applicable(consents, around)
+    found = applicable(speaking(consents, plan.access, patient, catalogue), around)
     if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
     return Share(found, around)

@@ -20,6 +20,7 @@ from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
+from portal.emergency_ports import EmergencyBook
 from portal.languages import Languages
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
@@ -298,6 +299,7 @@ class Ports:
     examine: Callable[[], AsyncIterator[Check]]
     """Looks whether the server is well, one check after the other."""
     languages: Languages
+    emergencies: EmergencyBook
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
 
