@@ -146,7 +146,7 @@ async def test_the_reason_stands_in_no_log(ward: Ward, capsys: pytest.CaptureFix
 
 async def test_the_patient_sees_who_when_why_and_what(ward: Ward) -> None:
     app = await ward.opened(reason="Chest pain, <b>cannot</b> answer")
-    await app.get("Observation/hiv0")
+    assert (await app.get("Observation/hiv0")).status_code == 200
     async with ward.visit("pat") as visitor:
         text = (await visitor.http.get("/my")).text
         assert "Emergency access" in text
