@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +20,6 @@ from authz.opaque_secret import hash_of, new_secret
 from authz.sign_in_methods import SignInMethods
 from authz.standing_consents import standing_rules
 from fhir.change_bus import announce
-from fhir.consent_reading import read_consent
 from fhir.store import Repository
 from policies.catalogue import Catalogue
 from policies.consent_evaluation import Circumstances, applicable
@@ -57,6 +55,8 @@ class Grant:
     ends: datetime | None
     """When it ends by itself; None when it doesn't."""
     revoked: bool
+    fhir_user: str | None
+    """The person's, relative to the FHIR base; None for who is no FHIR resource."""
 
     @property
     def in_emergency(self) -> bool:
@@ -126,7 +126,9 @@ async def create_grant(
 
 async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
     """One grant."""
-    row = (await connection.execute(select(tables.grant).where(tables.grant.c.id == grant_id))).first()
+    g, account = tables.grant, tables.user_account
+    found = select(g, account.c.fhir_user).join(account, account.c.id == g.c.user_id).where(g.c.id == grant_id)
+    row = (await connection.execute(found)).first()
     return None if row is None else _grant(dict(row._mapping))
 
 
@@ -157,8 +159,17 @@ async def open_now(
         return OpenNow(_text(session, state, grant), state, ())
     if grant.patient_id is None:
         return None
+    around = Circumstances(
+        grant.patient_id,
+        frozenset({grantee_of(grant.client_id)}),
+        grant.purpose,
+        now,
+        users=frozenset() if grant.fhir_user is None else frozenset({grant.fhir_user}),
+        categories=catalogue.codes,
+    )
     rules = await _rules_of(connection, repository, catalogue, grant)
-    around = Circumstances(grant.patient_id, frozenset({grantee_of(grant.client_id)}), grant.purpose, now)
+    if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
+        return None  # the decision on which it hangs is over, whatever else the patient has decided
     opened = open_categories(rules, around, catalogue)
     if not any(not c.always and not c.sensitive for c in opened):
         return None
@@ -175,12 +186,12 @@ def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
 async def _rules_of(
     connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant
 ) -> Sequence[ConsentRule]:
-    if grant.in_emergency and grant.patient_id is not None:
+    """All that the patient has decided, as for a read: another consent may deny what this one opens."""
+    if grant.patient_id is None:
+        return ()
+    if grant.in_emergency:
         return await emergency_rules(connection, repository, catalogue, grant.patient_id)
-    if grant.standing and grant.patient_id is not None:
-        return await standing_rules(connection, repository, grant.patient_id) or ()
-    stored = None if grant.consent_id is None else await repository.read("Consent", grant.consent_id, connection)
-    return () if stored is None or stored.deleted else (read_consent(msgspec.json.decode(stored.body)),)
+    return await standing_rules(connection, repository, grant.patient_id) or ()
 
 
 async def emergency_rules(

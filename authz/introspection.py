@@ -35,6 +35,8 @@ class Introspection:
     def __init__(self, context: AuthzContext, gate: TokenGate) -> None:
         self._context = context
         self._gate = gate
+        # Single statements need no BEGIN and ROLLBACK around them, and each sees the newest there is.
+        self._reads = context.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,7 +67,9 @@ class Introspection:
             return
         context = self._context
         fetched = await fetch_keys(context.engine, context.client_keys, form)
-        async with context.engine.connect() as connection:
+        # Of an assertion it is written down that it was used, with what else is done by that.
+        engine = context.engine if "client_assertion" in form else self._reads
+        async with engine.connect() as connection:
             await connection.begin()
             client = await authenticate_client(
                 connection,
@@ -105,7 +109,7 @@ class Introspection:
 
     async def _open_now(self, access: Access) -> tuple[Grant, OpenNow] | None:
         context = self._context
-        async with context.engine.connect() as connection:
+        async with self._reads.connect() as connection:
             grant = await find_grant(connection, access.grant_id)
             if grant is None:
                 return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,7 +14,9 @@ from assent.app import build
 from authz.decisions import Choice, Decisions
 from fhir.audit_event import AuditRecord
 from fhir.audit_trail import AuditUnavailable
+from policies.codes import PARTICIPATION_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
+from tests.conformance.launching import register
 from tests.conftest import MakeDatabase
 from tests.leaks.world import World, client_of, observation, patient, settings_for, world
 
@@ -132,6 +135,36 @@ async def test_recording_and_ending_a_consent_counts_at_the_next_request(here: W
     assert (await app.get("Observation/lab0")).status_code == 200
     assert (await clerk.send("DELETE", f"Consent/{made['id']}")).status_code == 204
     assert (await app.get("Observation/lab0")).status_code == 404
+
+
+@pytest.mark.parametrize("who", ["app", "person"])
+async def test_a_deny_by_another_consent_counts_for_introspection_and_refresh_as_for_reads(
+    here: World, clerk: RecorderClient, who: str
+) -> None:
+    app = await here.app(["laboratory", "vital-signs"], scope="launch/patient offline_access patient/Observation.rs")
+    gateway, secret = await register(here, kind="gateway", redirect_uris=())
+
+    async def introspected() -> dict[str, Any]:
+        form = {"token": app.token["access_token"]}
+        found: dict[str, Any] = (await here.http.post("/introspect", data=form, auth=(gateway, secret or ""))).json()
+        return found
+
+    before = await introspected()
+    assert [consent["reference"].split("/")[1] for consent in before["consent"]] == [await app.consent_id()]
+    role = {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP"}]}
+    actor = grantee(app.client_id) if who == "app" else [{"role": role, "reference": {"reference": "Patient/ana"}}]
+    made = await clerk.created(consent({"type": "deny", "actor": actor, "class": category("vital-signs")}))
+    narrowed = await introspected()
+    assert (narrowed["active"], len(narrowed["consent"])) == (True, 2)
+    assert ("laboratory" in narrowed["scope"], "vital-signs" in narrowed["scope"]) == (True, False)
+    deny = {**made, "provision": {"type": "deny", "actor": actor}}
+    assert (await clerk.send("PUT", f"Consent/{made['id']}", deny)).status_code == 200
+    assert await introspected() == {"active": False}
+    form = {"grant_type": "refresh_token", "refresh_token": app.token["refresh_token"], "client_id": app.client_id}
+    answer = await here.http.post("/token", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert (await clerk.send("DELETE", f"Consent/{made['id']}")).status_code == 204
+    assert (await introspected())["scope"] == before["scope"]
 
 
 async def test_a_change_counts_in_every_process(here: World, clerk: RecorderClient) -> None:
