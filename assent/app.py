@@ -63,6 +63,7 @@ from fhir.sharing_patients import SharingPatients
 from fhir.source import OwnSource, Source, UpstreamSource
 from fhir.store import Repository
 from fhir.upstream_client import UpstreamClient
+from fhir.upstream_writes import UpstreamWrites
 from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
@@ -225,6 +226,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
         client_certificates=settings.client_certificate_header is not None,
+        writes=settings.upstream_writes,
         tell=ground.bus.tell,
     )
 
@@ -252,6 +254,7 @@ def _proxy_parts(
 ) -> ProxyParts:
     """What the enforcement point is made of."""
     settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
+    writes = UpstreamWrites(client) if settings.upstream_writes else None
     own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
 
     def source_of(resource_type: str) -> Source:
@@ -271,9 +274,12 @@ def _proxy_parts(
         source_of=source_of,
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
-        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today),
+        capability_statement=capability_statement(
+            settings.public_url, catalogue, definitions, today, writes=writes is not None
+        ),
         max_search_count=settings.max_search_count,
         clock=ground.clock,
+        writes=writes,
     )
 
 

@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         description="Largest answer that is accepted; a longer one is refused.",
     )
 
+    upstream_writes: bool = Field(
+        False,
+        description="Whether apps may create, change and delete there what their scopes and the patient's consent permit. "
+        "The upstream must keep versions and honour `If-Match`.",
+    )
+
     # Bounds and lifetimes.
     max_request_body_bytes: int = Field(
         MEBIBYTE, ge=1024, le=64 * MEBIBYTE, description="Largest request that is read."

@@ -17,8 +17,8 @@ from fhir.change_bus import Change, ChangeBus
 _PATHS: Final = ("/token", "/par", "/revoke", "/userinfo", "/register")
 _PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
-    (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, x-request-id"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, if-match, x-request-id"),
     (b"access-control-max-age", b"600"),
 )
 
@@ -45,7 +45,7 @@ class CrossOrigin:
             return
         headers = [
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", b"x-request-id, www-authenticate"),
+            (b"access-control-expose-headers", b"x-request-id, www-authenticate, etag, location"),
         ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})

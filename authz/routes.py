@@ -78,6 +78,7 @@ def oauth_router(
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
     offered = {"registration": context.open_registration, "certificates": context.client_certificates}
+    offered["writes"] = context.writes
     smart = {**smart_configuration(context.issuer, **offered), **announced}
     openid = openid_configuration(context.issuer, **offered)
     documents = {

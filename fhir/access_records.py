@@ -13,14 +13,17 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from fhir.audit_event import AuditRecord, Outcome
+from msgspec import structs
+
+from fhir.audit_event import Action, AuditRecord, Kind, Outcome
 from fhir.interaction import Interaction
 from fhir.proxy_request import ProxyRequest
 from fhir.searchset import Shown
 from policies.decide import ReadPlan
 from policies.model import Access
 
-_USUAL: Final = ("read", "search-type")
+_USUAL: Final = ("read", "search-type", "create", "update", "delete")
+_WRITTEN: Final[dict[str, Action]] = {"create": "C", "update": "U", "patch": "U", "delete": "D"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,23 @@ def record_of_refusal(request: ProxyRequest, access: Access, interaction: Intera
     return _record(request, access, interaction, now, access.patient, (), access.consents, outcome="4")
 
 
+def record_of_write(
+    request: ProxyRequest,
+    access: Access,
+    interaction: Interaction,
+    now: datetime,
+    *,
+    entity: str | None,
+    categories: frozenset[str],
+    outcome: Outcome,
+    description: str,
+) -> AuditRecord:
+    """What a write is about to do, or has done; `entity` is `Type/id`, None before there is one."""
+    found = _record(request, access, interaction, now, access.patient, (), access.consents, outcome=outcome)
+    named = () if entity is None else (entity,)
+    return structs.replace(found, entities=named, categories=tuple(sorted(categories)), description=description)
+
+
 def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
     share = plan.shares.get(patient or "")
     return () if share is None else tuple(rule.reference for rule in share.consents)
@@ -83,9 +103,10 @@ def _record(
     with_query: bool = True,
 ) -> AuditRecord:
     search = interaction.is_search
+    kind: Kind = "search" if search else "write" if interaction.is_write else "read"
     return AuditRecord(
-        kind="search" if search else "read",
-        action="E" if search else "R",
+        kind=kind,
+        action=_WRITTEN.get(interaction.code, "E" if search else "R"),
         outcome=outcome,
         recorded=now,
         request_id=request.request_id,

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["authorize", "token", "read", "search", "revoke", "sign-in", "consent", "introspect", "app"]
+Kind = Literal["authorize", "token", "read", "search", "write", "revoke", "sign-in", "consent", "introspect", "app"]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
 """Success, minor failure (a refusal), serious failure, major failure (AuditEvent.outcome)."""
@@ -40,7 +40,7 @@ _SOURCE_TYPE: Final = "http://terminology.hl7.org/CodeSystem/security-source-typ
 
 _REFERENCE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_CONSENT_ACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "delete", "E": "operation"}
+_INTERACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "delete", "E": "operation"}
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
@@ -102,8 +102,8 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return rest, _coding(_INTERACTION, "read", "read")
         case "search":
             return rest, _coding(_INTERACTION, "search", "search")
-        case "consent":
-            code = _CONSENT_ACTIONS[record.action]
+        case "consent" | "write":
+            code = _INTERACTIONS[record.action]
             return rest, _coding(_INTERACTION, code, code)
         case "sign-in":
             return _coding(_DCM, "110114", "User Authentication"), _coding(_DCM, "110122", "Login")

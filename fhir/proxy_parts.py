@@ -21,6 +21,7 @@ from fhir.responses import Headers
 from fhir.search_guarding import guard_search
 from fhir.search_request import SearchRequest
 from fhir.source import Source
+from fhir.upstream_writes import UpstreamWrites
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
@@ -72,6 +73,8 @@ class ProxyParts:
     capability_statement: bytes
     max_search_count: int
     clock: Callable[[], datetime]
+    writes: UpstreamWrites | None = None
+    """Where writes go; None where apps may not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Answered:
     content_type: bytes = b""
     """Empty for FHIR JSON."""
     headers: Headers = ()
+    status: int = 200
 
 
 class NothingOpened(ProxyRefusal):

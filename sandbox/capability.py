@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from fhir.definitions import Definitions, SearchParameter
 from fhir.resource_body import instant
 from fhir.search_result_parameters import SUPPORTED_KINDS
+
+_INTERACTIONS: Final = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
 
 
 def capability_statement(definitions: Definitions, *, base_url: str, date: datetime) -> bytes:
@@ -54,8 +57,8 @@ def _resource(resource_type: str, parameters: list[SearchParameter], including: 
     includes = [f"{resource_type}:{p.code}" for p in parameters if p.kind == "reference"]
     described: dict[str, object] = {
         "type": resource_type,
-        "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
-        "versioning": "versioned",
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": False,
         "searchInclude": includes,
