@@ -135,7 +135,7 @@ class Settings(BaseSettings):
 
     upstream_writes: bool = Field(
         False,
-        description="Whether apps may create, change and delete there what their scopes and the patient's consent permit. "
+        description="Whether apps may create, change and delete there what scopes and the patient's consent permit. "
         "The upstream must keep versions and honour `If-Match`.",
     )
 

@@ -22,6 +22,8 @@ CLIENT_SYSTEM: Final = "urn:assent:client"
 USER_SYSTEM: Final = "urn:assent:user"
 CATEGORY_DETAIL: Final = "data-category"
 """Type of the details, beside the patient, that say which kinds of data were shown."""
+DONE: Final = "done"
+"""Description of a write that took place; what was only intended says so."""
 EVENT_SYSTEM: Final = "urn:assent:audit-event"
 MAX_ENTITIES: Final = 2_000
 """References that one event names; how many more there were stands in a detail."""

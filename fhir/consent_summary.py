@@ -14,6 +14,7 @@ from fhir.consent_elements import instant_of
 from fhir.consent_writing import ASKED_EXTENSION
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
+from policies.model import WRITE_ACTIONS
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
 """docs/consent-semantics.md, "The life of a consent"."""
@@ -34,6 +35,8 @@ class ConsentSummary:
     purpose: str
     until: datetime | None
     state: ConsentState
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction by which the grantee may change what is there."""
 
 
 def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
@@ -57,6 +60,7 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),
         until=until,
         state=_state(consent.get("status", ""), until, now, limited=limited),
+        writes=_writes(provision),
     )
 
 
@@ -66,6 +70,11 @@ def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> tuple[st
         return ()
     denied = {code for nested in provision.get("provision", ()) for code in _categories(nested)}
     return (*_categories(provision), *(code for code in sensitive if code not in denied))
+
+
+def _writes(provision: Mapping[str, Any]) -> tuple[str, ...]:
+    named = {coding.get("code") for action in provision.get("action", ()) for coding in action.get("coding", ())}
+    return tuple(sorted(named & set(WRITE_ACTIONS.values()))) if provision.get("type") == "permit" else ()
 
 
 def _categories(provision: Mapping[str, Any]) -> list[str]:

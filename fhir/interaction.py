@@ -23,7 +23,7 @@ _EVERYTHING: Final = re.compile(rf"/Patient/({_ID})/\$everything")
 _BASE: Final = ("", "/")
 _MADE_OF_SEARCHES: Final = ("search-type", "search-system", "operation")
 WRITES: Final = ("create", "update", "patch", "delete")
-_NOT_WRITTEN: Final = frozenset({*OWN_TYPES, "Binary", "Provenance"})
+NOT_WRITTEN: Final = frozenset({*OWN_TYPES, "Binary", "Provenance"})
 """What Assent writes itself, what tells of who wrote, and what belongs to no category."""
 _LASTING: Final = "Patient"
 """A record isn't begun and isn't ended by an app that was let into one."""
@@ -89,7 +89,7 @@ def interaction_of(method: str, path: str, *, writes: bool = False) -> Interacti
 
 def _write(method: str, path: str) -> Interaction | None:
     found = (_SEARCH if method == "POST" else _READ).fullmatch(path)
-    if found is None or found[1] in _NOT_WRITTEN or not {".", ".."}.isdisjoint(path.split("/")):
+    if found is None or found[1] in NOT_WRITTEN or not {".", ".."}.isdisjoint(path.split("/")):
         return None
     if method == "POST":
         return None if found[1] == _LASTING else Interaction("create", found[1])

@@ -1,7 +1,8 @@
 """Asks the upstream FHIR server, and believes nothing of its answer but what is checked here.
 
 Reads and searches only (FHIR R4 §3.1.0), by GET; `fhir.upstream_writes` writes. An answer is whole, JSON and within
-bounds or it is an UpstreamFailure; redirects aren't followed, and links lead nowhere but below the base (docs/leaks.md).
+bounds or it is an UpstreamFailure; redirects aren't followed, and links lead nowhere but below the base
+(docs/leaks.md).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from fhir.access_records import record_of_write
-from fhir.audit_event import Outcome
+from fhir.audit_event import DONE, Outcome
 from fhir.audit_trail import AuditUnavailable
 from fhir.proxy_parts import Asked, ProxyParts
 from fhir.proxy_request import ProxyRefusal
@@ -46,7 +46,7 @@ class WriteRecording:
     async def done(self, entity: str) -> None:
         """It was done. Raises ProxyRefusal when that can't be recorded."""
         self._entity = entity
-        await self._told("0", "done")
+        await self._told("0", DONE)
 
     async def _told(self, outcome: Outcome, description: str) -> None:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, USER_SYSTEM
+from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, DONE, USER_SYSTEM
 from fhir.consent_elements import instant_of
 from policies.catalogue import Catalogue
 from portal import words
@@ -21,6 +21,7 @@ _Outcome = Literal["done", "refused", "failed"]
 _MOST_NAMED: Final = 4
 """Kinds of data that one line names."""
 _OUTCOMES: Final[Mapping[str, _Outcome]] = {"0": "done", "4": "refused"}
+_WRITES: Final = ("create", "update", "delete")
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Event = Mapping[str, Any]
@@ -53,7 +54,10 @@ def _sentence(event: Event, names: Names, catalogue: Catalogue, *, done: bool) -
     """Who did what; the verb follows the name."""
     app, user = _app(event, names), user_in(event)
     person = names.person.get(user or "", "") or _operator(event)
-    match next((str(coding.get("code")) for coding in event.get("subtype", ())), ""):
+    act = next((str(coding.get("code")) for coding in event.get("subtype", ())), "")
+    if act in _WRITES and app and not any(name.startswith("Consent/") for name in _concerned(event)):
+        return app, _wrote(event, act, _titles(event, catalogue), done=done)
+    match act:
         case "read" | "search":
             behalf = f", for {person}" if app and person and user not in _references(event) else ""
             return app or person or "Somebody", _looked(event, _titles(event, catalogue), done=done) + behalf
@@ -63,7 +67,7 @@ def _sentence(event: Event, names: Names, catalogue: Catalogue, *, done: bool) -
             return app or "An app", "connected"
         case "update":
             return person or app or "Somebody", f"changed what {_app_of_consent(event, names)} may see"
-        case "create" | "delete" as act:
+        case "create" | "delete":
             verb = "recorded" if act == "create" else "deleted"
             return person or app or "Somebody", f"{verb} what {_app_of_consent(event, names)} may see"
         case "revoke":
@@ -83,6 +87,16 @@ def _looked(event: Event, kinds: Sequence[str], *, done: bool) -> str:
         return f"looked at {words.listed(kinds)}"
     more = len(kinds) - _MOST_NAMED
     return f"looked at {', '.join(kinds[:_MOST_NAMED])} and {more} more kind{'' if more == 1 else 's'} of data"
+
+
+def _wrote(event: Event, act: str, kinds: Sequence[str], *, done: bool) -> str:
+    what = f"{words.listed(kinds[:_MOST_NAMED])} in the record" if kinds else "the record"
+    if not done:
+        return "tried to change the record"
+    told = str(event.get("outcomeDesc", ""))
+    if told != DONE:
+        return f"began to change {what}"
+    return {"create": f"added to {what}", "update": f"changed {what}", "delete": f"deleted {what}"}[act]
 
 
 def _titles(event: Event, catalogue: Catalogue) -> list[str]:
@@ -114,6 +128,12 @@ def _app_of_consent(event: Event, names: Names) -> str:
 
 def _references(event: Event) -> list[str]:
     return [str(entity.get("what", {}).get("reference", "")) for entity in event.get("entity", ())]
+
+
+def _concerned(event: Event) -> list[str]:
+    """What the event is about, without the consents by which it was allowed."""
+    about = (entity for entity in event.get("entity", ()) if _role(entity) == "4")
+    return [str(entity.get("what", {}).get("reference", "")) for entity in about]
 
 
 def _role(entity: Mapping[str, Any]) -> str:

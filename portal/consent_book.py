@@ -38,7 +38,7 @@ class PatientsConsentBook:
         pending = await self._requests.pending(request.id, session)
         if pending is None or not may_decide(pending, session.account):
             raise AlreadyDecided
-        made = Choice(choice.categories, request.asked, choice.until, choice.policy)
+        made = Choice(choice.categories, request.asked, choice.until, choice.policy, choice.writes)
         return await self._decisions.allow(pending, session.account, session.auth_time, made, _request_id())
 
     async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
@@ -58,7 +58,7 @@ class PatientsConsentBook:
         current = await self.find(consent_id)
         if current is None:
             raise ConsentEnded
-        made = Choice(choice.categories, current.asked, choice.until, choice.policy)
+        made = Choice(choice.categories, current.asked, choice.until, choice.policy, choice.writes)
         try:
             await self._decisions.change(consent_id, by.account, made, _request_id())
         except (NotCurrent, VersionConflict) as ended:
@@ -116,6 +116,7 @@ class PatientsConsentBook:
             until=found.until,
             state=found.state,
             ended=None if found.state in CURRENT_STATES else ended,
+            writes=found.writes,
         )
 
 

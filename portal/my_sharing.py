@@ -163,7 +163,7 @@ def _offer(portal: Portal, shared: SharedWith) -> Offer:
     """What was asked for, ticked as it is shared now; nothing beyond what the app asked can be added."""
     ports = portal.ports
     asked = {*shared.asked, *shared.categories}
-    opened = first_offer(asked, ports.catalogue, ports.policy, KEEP)
+    opened = first_offer(asked, ports.catalogue, ports.policy, KEEP, shared.writes)
     return opened.changing(frozenset(shared.categories), shared.until)
 
 

@@ -56,6 +56,8 @@ class Upstream:
     """By path, without the query."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    refusing: Lie | None = None
+    """What every write is told."""
 
     async def write(self, versions: Sequence[Mapping[str, object] | str]) -> None:
         """The next versions of resources; `Type/id` deletes one."""
@@ -79,6 +81,15 @@ class Upstream:
             del self.lies[path]
 
     @contextmanager
+    def failing_writes(self, status: int, body: bytes = b"{}") -> Iterator[None]:
+        """While the block runs, answer every write so, and do none."""
+        self.refusing = Lie(body, status)
+        try:
+            yield
+        finally:
+            self.refusing = None
+
+    @contextmanager
     def listening(self) -> Iterator[list[Asked]]:
         """What is asked while the block runs."""
         begun = len(self.asked)
@@ -97,7 +108,7 @@ class Upstream:
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             path = scope["raw_path"].decode()
             self.asked.append(Asked(scope["method"], f"{path}?{query}" if query else path, headers))
-            lie = self.lies.get(path)
+            lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
             if lie is None:
                 await self._truth(app, scope, receive, send)
                 return
