@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from authz.decisions import Choice, Decisions
 from fhir.audit_trail import AuditUnavailable
 from fhir.definitions import load_definitions
 from fhir.search_query import parse_search
-from tests.leaks.world import World, world
-from tests.leaks.writes import RESOURCES, SECRET, new_observation, said, stored, writer
+from tests.leaks.world import World
+from tests.leaks.writes import SECRET, new_observation, said, stored, writer
 
-MakeDatabase = Callable[[], Awaitable[str]]
 VALUE = {"value": 7, "unit": "g/dL"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared_writable(
-    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    async with world(await make_database(), tmp_path_factory.mktemp("writes"), RESOURCES, writes=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def writable(shared_writable: World) -> AsyncIterator[World]:
-    yield shared_writable
-    await shared_writable.forget_consents()
 
 
 async def _seen(app: Any, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from policies.codes import CONFIDENTIALITY_SYSTEM
 from tests.leaks.world import ACT_CODE, App, World, observation, patient
 
 TICKED = ("demographics", "laboratory", "vital-signs", "conditions", "encounters")
@@ -14,6 +15,7 @@ ACTIONS = ("collect", "correct")
 SCOPE = "launch/patient offline_access patient/*.cruds"
 NARRATIVE = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">NARRATIVE-SECRET</div>'}
 HIV = {"security": [{"system": ACT_CODE, "code": "HIV"}]}
+NORMAL = {"system": CONFIDENTIALITY_SYSTEM, "code": "N"}
 HIV_CODE = "75622-1"
 SECRET = "withheld-secret"  # noqa: S105  # what a writer must never see
 
@@ -31,7 +33,7 @@ RESOURCES: list[dict[str, object]] = [
         meta={
             "tag": [{"code": SECRET}],
             "source": "http://x/source",
-            "security": [{"system": ACT_CODE, "code": "NOAUTH"}],
+            "security": [NORMAL],
         },
         extension=[{"url": "http://x/hidden", "valueString": SECRET}],
         performer=[{"reference": "Practitioner/doc", "identifier": {"value": SECRET}}],
