@@ -6,10 +6,12 @@ twice, nulls, empty objects and lists (§2.6.2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from fhir.definitions import Definitions, Element, json_members
 from fhir.proxy_request import ProxyRefusal
 from fhir.resource_body import content_of
 from fhir.strict_json import check_once
@@ -19,7 +21,7 @@ MAX_RESOURCE: Final = 262_144
 MAX_DEPTH: Final = 32
 
 
-def read_resource(raw: bytes, kind: str, id: str = "") -> dict[str, Any]:
+def read_resource(raw: bytes, definitions: Definitions, kind: str, id: str = "") -> dict[str, Any]:
     """The resource; `id` empty for a create, which brings none. Raises ProxyRefusal."""
     try:
         raw.decode()
@@ -34,7 +36,19 @@ def read_resource(raw: bytes, kind: str, id: str = "") -> dict[str, Any]:
     if id and content.get("id") != id:
         raise ProxyRefusal(400, "invalid", "`id` must be the id in the address")
     _check_shape(content)
+    _check_lists(content, definitions.children(kind, ""))
     return content
+
+
+def _check_lists(content: dict[str, Any], elements: Mapping[str, Element]) -> None:
+    """FHIR R4 §2.6.2: what can repeat is a list, and nothing else is; readers differ over what is neither."""
+    for name, element in elements.items():
+        for member, _ in json_members(name, element):
+            for found in (content.get(member), content.get(f"_{member}")):
+                if found is not None and isinstance(found, list) is (element.max == "1"):
+                    raise ProxyRefusal(
+                        422, "structure", f"`{member}` is a list where R4 has none, or none where it has"
+                    )
 
 
 def _check_shape(content: dict[str, Any]) -> None:

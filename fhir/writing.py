@@ -43,7 +43,7 @@ class _Current:
 async def answer_create(parts: ProxyParts, asked: Asked) -> Answered:
     """A new resource of the patient in context. Raises ProxyRefusal."""
     kind = asked.interaction.resource_type
-    content = read_resource(asked.request.body, kind)
+    content = read_resource(asked.request.body, parts.definitions, kind)
     body, shown = await _decided(parts, asked, None, content)
     recording = WriteRecording(parts, asked, shown.categories)
     await recording.intend(None)
@@ -57,7 +57,7 @@ async def answer_create(parts: ProxyParts, asked: Asked) -> Answered:
 
 async def answer_update(parts: ProxyParts, asked: Asked) -> Answered:
     """The next version of a resource that the writer sees. Raises NothingOpened and ProxyRefusal."""
-    content = read_resource(asked.request.body, asked.interaction.resource_type, asked.interaction.id)
+    content = _sent(parts, asked, asked.request.body)
     return await _replace(parts, asked, await _current(parts, asked), content)
 
 
@@ -69,8 +69,7 @@ async def answer_patch(parts: ProxyParts, asked: Asked) -> Answered:
         patched = apply_patch(current.shown.body, operations, max_bytes=MAX_RESOURCE)
     except PatchRefused as refused:
         raise ProxyRefusal(refused.status, refused.code, refused.text) from refused
-    content = read_resource(patched, asked.interaction.resource_type, asked.interaction.id)
-    return await _replace(parts, asked, current, content)
+    return await _replace(parts, asked, current, _sent(parts, asked, patched))
 
 
 async def answer_delete(parts: ProxyParts, asked: Asked) -> Answered:
@@ -87,6 +86,10 @@ async def answer_delete(parts: ProxyParts, asked: Asked) -> Answered:
         raise _not_taken() if written.outcome == "refused" else ProxyRefusal(412, "conflict", _STALE)
     await recording.done(asked.name)
     return Answered(b"", None, status=204)
+
+
+def _sent(parts: ProxyParts, asked: Asked, raw: bytes) -> dict[str, Any]:
+    return read_resource(raw, parts.definitions, asked.interaction.resource_type, asked.interaction.id)
 
 
 async def _current(parts: ProxyParts, asked: Asked) -> _Current:

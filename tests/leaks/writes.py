@@ -69,4 +69,4 @@ def said(answer: httpx.Response) -> tuple[int, str]:
 def new_observation(**more: object) -> dict[str, object]:
     """One as an app sends it: without an id, and without what it couldn't read back."""
     found = observation("x", subject={"reference": "Patient/ana"}) | more
-    return {name: value for name, value in found.items() if name != "id" and value is not None}
+    return {name: value for name, value in found.items() if (name != "id" or "id" in more) and value is not None}
