@@ -329,7 +329,7 @@ def _site(
         site.include_router(brand_routes(brands))
     if sandbox is not None:
         site.include_router(sandbox.routes(context))
-    describe(site, pages)
+    describe(site, pages, writes=ground.settings.upstream_writes)
     return site
 
 

@@ -1,4 +1,4 @@
-"""L46 under a mask that shows elements in part: what a writer changes, and what of it stays (docs/masks.md, `limited`)."""
+"""L46 under a mask that shows elements in part (docs/masks.md, `limited`): what a writer changes, and what stays."""
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ LOOK: dict[str, Any] = {
 }
 
 
+WRITE = LOOK | {"kind": "write", "description": "done", "consents": ("Consent/c1/_history/1",)}
+
+
 def line(**fields: Any) -> Activity:
     """The line of a record; what the record doesn't say is as in most."""
     given = {"outcome": "0", "recorded": NOW, "request_id": "r1", "patient": "ada", **fields}
@@ -68,6 +71,11 @@ def line(**fields: Any) -> Activity:
             {"kind": "consent", "action": "U", "user": "Patient/ada", "entities": ("Consent/c1",)},
             "Ada Lind changed what Heart Diary may see",
         ),
+        (WRITE | {"action": "C"}, "Heart Diary added to Lab results in the record"),
+        (WRITE | {"action": "U"}, "Heart Diary changed Lab results in the record"),
+        (WRITE | {"action": "D"}, "Heart Diary deleted Lab results in the record"),
+        (WRITE | {"action": "U", "description": "intended"}, "Heart Diary began to change Lab results in the record"),
+        (WRITE | {"action": "U", "outcome": "4"}, "Heart Diary tried to change the record"),
         (
             {"kind": "revoke", "action": "U", "user": "Patient/ada", "entities": ("Consent/c1",)},
             "Ada Lind ended the sharing with Heart Diary",

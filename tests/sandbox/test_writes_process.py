@@ -98,6 +98,10 @@ def test_an_app_that_asks_to_see_is_offered_no_more(issuer: str) -> None:
 def test_discovery_and_the_capability_statement_announce_writes(issuer: str) -> None:
     smart = httpx.get(f"{issuer}/fhir/.well-known/smart-configuration", timeout=30).json()
     assert "patient/*.cruds" in smart["scopes_supported"]
+    described = httpx.get(f"{issuer}/openapi.json", timeout=30).json()["paths"]["/fhir/{type}/{id}"]
+    assert {"get", "put", "patch", "delete"} <= described.keys()
+    allowed = httpx.request("TRACE", f"{issuer}/fhir/Observation/x", timeout=30).headers["allow"]
+    assert allowed == "GET, HEAD, PUT, PATCH, DELETE"
     statement = httpx.get(f"{issuer}/fhir/metadata", timeout=30).json()
     resources = {r["type"]: {i["code"] for i in r["interaction"]} for r in statement["rest"][0]["resource"]}
     assert {"create", "update", "patch", "delete"} <= resources["Observation"]
