@@ -22,7 +22,7 @@ from policies.codes import OBSERVATION_VALUE_SYSTEM
 _MARKS: Final = tuple({"system": OBSERVATION_VALUE_SYSTEM, "code": code} for code in ("SUBSETTED", "REDACTED"))
 """What the minimizer puts into `meta` itself."""
 _SERVERS: Final = ("versionId", "lastUpdated")
-_STICKY: Final = ("profile", "security")
+_STICKY: Final = {"profile": str, "security": dict}
 _NO_NARRATIVE: Final = {"status": "empty", "div": '<div xmlns="http://www.w3.org/1999/xhtml">See the elements.</div>'}
 _key = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 _Object = dict[str, Any]
@@ -191,9 +191,9 @@ def _meta(old: Mapping[str, Any], seen: Mapping[str, Any], new: Any) -> _Object:
         if name != "tag" or not isinstance(value, list) or any(item not in _MARKS for item in value):
             raise NotWritable(f"meta.{name}"[:60])
     found = {name: value for name, value in old.items() if name not in _SERVERS}
-    for name in _STICKY:
+    for name, kind in _STICKY.items():
         added = new.get(name, [])
-        if not isinstance(added, list):
+        if not isinstance(added, list) or not all(isinstance(item, kind) for item in added):
             raise NotWritable(f"meta.{name}")
         all_of_them = [*found.get(name, ()), *_without_marks(added)]
         if all_of_them:

@@ -20,6 +20,7 @@ from fhir.resource_body import content_of, encode_body
 from fhir.searchset import Shown
 from fhir.upstream_writes import UpstreamWrites
 from fhir.write_content import MAX_RESOURCE, read_resource
+from fhir.write_links import check_new_links
 from fhir.write_merge import NotWritable
 from fhir.write_recording import WriteRecording
 from fhir.write_references import check_new_references
@@ -102,12 +103,12 @@ async def _current(parts: ProxyParts, asked: Asked) -> _Current:
     raw = await parts.source_of(kind).read(kind, asked.interaction.id, "")
     try:
         shown = None if raw is None else parts.views.under(read.plan, {})(raw)
-        if shown is not None and raw is not None:
-            shown = parts.views.under(asked.plan, {})(raw)
     except NotMinimizable:
         shown = None
     if raw is None or shown is None or shown.name != asked.name:
         raise NothingOpened
+    if parts.views.under(asked.plan, {})(raw) is None:
+        raise await _closed(parts, asked, "the resource can be seen, but not changed so, by this token and consent")
     version = content_of(raw).get("meta", {}).get("versionId")
     if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
         raise ProxyRefusal(501, "not-supported", "the upstream FHIR server keeps no versions, so it is read-only")
@@ -141,9 +142,9 @@ async def _decided(
     """What would be there, and how the writer would see it. Raises ProxyRefusal when it may not be there."""
     old = None if current is None else (current.raw, current.shown.body)
     try:
-        body = encode_body(parts.views.merged(asked.plan.purpose, old, content))
-        before = frozenset() if current is None else parts.views.facts(current.raw).references
-        await check_new_references(parts, asked, parts.views.facts(body).references - before)
+        merged = parts.views.merged(asked.plan.purpose, old, content)
+        body = encode_body(merged)
+        await _check_where_it_points(parts, asked, current, content)
         shown = parts.views.under(asked.plan, {})(body)
     except NotWritable as refused:
         text = f"`{refused.place}` can't be set, changed or removed by this app"
@@ -154,6 +155,16 @@ async def _decided(
         text = "the resource would lie outside of what this app may write: another patient's, or of another kind"
         raise await _closed(parts, asked, text)
     return body, shown
+
+
+async def _check_where_it_points(
+    parts: ProxyParts, asked: Asked, current: _Current | None, content: dict[str, Any]
+) -> None:
+    """What is new is new to the writer: that it stands in a hidden part mustn't show, nor help. Raises ProxyRefusal."""
+    seen = b"{}" if current is None else current.shown.body
+    check_new_links(content_of(seen), content, parts.upstream_base)
+    before = parts.views.facts(seen).references
+    await check_new_references(parts, asked, parts.views.facts(encode_body(content)).references - before)
 
 
 def _is_shown_in_part(shown: Shown) -> bool:

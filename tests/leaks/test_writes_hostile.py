@@ -211,6 +211,8 @@ _FORBIDDEN: list[dict[str, Any]] = [
     {"meta": {"extension": [{"url": "http://x"}]}},
     {"meta": {"security": HIV_LABEL}},
     {"meta": "x"},
+    {"meta": {"security": ["x"]}},
+    {"meta": {"profile": [{"x": "y"}]}},
 ]
 
 
@@ -248,11 +250,12 @@ async def test_l46_a_label_stays_that_the_writer_leaves_out(writable: World) -> 
     app = await writer(writable)
     seen = (await app.get("Observation/rich")).json()
     before = (await stored(writable, "Observation/rich"))["meta"]["security"]
-    for meta in (None, {}, {"security": []}, {"security": [{"system": "http://x", "code": "x"}]}):
-        body = {name: value for name, value in seen.items() if name != "meta"} | (
-            {} if meta is None else {"meta": meta}
-        )
-        await app.send("PUT", "Observation/rich", body)
+    bare = {name: value for name, value in seen.items() if name != "meta"}
+    unknown = {"security": [{"system": "http://x", "code": "x"}]}
+    cases: list[tuple[dict[str, Any], int]] = [({}, 200), ({"meta": {"versionId": "1"}}, 200), ({"meta": unknown}, 403)]
+    for meta, wanted in cases:
+        answer = await app.send("PUT", "Observation/rich", bare | meta)
+        assert answer.status_code == wanted
         after = (await stored(writable, "Observation/rich"))["meta"]["security"]
         assert [label for label in before if label not in after] == []
 
@@ -388,3 +391,43 @@ async def test_l43_a_batch_does_not_write_even_where_apps_may(writable: World, m
     bundle = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
     answer = await _unchanged(app, "POST", "", bundle)
     assert answer.json()["entry"][0]["response"]["status"].startswith("405")
+
+
+@pytest.mark.leak("L35", "L45")
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("Binary/secret", "/Binary/secret", "./Binary/secret", "{base}/Binary/secret", "{BASE}/Binary/secret"),
+        *("Binary/secret/_history/1", "Binary", "", "//elsewhere.example/x", "{base}"),
+    ],
+)
+async def test_l35_no_app_opens_content_by_writing_a_document_that_points_at_it(writable: World, url: str) -> None:
+    app = await writer(writable, categories=["documents"])
+    base = writable.upstream.url
+    address = url.replace("{base}", base).replace("{BASE}", base.upper())
+    document = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "subject": ANA,
+        "content": [{"attachment": {"contentType": "text/plain", "url": address}}],
+    }
+    answer = await _unchanged(app, "POST", "DocumentReference", document)
+    assert answer.status_code in (400, 422)
+    elsewhere = [{"attachment": {"url": "https://elsewhere.example/letter"}}]
+    made = await app.send("POST", "DocumentReference", document | {"content": elsewhere})
+    assert made.status_code == 201, made.text
+    name = f"DocumentReference/{made.json()['id']}"
+    assert (await _unchanged(app, "PUT", name, made.json() | {"content": document["content"]})).status_code in (
+        400,
+        422,
+    )
+    patch = [{"op": "replace", "path": "/content/0/attachment/url", "value": address}]
+    assert (await _unchanged(app, "PATCH", name, patch)).status_code in (400, 422)
+
+
+@pytest.mark.leak("L45")
+async def test_l45_what_is_seen_and_may_not_be_changed_is_forbidden(writable: World) -> None:
+    scope = "launch/patient patient/*.rs patient/Condition.ud"
+    app = await writer(writable, scope=scope, writes=["correct"])
+    for method, body in (("PUT", new_observation(id="plain")), ("DELETE", None)):
+        assert said(await _unchanged(app, method, "Observation/plain", body)) == (403, "forbidden")

@@ -92,6 +92,7 @@ _CHANGES: list[dict[str, Any]] = [
     {"meta": {"security": [], "tag": [{"code": "x"}]}},
     {"focus": [{"reference": "Observation/hiv-label"}]},
     {"focus": [{"reference": "Observation/bobs"}]},
+    {"note": [{"text": "x", "extension": [{"url": "http://y", "valueAttachment": {"url": "Binary/hidden"}}]}]},
     {"focus": [{"reference": "Patient/bob"}]},
     {"code": {"coding": [{"system": "http://loinc.org", "code": HIV_CODE}]}},
     {"subject": {"reference": "Patient/bob"}},

@@ -23,8 +23,13 @@ RESOURCES: list[dict[str, object]] = [
     patient("ana", text=NARRATIVE, photo=[{"title": SECRET}]),
     patient("bob"),
     {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "Doc"}]},
-    {"resourceType": "Encounter", "id": "enc", "status": "finished", "subject": {"reference": "Patient/ana"}}
-    | {"class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}},
+    {
+        "resourceType": "Encounter",
+        "id": "enc",
+        "status": "finished",
+        "class": {"system": ACT_CODE, "code": "AMB"},
+        "subject": {"reference": "Patient/ana"},
+    },
     observation("plain"),
     observation("other"),
     observation(
@@ -35,7 +40,11 @@ RESOURCES: list[dict[str, object]] = [
             "source": "http://x/source",
             "security": [NORMAL],
         },
-        extension=[{"url": "http://x/hidden", "valueString": SECRET}],
+        extension=[
+            {"url": "http://x/hidden", "valueString": SECRET},
+            {"url": "http://x/hidden", "valueReference": {"reference": "Observation/hiv-label"}},
+            {"url": "http://x/hidden", "valueAttachment": {"url": "Binary/hidden"}},
+        ],
         performer=[{"reference": "Practitioner/doc", "identifier": {"value": SECRET}}],
         valueQuantity={"value": 1.5, "unit": "g/dL"},
     ),
@@ -54,7 +63,7 @@ async def writer(world: World, scope: str = SCOPE, **more: Any) -> App:
 
 async def stored(world: World, name: str) -> dict[str, Any]:
     """A resource as the upstream has it."""
-    found = await world.upstream.repository.read(*name.split("/"))
+    found = await world.upstream.repository.read(name.partition("/")[0], name.partition("/")[2])
     assert found is not None
     return {"deleted": True} if found.deleted else dict(json.loads(found.body))
 
