@@ -21,6 +21,7 @@ from policies.codes import OBSERVATION_VALUE_SYSTEM
 
 _MARKS: Final = tuple({"system": OBSERVATION_VALUE_SYSTEM, "code": code} for code in ("SUBSETTED", "REDACTED"))
 """What the minimizer puts into `meta` itself."""
+_MASKED: Final = b'"valueCode":"masked"'
 _SERVERS: Final = ("versionId", "lastUpdated")
 _STICKY: Final = {"profile": str, "security": dict}
 _NO_NARRATIVE: Final = {"status": "empty", "div": '<div xmlns="http://www.w3.org/1999/xhtml">See the elements.</div>'}
@@ -38,6 +39,7 @@ class NotWritable(ValueError):
 
 def merge(node: MaskNode, rules: MinimizeRules, old: _Object, seen: _Object, new: _Object) -> _Object:
     """The resource to be stored. `old` and `seen` are empty for one that isn't there yet. Raises NotWritable."""
+    _check_marks(_bare(seen), new)
     content = _Merge(rules).object(node, _bare(old), _bare(seen), _bare(new), "")
     narrative = old.get("text")
     if isinstance(narrative, dict) and narrative.get("status") == "generated" and content != _bare(old):
@@ -47,6 +49,13 @@ def merge(node: MaskNode, rules: MinimizeRules, old: _Object, seen: _Object, new
     meta = _meta(old.get("meta", {}), seen.get("meta", {}), new.get("meta", {}))
     head = {"resourceType": new["resourceType"]} | ({"meta": meta} if meta else {})
     return head | content
+
+
+def _check_marks(seen: _Object, new: _Object) -> None:
+    """What is shown as masked stays: whoever takes it away doesn't know what it is."""
+    for name, value in seen.items():
+        if _key(value).count(_MASKED) > _key(new.get(name)).count(_MASKED):
+            raise NotWritable(name)
 
 
 def _bare(resource: _Object) -> _Object:
@@ -88,7 +97,7 @@ class _Merge:
         if treatment == "extensions":
             return self._extensions(old, new, place)
         if treatment == "reference":
-            return self._each(lambda item, _: self._reference(item, place), forms, place)
+            return self._each(lambda item, pair: self._reference(item, *pair, place), forms, place)
         if isinstance(treatment, MaskNode):
             inside = treatment
             found = self._each(lambda item, pair: self.object(inside, *pair, item, place), forms, place)
@@ -118,7 +127,7 @@ class _Merge:
                 found.append(one(item, ({}, {}) if at is None else (old[at], seen[at])))
         return found
 
-    def _reference(self, new: _Object, place: str) -> _Object:
+    def _reference(self, new: _Object, old: _Object, seen: _Object, place: str) -> _Object:
         """Another target is another reference: what stood beside the old one described that."""
         literal = new.get("reference")
         target = self._rules.relative(literal) if isinstance(literal, str) else None
@@ -127,7 +136,8 @@ class _Merge:
             allowed.add("display")
         if target is None or target != literal or not new.keys() <= allowed:
             raise NotWritable(place)
-        return new
+        same = seen.get("reference") == literal
+        return {name: value for name, value in old.items() if same and name not in allowed} | new
 
     def _extensions(self, old: Any, new: Any, place: str) -> list[Any]:
         if not isinstance(new, list):

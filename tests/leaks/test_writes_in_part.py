@@ -13,9 +13,11 @@ from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.resource_view import ResourceViews
 from fhir.write_merge import NotWritable
+from policies.codes import DATA_ABSENT_REASON_URL
 
 _CATALOGUE, _DEFINITIONS = load_catalogue(), load_definitions()
 _VIEWS = ResourceViews(_CATALOGUE, _DEFINITIONS, Masks(_CATALOGUE, _DEFINITIONS), FactsReader(_DEFINITIONS, _CATALOGUE))
+MASKED = {"extension": [{"url": DATA_ABSENT_REASON_URL, "valueCode": "masked"}]}
 OLD: dict[str, Any] = {
     "resourceType": "Patient",
     "id": "ana",
@@ -92,3 +94,21 @@ def test_l46_a_refusal_hangs_on_the_mask_and_not_on_what_is_hidden(changed: dict
 def test_l46_another_target_is_another_reference() -> None:
     changed = {"managingOrganization": {"reference": "Organization/p"}}
     assert _merged(changed)["managingOrganization"] == {"reference": "Organization/p"}
+
+
+@pytest.mark.leak("L46")
+def test_l46_what_stands_beside_a_target_stays_with_it() -> None:
+    kept = _merged({"managingOrganization": {"reference": "Organization/o"}})["managingOrganization"]
+    assert kept == {"reference": "Organization/o", "identifier": {"value": "Hidden"}}
+
+
+@pytest.mark.leak("L46")
+@pytest.mark.parametrize("changed", [None, {"reference": "Organization/p"}])
+def test_l46_what_is_shown_as_masked_is_neither_taken_away_nor_replaced(changed: dict[str, str] | None) -> None:
+    elsewhere = OLD | {"managingOrganization": {"reference": "http://elsewhere.example/Organization/x"}}
+    seen = SEEN | {"managingOrganization": MASKED}
+    new = {name: value for name, value in (seen | {"managingOrganization": changed}).items() if value is not None}
+    forms = (msgspec.json.encode(elsewhere), msgspec.json.encode(seen))
+    with pytest.raises(NotWritable):
+        _VIEWS.merged("HOPERAT", forms, new)
+    assert _VIEWS.merged("HOPERAT", forms, seen) == elsewhere
