@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from assent.policy_files import load_catalogue
 from policies.classify import Classification
 from policies.consent_evaluation import Circumstances, applicable, consent_decision
 from policies.consent_rule import ConsentRule, Provision
-from policies.model import Permit, ResourceFacts
+from policies.decide import ReadPlan, plan_read
+from policies.model import Access, Deny, Permit, ResourceFacts, Scope
 
 APP = "urn:assent:client|app"
 AROUND = Circumstances("ana", frozenset({APP}), "PATRQT", datetime(2026, 11, 21, tzinfo=UTC))
@@ -66,3 +68,13 @@ def test_a_permit_to_write_under_a_deny_of_all_counts() -> None:
 def test_reading_is_decided_as_before() -> None:
     assert _permits("", _rule(True, "access", "correct"))
     assert not _permits("", _rule(True, "correct"))
+
+
+@pytest.mark.parametrize("interaction", ["create", "update", "patch", "delete"])
+def test_a_service_writes_nothing_whatever_its_scopes(interaction: str) -> None:
+    service = Access("svc", "", (Scope("system", "*", "cruds"),), 0, "", subject="svc")
+    found = plan_read(service, interaction, "Observation", load_catalogue())
+    assert isinstance(found, Deny)
+    assert found.reasons[0].text == "a backend service's token writes nothing"
+    mine = Access("app", "g", (Scope("patient", "*", "cruds"),), 0, "", patient="ana")
+    assert isinstance(plan_read(mine, interaction, "Observation", load_catalogue()), ReadPlan)
