@@ -40,8 +40,8 @@ def describe(site: FastAPI, pages: PortalPages, *, writes: bool) -> None:
         return JSONResponse(description(), headers={"Access-Control-Allow-Origin": "*"})
 
     @site.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return pages.pages.page("api.html", operations=_operations(description()))
+    async def docs(request: Request) -> Response:
+        return pages.pages.seen_by(request).page("api.html", operations=_operations(description()))
 
     @site.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -49,13 +49,13 @@ def describe(site: FastAPI, pages: PortalPages, *, writes: bool) -> None:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_allowed(site, request.scope["path"])))
         if wants_html(request):
-            return pages.refused(error.status_code, headers)
+            return pages.refused(request, error.status_code, headers)
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
         return JSONResponse(body, error.status_code, headers, media_type="application/problem+json")
 
     @site.exception_handler(AlreadyDecided)
     async def decided(request: Request, error: AlreadyDecided) -> Response:
-        return pages.pages.error("request-expired", 400)
+        return pages.pages.seen_by(request).error("request-expired", 400)
 
 
 def api_description(*, writes: bool = False) -> dict[str, Any]:

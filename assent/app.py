@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -24,19 +25,24 @@ from assent.client_addresses import key_addresses
 from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
 from assent.doctor import examine
+from assent.export_wiring import bulk_export
 from assent.health import alive, ready
+from assent.language_files import load_languages
 from assent.metrics import Metrics
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from assent.request_middleware import RequestMiddleware
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.sign_in_ways import sign_in_ways
+from assent.upstream_metrics import UpstreamMetrics
+from assent.upstream_settings import export_upstream, upstreams
 from authz.access_tokens import AccessTokens
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.end_session import read_ending
+from authz.federation import Federation
 from authz.introspection import Introspection
 from authz.routes import oauth_router
 from authz.sessions import Sessions
@@ -51,6 +57,7 @@ from fhir.capability_statement import capability_statement
 from fhir.change_bus import Change, ChangeBus
 from fhir.consent_register import ConsentRegister, StoredConsents
 from fhir.definitions import Definitions, load_definitions
+from fhir.export_upstream import ExportUpstream
 from fhir.facts import FactsReader
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
@@ -60,18 +67,19 @@ from fhir.proxy_parts import ProxyParts
 from fhir.read_plans import ReadPlans
 from fhir.resource_view import ResourceViews
 from fhir.sharing_patients import SharingPatients
-from fhir.source import OwnSource, Source, UpstreamSource
+from fhir.source import OwnSource, Source
 from fhir.store import Repository
-from fhir.upstream_client import UpstreamClient
-from fhir.upstream_writes import UpstreamWrites
+from fhir.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
+from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
 from portal.router import PortalPages, portal_pages
 from portal.settings import DemoUser, PortalSettings
+from portal.sign_in_ports import SignInWays
 from smart.brands import Brands
 
 SCHEMA = "assent"
@@ -100,8 +108,10 @@ class Assent:
     bus: ChangeBus
     audit: AuditTrail
     checkpoints: AuditCheckpoints
-    upstream: UpstreamClient
+    upstreams: Upstreams
+    exports: ExportUpstream
     attempts: SignInAttempts
+    provider: Federation | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
@@ -109,8 +119,11 @@ class Assent:
         await self.checkpoints.close()
         await self.bus.close()
         await self.authz.client_keys.close()
-        await self.upstream.close()
+        await self.upstreams.close()
+        await self.exports.close()
         await self.attempts.close()
+        if self.provider is not None:
+            await self.provider.close()
         await self.engine.dispose()
 
 
@@ -138,15 +151,19 @@ async def build(
     settings: Settings, database_url: str, *, sandbox: SandboxExtras | None = None, clock: Clock = system_clock
 ) -> Assent:
     """Wire the application on a migrated database."""
-    ground = _ground(settings, database_url, clock)
+    ground = await _ground(settings, database_url, clock)
     context = _authz(ground)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
-    client = upstream_client(settings)
+    behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    https, metrics = settings.public_url.startswith("https:"), Metrics()
-    register, facts = _register(ground), _facts(ground)
-    parts = _proxy_parts(ground, gate, client, register, facts)
-    site = _site(ground, context, gate, _pages(ground, context, attempts, sandbox), sandbox)
+    ways, federation = sign_in_ways(settings, ground.engine, clock)
+    https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
+    register, facts = _register(ground), _facts(ground, behind)
+    parts = _proxy_parts(ground, gate, behind, register, facts)
+    proxy, secret = FhirProxy(parts), ground.secret
+    served = partial(behind.together, "Patient")
+    export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
+    site = _site(ground, context, gate, _pages(ground, context, attempts, ways, sandbox, behind), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -155,7 +172,7 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
-        fhir=FhirProxy(parts),
+        fhir=export,
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
@@ -181,15 +198,21 @@ async def build(
         ground.bus,
         ground.audit,
         checkpoints,
-        client,
+        behind,
+        exports,
         attempts,
+        federation,
     )
 
 
-def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
+async def _ground(settings: Settings, database_url: str, clock: Clock) -> _Ground:
     # A database error quotes the values of its statement; these may be data of patients.
     engine = create_async_engine(database_url, pool_size=settings.database_connections, hide_parameters=True)
-    secret = read_secret(settings)
+    try:
+        secret = await secret_for(settings, engine)
+    except BaseException:
+        await engine.dispose()
+        raise
     definitions = load_definitions()
     repository = Repository(
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")
@@ -245,26 +268,27 @@ def _register(ground: _Ground) -> ConsentRegister:
     return register
 
 
-def _facts(ground: _Ground) -> FactsReader:
-    return FactsReader(ground.definitions, ground.catalogue, upstream_base=ground.settings.upstream_url or "")
+def _facts(ground: _Ground, behind: Upstreams) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_bases=behind.bases)
 
 
 def _proxy_parts(
-    ground: _Ground, gate: TokenGate, client: UpstreamClient, register: ConsentRegister, facts: FactsReader
+    ground: _Ground, gate: TokenGate, behind: Upstreams, register: ConsentRegister, facts: FactsReader
 ) -> ProxyParts:
     """What the enforcement point is made of."""
     settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
-    writes = UpstreamWrites(client) if settings.upstream_writes else None
-    own, upstream = OwnSource(ground.repository, ground.audit.settle), UpstreamSource(client)
+    own = OwnSource(ground.repository, ground.audit.settle)
 
     def source_of(resource_type: str) -> Source:
-        return own if resource_type in OWN_TYPES else upstream
+        return own if resource_type in OWN_TYPES else behind.source(resource_type)
+
+    def serves(resource_type: str) -> bool:
+        return resource_type in OWN_TYPES or behind.serves(resource_type)
 
     masks = Masks(catalogue, definitions)
     today = ground.clock().date().isoformat()
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
-        upstream_base=(settings.upstream_url or "").rstrip("/"),
         gate=gate,
         plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
         catalogue=catalogue,
@@ -272,23 +296,28 @@ def _proxy_parts(
         masks=masks,
         views=ResourceViews(catalogue, definitions, masks, facts),
         source_of=source_of,
+        serves=serves,
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(
-            settings.public_url, catalogue, definitions, today, writes=writes is not None
+            settings.public_url, catalogue, definitions, today, serves, writes=settings.upstream_writes
         ),
         max_search_count=settings.max_search_count,
         clock=ground.clock,
-        writes=writes,
+        writes=behind if settings.upstream_writes else None,
     )
 
 
 def _pages(
-    ground: _Ground, context: AuthzContext, attempts: SignInAttempts, sandbox: SandboxExtras | None
+    ground: _Ground,
+    context: AuthzContext,
+    attempts: SignInAttempts,
+    ways: SignInWays,
+    sandbox: SandboxExtras | None,
+    behind: Upstreams,
 ) -> PortalPages:
     """Pages for people."""
-    settings, catalogue = ground.settings, ground.catalogue
-    policy_text = load_policy_text(catalogue, settings.policy_dir)
+    settings = ground.settings
     sessions = Sessions(
         ground.engine,
         ground.clock,
@@ -297,20 +326,24 @@ def _pages(
         attempts=attempts,
     )
     requests = PendingRequests(context)
+    consents = PatientsConsentBook(context, requests)
     return portal_pages(
         Ports(
             sessions,
             requests,
-            PatientsConsentBook(context, requests, policy_text),
+            consents,
+            StoredRecord(context, consents),
             SharedRecords(context, requests),
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
-            lambda: examine(settings, ground.clock),
-            catalogue,
-            policy_text,
+            lambda: examine(settings, ground.clock, behind),
+            load_languages(ground.catalogue, settings.policy_dir),
+            ways,
         ),
         PortalSettings(
-            https=settings.public_url.startswith("https:"), sandbox_hint=sandbox.demo_users if sandbox else ()
+            https=settings.public_url.startswith("https:"),
+            fresh_sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+            sandbox_hint=sandbox.demo_users if sandbox else (),
         ),
         ground.clock,
     )

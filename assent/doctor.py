@@ -1,4 +1,4 @@
-"""Checks that an installation can work: database, keys, policies, upstream, clock.
+"""Checks that an installation can work: database, keys, policies, upstream, clock, identity provider.
 
 A check answers with a sentence that says what was found or what to do; an error inside a check is a failed check.
 Nothing is changed by looking: no key and no secret is made. What needs the database is skipped when it can't be asked.
@@ -6,34 +6,35 @@ Nothing is changed by looking: no key and no secret is made. What needs the data
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
+from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
+from assent.language_files import load_languages
 from assent.migrate import SCHEMA, current_revision, newest_revision
-from assent.policy_files import load_catalogue, load_policy_text
-from assent.secret_file import FILE_NAME, read_secret
+from assent.policy_files import load_catalogue
+from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.upstream_checks import upstream_checks
+from assent.upstream_metrics import described
 from authz import tables
+from authz.identity_provider import SignInRefused
 from authz.signing_keys import SigningKeys
 from fhir.audit_chain import AuditChain
 from fhir.audit_checkpoints import latest_checkpoint
 from fhir.audit_journal import AuditJournal
 from fhir.definitions import load_definitions
 from fhir.masks import Masks
-from fhir.upstream_failure import UpstreamFailure
+from fhir.upstreams import Upstreams
 
 CLOCK_TOLERANCE_SECONDS = 5.0
-FHIR_VERSION = "4.0"
 
 State = Literal["ok", "failed", "skipped"]
 Found = tuple[State, str]
@@ -49,12 +50,16 @@ class Check:
     text: str
 
 
-async def examine(settings: Settings, now: Clock) -> AsyncIterator[Check]:
-    """All checks, one after the other."""
+async def examine(settings: Settings, now: Clock, running: Upstreams | None = None) -> AsyncIterator[Check]:
+    """All checks, one after the other. `running`: the upstreams as the process knows them that asks, of a server."""
     for check in await _with_database(settings, now):
         yield check
     yield await _guarded("policies", _policies(settings))
-    yield await _guarded("upstream", _upstream(settings))
+    for name, look in upstream_checks(settings):
+        yield await _guarded(name, look())
+    for name, state, found in () if running is None else described(running):
+        yield Check(name, state, found)
+    yield await _guarded("sign-in", _provider(settings))
 
 
 async def _with_database(settings: Settings, now: Clock) -> list[Check]:
@@ -118,14 +123,9 @@ async def _keys(settings: Settings, engine: AsyncEngine, now: Clock) -> Found:
     """The kept keys open with the secret. Neither is made here: a new secret would hide that the old one is lost."""
     async with engine.connect() as connection:
         kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
-    if settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
-        if kept:
-            return "failed", (
-                f"`{settings.data_dir / FILE_NAME}` is missing, with which {kept} signing keys were encrypted; "
-                "restore it or set ASSENT_SECRET"
-            )
+    if not kept and settings.secret is None and not (settings.data_dir / FILE_NAME).exists():
         return "ok", "there are no secret and no signing keys yet; the first start makes them"
-    keys = SigningKeys(engine, read_secret(settings), now)
+    keys = SigningKeys(engine, await secret_for(settings, engine), now)
     await keys.reload()
     if not kept:
         return "ok", "the secret is there and private, and there are no signing keys yet; the first start makes them"
@@ -161,38 +161,29 @@ async def _audit(engine: AsyncEngine, now: Clock) -> Found:
 
 async def _policies(settings: Settings) -> Found:
     catalogue = load_catalogue(settings.policy_dir)
-    load_policy_text(catalogue, settings.policy_dir)
+    spoken = ", ".join(load_languages(catalogue, settings.policy_dir).by_tag)
     Masks(catalogue, load_definitions())
-    return "ok", f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories, its masks compile"
+    has = f"catalogue {catalogue.version} has {len(catalogue.categories)} data categories"
+    return "ok", f"{has}, its masks compile; pages in {spoken}"
 
 
-async def _upstream(settings: Settings) -> Found:
-    """The capability statement (FHIR R4 §3.1.0.9), asked for with the credentials that Assent will use."""
-    if settings.upstream_url is None:
-        return "skipped", "no upstream is set; set ASSENT_UPSTREAM_URL, or use `assent sandbox`"
-    client = upstream_client(settings)
-    begun = time.monotonic()
+async def _provider(settings: Settings) -> Found:
+    """The identity provider's metadata and keys. That it knows our client shows at the first sign-in only."""
+    provider = identity_provider(settings)
+    if provider is None:
+        return "skipped", "no identity provider is set; people sign in here"
     try:
-        answer = await client.get("metadata", ())
-    except UpstreamFailure as failure:
-        return "failed", _why(settings, failure)
-    finally:
-        await client.close()
-    took = round((time.monotonic() - begun) * 1000)
-    if answer.status != 200:
-        return "failed", f"`{settings.upstream_url}/metadata` answers `{answer.status}`; it must be a FHIR R4 base URL"
-    statement: Any = msgspec.json.decode(answer.body)
-    version = str(statement.get("fhirVersion", "")) if isinstance(statement, dict) else ""
-    if version != FHIR_VERSION and not version.startswith(FHIR_VERSION + "."):
-        return "failed", f"`{settings.upstream_url}` speaks FHIR `{version[:20]}`; Assent needs R4 (4.0.1)"
-    return "ok", f"`{settings.upstream_url}` speaks FHIR {version} and answered in {took} ms"
-
-
-def _why(settings: Settings, failure: UpstreamFailure) -> str:
-    if failure.status in (401, 403):
-        return f"`{settings.upstream_url}` answers `{failure.status}`; check ASSENT_UPSTREAM_AUTH and its credentials"
-    status = "" if failure.status in (None, 200) else f" (`{failure.status}`)"
-    return f"{failure.text}{status}; check ASSENT_UPSTREAM_URL, now `{settings.upstream_url}`"
+        count = await count_provider_keys(provider, provider_addresses(settings))
+    except SignInRefused as refused:
+        return "failed", (
+            f"`{provider.issuer}` can't be used (`{refused.reason}`); check ASSENT_OIDC_ISSUER, and ASSENT_JWKS_HOSTS "
+            "if its endpoints stand on another host"
+        )
+    return (
+        "ok",
+        f"`{provider.issuer}` answers, {count} of its keys can verify ID tokens; "
+        f"it must know the redirect URI `{provider.redirect_uri}`",
+    )
 
 
 async def _clock(engine: AsyncEngine, now: Clock) -> Found:

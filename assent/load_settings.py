@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from assent.settings import ENVIRONMENT_PREFIX, Settings, variable
+from assent.settings import ENVIRONMENT_PREFIX, FILE_ONLY, Settings, variable
 
 CONFIG_VARIABLE = "ASSENT_CONFIG"
 NOT_SETTINGS = frozenset({CONFIG_VARIABLE, "ASSENT_TEST_DATABASE_URL"})
@@ -65,7 +65,7 @@ def _with_file(file: dict[str, Any]) -> type[Settings]:
 
 
 def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
-    known = {variable(name) for name in Settings.model_fields} | NOT_SETTINGS
+    known = {variable(name) for name in Settings.model_fields if name not in FILE_ONLY} | NOT_SETTINGS
     for name in sorted(environ):
         if name.upper().startswith(ENVIRONMENT_PREFIX) and name not in known:
             yield f"`{name}` isn't a setting; {_suggest(name, known)}"
@@ -89,7 +89,15 @@ def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         text = problem["msg"].removeprefix("Value error, ")
         text = text[:1].lower() + text[1:]
-        yield f"`{variable(str(problem['loc'][0]))}` {_verb(text)}{text}" if problem["loc"] else text
+        yield f"{_place(problem['loc'])} {_verb(text)}{text}" if problem["loc"] else text
+
+
+def _place(where: Sequence[int | str]) -> str:
+    """The setting: a variable, or table and key of the file."""
+    if where[0] not in FILE_ONLY:
+        return f"`{variable(str(where[0]))}`"
+    table = ".".join(str(part) for part in where[:2])
+    return f"`[{table}]`" if len(where) < 3 else f"`{where[2]}` of `[{table}]`"
 
 
 def _verb(text: str) -> str:

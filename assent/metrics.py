@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from assent.asgi import Receive, Scope, Send, respond
 
@@ -14,8 +15,11 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class Metrics:
     """Counts of one server process; itself the ASGI endpoint that shows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: Collector) -> None:
+        """`more` are asked at each scrape."""
         self.registry = CollectorRegistry()
+        for collector in more:
+            self.registry.register(collector)
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "assent_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry

@@ -16,10 +16,9 @@ from policies.catalogue_document import CatalogueError
 
 _DOCUMENTS = ("categories", "sensitivities", "masks")
 _CODE_SETS = "code_sets"
-_TEXT = "sharing.en.md"
 
 
-def policy_folder(folder: Path | None = None) -> Traversable:
+def policy_folder(folder: Path | Traversable | None = None) -> Traversable:
     """The operator's folder, or the one that comes with Assent."""
     return folder if folder is not None else resources.files("policies") / "catalogue_files"
 
@@ -54,11 +53,14 @@ def _code_sets(folder: Traversable) -> dict[str, object]:
     return documents
 
 
-def load_policy_text(catalogue: Catalogue, folder: Path | None = None) -> PolicyText:
-    """The text that people agree to, with its hash. Raises CatalogueError."""
+def load_policy_text(
+    catalogue: Catalogue, folder: Path | Traversable | None = None, language: str = "en"
+) -> PolicyText:
+    """The text that people agree to, in one language, with its hash. Raises CatalogueError."""
+    name = f"sharing.{language}.md"
     try:
-        text = (policy_folder(folder) / _TEXT).read_text(encoding="utf-8")
+        text = (policy_folder(folder) / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as broken:
-        raise CatalogueError(f"`{_TEXT}` can't be read in the policy folder") from broken
+        raise CatalogueError(f"`{name}` can't be read in the policy folder") from broken
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return PolicyText(f"urn:assent:policy:sharing:{catalogue.version}", catalogue.version, "en", text, digest)
+    return PolicyText(f"urn:assent:policy:sharing:{catalogue.version}", catalogue.version, language, text, digest)

@@ -34,18 +34,10 @@ from sandbox.people import USERS, SandboxUser
 from smart.brands import read_brands
 from smart.scope_syntax import format_scope
 
-_WHO = {
-    "patient": "patient",
-    "representative": "parent, decides for children too",
-    "clinician": "clinician",
-    "operator": "operator",
-    "developer": "app developer",
-}
-
 
 def sandbox_extras(keys: Mapping[str, Any]) -> SandboxExtras:
     """Demo users for the sign-in page, and the sandbox's routes. `keys` are private JWKs by client id."""
-    users = tuple(DemoUser(u.username, u.password, _WHO[u.role]) for u in USERS)
+    users = tuple(DemoUser(u.username, u.password, u.role) for u in USERS)
     return SandboxExtras(
         users,
         lambda context: sandbox_routes(context, keys),

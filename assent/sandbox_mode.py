@@ -30,6 +30,7 @@ def behind(settings: Settings, upstream: BuiltInUpstream) -> Settings:
     """The settings with the built-in upstream in place of any other."""
     return settings.model_copy(
         update={
+            "upstreams": {},
             "upstream_url": upstream.url,
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(upstream.bearer_token),

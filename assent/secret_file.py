@@ -7,7 +7,11 @@ import secrets
 import stat
 from pathlib import Path
 
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from assent.settings import Settings
+from authz import tables
 
 FILE_NAME = "secret"
 
@@ -30,6 +34,19 @@ def read_secret(settings: Settings) -> bytes:
     if len(found) < 32:
         raise SecretFileError(f"`{file}` is damaged; restore it from a backup, or remove it to make new signing keys")
     return found
+
+
+async def secret_for(settings: Settings, engine: AsyncEngine) -> bytes:
+    """As `read_secret`. A new one isn't made while keys are kept: it wouldn't open them, and would hide the loss."""
+    file = settings.data_dir / FILE_NAME
+    if settings.secret is None and not file.exists():
+        async with engine.connect() as connection:
+            kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
+        if kept:
+            raise SecretFileError(
+                f"`{file}` is missing, with which {kept} signing keys were encrypted; restore it or set ASSENT_SECRET"
+            )
+    return read_secret(settings)
 
 
 def _create(file: Path) -> None:

@@ -8,6 +8,7 @@ taken for its default.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,10 +16,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from assent.settings_urls import check_base_url, check_database_url, check_host
+from assent.settings_urls import check_base_url, check_database_url, check_host, check_issuer
+from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
 ENVIRONMENT_PREFIX = "ASSENT_"
-MEBIBYTE = 1024 * 1024
+FILE_ONLY = frozenset({"upstreams"})
+"""Settings that have no environment variable."""
 _OTHER_HEADERS = frozenset(
     {"authorization", "cookie", "host", "dpop", "origin", "accept", "content-type", "content-length", "x-forwarded-for"}
 )
@@ -26,6 +29,12 @@ _OTHER_HEADERS = frozenset(
 
 def _split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _group_id(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", value) is None:
+        raise ValueError("must be ids of Groups, such as `cohort-7`")
+    return value
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -50,17 +59,26 @@ def _postgres(value: SecretStr) -> SecretStr:
     return SecretStr(check_database_url(value.get_secret_value()))
 
 
+def _scope_with_openid(value: str) -> str:
+    if "openid" not in value.split():
+        raise ValueError("must contain `openid`")
+    return value
+
+
+def _lasting_claim(value: str) -> str:
+    # OpenID Connect Core §5.7: these are given to other people later.
+    if value in ("email", "preferred_username", "upn", "unique_name", "phone_number", "name", "nickname"):
+        raise ValueError("must be a claim that stays one person's, as `sub` does")
+    return value
+
+
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+Issuer = Annotated[str, AfterValidator(check_issuer)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
-UpstreamAuth = Literal["none", "basic", "bearer", "backend-services"]
-
-UPSTREAM_CREDENTIALS: dict[UpstreamAuth, tuple[str, ...]] = {
-    "none": (),
-    "basic": ("upstream_username", "upstream_password"),
-    "bearer": ("upstream_bearer_token",),
-    "backend-services": ("upstream_token_url", "upstream_client_id", "upstream_private_key_file"),
-}
+GroupIds = Annotated[tuple[Annotated[str, AfterValidator(_group_id)], ...], NoDecode, BeforeValidator(_split_commas)]
+SINGLE_UPSTREAM = "upstream"
+"""Name of the upstream that `ASSENT_UPSTREAM_URL` describes."""
 
 
 class Settings(BaseSettings):
@@ -125,6 +143,7 @@ class Settings(BaseSettings):
     upstream_private_key_file: Path | None = Field(None, description="File with a private JWK, for `backend-services`.")
     upstream_scope: str = Field("system/*.rs", description="Scope to ask for, for `backend-services`.")
     upstream_timeout_seconds: float = Field(15.0, ge=0.1, le=300, description="Longest wait for a whole answer.")
+    upstream_connect_seconds: float = Field(3.0, ge=0.1, le=60, description="Longest wait for a connection.")
     upstream_connections: int = Field(100, ge=1, le=1000, description="Open connections to the upstream, each process.")
     upstream_max_body_bytes: int = Field(
         32 * MEBIBYTE,
@@ -137,6 +156,31 @@ class Settings(BaseSettings):
         False,
         description="Whether apps may create, change and delete there what scopes and the patient's consent permit. "
         "The upstream must keep versions and honour `If-Match`.",
+    )
+    upstream_failures: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Failures in a row (no connection, no answer in time, 429, 502, 503 or 504) after"
+        " which the upstream isn't asked for a while.",
+    )
+    upstream_pause_seconds: float = Field(
+        10.0, ge=0.1, le=600, description="How long it isn't asked then; requests are answered 503 meanwhile."
+    )
+    upstreams: dict[str, UpstreamTable] = Field(
+        {}, description="Several upstreams, in the file only: one table `[upstreams.<name>]` each."
+    )
+
+    # Bulk exports.
+    export_groups: GroupIds = Field(
+        (),
+        description="Ids of the Groups, separated by commas, that services may export; whose data come tells who is in"
+        " one. Default: none.",
+    )
+    export_hosts: HostNames = Field(
+        (),
+        description="Hosts (`name` or `name:port`), separated by commas, from which files of exports may come"
+        " beside the upstream's own URL. They are sent no credentials.",
     )
 
     # Bounds and lifetimes.
@@ -165,6 +209,33 @@ class Settings(BaseSettings):
         " although they have no public address or another port than 443.",
     )
 
+    # How people sign in beside a password; docs/sign-in.md.
+    oidc_issuer: Issuer | None = Field(
+        None,
+        description="Issuer of an OpenID Provider at which people may sign in, spelled as it spells itself. https, or"
+        " loopback when `public_url` is.",
+    )
+    oidc_name: str | None = Field(
+        None, min_length=1, max_length=60, description="What the button says after `Sign in with`."
+    )
+    oidc_client_id: str | None = Field(None, description="Client id there.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Client secret there.")
+    oidc_private_key_file: Path | None = Field(
+        None, description="File with a private JWK (RSA, or EC on P-256), in place of a secret."
+    )
+    oidc_scope: Annotated[str, AfterValidator(_scope_with_openid)] = Field(
+        "openid", description="Scopes to ask for there, separated by spaces."
+    )
+    oidc_subject_claim: Annotated[str, AfterValidator(_lasting_claim)] = Field(
+        "sub", min_length=1, description="Claim of the ID token that accounts are linked to (`assent user link`)."
+    )
+    passwords: bool = Field(
+        True, description="Whether people may sign in with a password. Without, `oidc_issuer` is needed."
+    )
+    passkeys: bool = Field(
+        True, description="Whether people may sign in with passkeys. They need a host name in `public_url`."
+    )
+
     # What is logged.
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -189,17 +260,48 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _upstream_credentials_fit(self) -> Self:
-        needed = UPSTREAM_CREDENTIALS[self.upstream_auth]
-        for kind, names in UPSTREAM_CREDENTIALS.items():
-            for name in names:
-                if name in needed and getattr(self, name) is None:
-                    raise ValueError(f"`{variable(name)}` is missing, which `{variable('upstream_auth')}={kind}` needs")
-                if name not in needed and getattr(self, name) is not None:
-                    raise ValueError(
-                        f"`{variable(name)}` is set but `{variable('upstream_auth')}` is `{self.upstream_auth}`; "
-                        f"remove it or set `{variable('upstream_auth')}={kind}`"
-                    )
+        def given(name: str) -> bool:
+            return getattr(self, f"upstream_{name}") is not None
+
+        for problem in misfits(self.upstream_auth, given, lambda name: variable(f"upstream_{name}")):
+            raise ValueError(problem)
         return self
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        needed, keys = ("oidc_name", "oidc_client_id"), ("oidc_client_secret", "oidc_private_key_file")
+        if self.oidc_issuer is None:
+            for name in (*needed, *keys):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"`{variable(name)}` is set but `{variable('oidc_issuer')}` isn't")
+            if not self.passwords:
+                raise ValueError(f"`{variable('passwords')}` is false, which needs `{variable('oidc_issuer')}`")
+            return self
+        for name in needed:
+            if getattr(self, name) is None:
+                raise ValueError(f"`{variable(name)}` is missing, which `{variable('oidc_issuer')}` needs")
+        if sum(getattr(self, name) is not None for name in keys) != 1:
+            raise ValueError(f"exactly one of `{variable(keys[0])}` and `{variable(keys[1])}` must be set")
+        if self.oidc_issuer.startswith("http:") and not self.public_url.startswith("http:"):
+            raise ValueError(f"`{variable('oidc_issuer')}` must begin with `https://`")
+        return self
+
+    @model_validator(mode="after")
+    def _upstreams_fit(self) -> Self:
+        if self.upstreams and self.upstream_url is not None:
+            raise ValueError(
+                f"`{variable('upstream_url')}` is set and there are tables `[upstreams.…]`; keep one of both"
+            )
+        check_upstreams(self.upstreams)
+        return self
+
+    def upstream_tables(self) -> Mapping[str, UpstreamTable]:
+        """Every upstream by its name; empty when none is set."""
+        if self.upstreams or self.upstream_url is None:
+            return self.upstreams
+        names = [name for name in UpstreamTable.model_fields if name != "types"]
+        single = {name: getattr(self, f"upstream_{name}") for name in names}
+        return {SINGLE_UPSTREAM: UpstreamTable.model_validate(single)}
 
 
 def variable(name: str) -> str:

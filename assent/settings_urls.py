@@ -23,6 +23,12 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_issuer(value: str) -> str:
+    """A base URL exactly as it is spelled: a trailing slash is part of an issuer's name (OpenID Connect Core §2)."""
+    check_base_url(value)
+    return value
+
+
 def check_database_url(value: str) -> str:
     """A PostgreSQL URL, in the spelling that SQLAlchemy wants."""
     parts = _split(value)

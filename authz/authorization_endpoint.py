@@ -29,8 +29,8 @@ from authz.pushed_requests import REFERENCE, take_pushed
 from authz.request_objects import read_request_object
 from authz.sent_requests import SentRequest, check_pushed, check_signed
 
-ErrorPage = Callable[[str], Response]
-"""A page for a person: status 400, with the text."""
+ErrorPage = Callable[[Request, str], Response]
+"""A page for a person, in their language: status 400, with the text for the app's developer."""
 _MAX_STATE: Final = 2_000
 _GONE: Final = "This request was used before, or has waited too long. Go back to the app and start again."
 
@@ -50,11 +50,11 @@ class AuthorizationEndpoint:
             else:
                 given = read_query(request.scope["query_string"])
         except OAuthError as error:
-            return self._error_page(error.description)
+            return self._error_page(request, error.description)
         try:
             return await self._answer(given)
         except NotRedirectable as wrong:
-            return self._error_page(str(wrong))
+            return self._error_page(request, str(wrong))
 
     async def _answer(self, given: Mapping[str, str]) -> Response:
         context, refused = self._context, None

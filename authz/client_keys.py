@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +18,7 @@ import structlog
 
 from authz.key_addresses import KeyAddresses
 from authz.key_fetch import Fetched, KeyFetcher, KeysUnavailable
-from authz.key_sets import Jwk, matching
+from authz.key_sets import ALGORITHMS, Jwk, matching
 from fhir.change_bus import Change
 
 MAX_CLIENTS: Final = 1_000
@@ -37,7 +37,7 @@ class _Kept:
     keys: tuple[Jwk, ...] | None = None
     etag: str | None = None
     fresh_until: float = 0.0
-    asked: deque[float] = field(default_factory=lambda: deque(maxlen=PER_MINUTE))
+    asked: deque[float] = field(default_factory=deque)
     failed_at: float = -float("inf")
     flight: asyncio.Task[tuple[Jwk, ...]] | None = None
 
@@ -46,11 +46,21 @@ class ClientKeys:
     """Key sets by client and address."""
 
     def __init__(
-        self, addresses: KeyAddresses, *, timeout: float = 5.0, monotonic: Callable[[], float] = time.monotonic
+        self,
+        addresses: KeyAddresses,
+        *,
+        timeout: float = 5.0,
+        algorithms: Sequence[str] = ALGORITHMS,
+        per_minute: int = PER_MINUTE,
+        pause: float = PAUSE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`timeout` in seconds for one request."""
+        """`timeout` in seconds for one request; `algorithms`: what the keys must fit; `per_minute` and `pause` bound
+        how often each is asked."""
         self.addresses = addresses
-        self._fetcher = KeyFetcher(addresses, timeout=timeout)
+        self._per_minute = per_minute
+        self._pause = pause
+        self._fetcher = KeyFetcher(addresses, timeout=timeout, algorithms=algorithms)
         self._monotonic = monotonic
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._flights: set[asyncio.Task[tuple[Jwk, ...]]] = set()
@@ -60,7 +70,7 @@ class ClientKeys:
         kept = self._entry(client_id, url)
         now = self._monotonic()
         fresh = kept.keys is not None and now < kept.fresh_until
-        if fresh and (matching(kept.keys or (), kid, alg) or now - kept.asked[-1] < PAUSE_SECONDS):
+        if fresh and (matching(kept.keys or (), kid, alg) or now - kept.asked[-1] < self._pause):
             return kept.keys or ()
         if kept.flight is None or kept.flight.done():
             kept.flight = asyncio.create_task(self._ask(client_id, url, kept), name="client-keys")
@@ -101,9 +111,11 @@ class ClientKeys:
 
     async def _ask(self, client_id: str, url: str, kept: _Kept) -> tuple[Jwk, ...]:
         now = self._monotonic()
-        if now - kept.failed_at < PAUSE_SECONDS:
+        if now - kept.failed_at < self._pause:
             raise KeysUnavailable("too-often")
-        if len(kept.asked) == PER_MINUTE and now - kept.asked[0] < 60:
+        while kept.asked and now - kept.asked[0] >= 60:
+            kept.asked.popleft()
+        if len(kept.asked) >= self._per_minute:
             raise KeysUnavailable("too-often")
         kept.asked.append(now)
         before = kept.keys

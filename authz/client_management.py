@@ -6,7 +6,6 @@ The registration token stays the same: an app that loses the answer to a change 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,8 +17,14 @@ from authz.client_metadata import described, new_client_from, parse_metadata, re
 from authz.clients import Client, ClientError, NewClient
 from authz.context import AuthzContext
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
-from authz.registration import chosen_method, management, registration_error, shown_secret, unauthorized
-from fhir.audit_event import AuditRecord
+from authz.registration import (
+    chosen_method,
+    management,
+    record_registration,
+    registration_error,
+    shown_secret,
+    unauthorized,
+)
 from fhir.change_bus import Change
 
 _READ_ONLY: Final = (
@@ -69,11 +74,13 @@ class ManagementEndpoint:
         client, added = found
         secret, method = None, client.auth_methods[0]
         if request.method == "DELETE":
-            await self._end(connection, client, request)
+            await end_client(connection, client.client_id, context.clock())
+            await record_registration(connection, context, client, "D", request)
             return Response(status_code=204, headers=NO_STORE)
         if request.method == "PUT":
             metadata = parse_metadata(body)
             client, secret = await self._change(connection, client, metadata)
+            await record_registration(connection, context, client, "U", request)
             method = chosen_method(metadata, client)
         answer = described(client, method) | management(context, client, token)
         answer["client_id_issued_at"] = int(added.timestamp())
@@ -95,16 +102,6 @@ class ManagementEndpoint:
         return await change_client(
             connection, client, new, secret=secret, addresses=self._context.client_keys.addresses
         )
-
-    async def _end(self, connection: AsyncConnection, client: Client, request: Request) -> None:
-        context, now = self._context, self._context.clock()
-        await end_client(connection, client.client_id, now)
-        await context.audit.record(_record(client, now, request), connection)
-
-
-def _record(client: Client, now: datetime, request: Request) -> AuditRecord:
-    request_id = str(request.scope.get("assent.request", {}).get("id", ""))
-    return AuditRecord("revoke", "D", "0", now, request_id, client.client_id, client.name)
 
 
 def _same_but_for_keys(client: Client, new: NewClient) -> bool:

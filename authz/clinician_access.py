@@ -21,6 +21,7 @@ from authz.clients import Client
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided
 from authz.grants import create_grant
+from authz.sign_in_methods import UNKNOWN, SignInMethods
 from authz.standing_consents import TREATMENT, Standing, hold_standing, standing_for_treatment
 from fhir.audit_event import AuditRecord
 
@@ -68,7 +69,14 @@ class ClinicianAccess:
         async with self._context.engine.begin() as connection:
             await choose_patient(connection, request, patient_id)
 
-    async def allow(self, request: PendingRequest, account: Account, auth_time: datetime, request_id: str) -> str:
+    async def allow(
+        self,
+        request: PendingRequest,
+        account: Account,
+        auth_time: datetime,
+        request_id: str,
+        methods: SignInMethods = UNKNOWN,
+    ) -> str:
         """Record the grant; returns the redirect URI with the code. Raises AlreadyDecided, NotShared."""
         context, now = self._context, self._context.clock()
         if request.patient_id is None:
@@ -87,6 +95,7 @@ class ClinicianAccess:
                 consent_id=None,
                 standing=True,
                 auth_time=auth_time,
+                methods=methods,
                 now=now,
                 code_lifetime=context.lifetimes.code,
             )

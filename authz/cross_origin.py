@@ -21,6 +21,7 @@ _PREFLIGHT: Final = (
     (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, if-match, x-request-id"),
     (b"access-control-max-age", b"600"),
 )
+_EXPOSED: Final = b"x-request-id, www-authenticate, retry-after, x-assent-source, etag, location"
 
 
 class CrossOrigin:
@@ -45,7 +46,7 @@ class CrossOrigin:
             return
         headers = [
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", b"x-request-id, www-authenticate, etag, location"),
+            (b"access-control-expose-headers", _EXPOSED),
         ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})

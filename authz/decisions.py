@@ -22,6 +22,7 @@ from authz.accounts import Account
 from authz.authorization_requests import PendingRequest, complete_request
 from authz.context import AuthzContext
 from authz.grants import create_grant, revoke_grants
+from authz.sign_in_methods import UNKNOWN, SignInMethods
 from authz.standing_consents import hold_standing
 from fhir.audit_event import AuditRecord
 from fhir.change_bus import Change, announce
@@ -66,7 +67,13 @@ class Decisions:
         self._context = context
 
     async def allow(
-        self, request: PendingRequest, account: Account, auth_time: datetime, choice: Choice, request_id: str
+        self,
+        request: PendingRequest,
+        account: Account,
+        auth_time: datetime,
+        choice: Choice,
+        request_id: str,
+        methods: SignInMethods = UNKNOWN,
     ) -> str:
         """Record the consent and the grant; returns the redirect URI with the code. Raises AlreadyDecided."""
         context, now = self._context, self._context.clock()
@@ -82,6 +89,7 @@ class Decisions:
                 user_id=account.id,
                 consent_id=consent_id,
                 auth_time=auth_time,
+                methods=methods,
                 now=now,
                 code_lifetime=context.lifetimes.code,
             )
@@ -104,6 +112,7 @@ class Decisions:
             if request.patient_id is not None and may_decide(request, account):
                 decision = self._decision(request, account, Choice((), tuple(asked), None, text), now, "rejected")
                 await context.repository.create(self._resource(decision), connection=connection)
+                await keep_text(connection, text, now)
             await self._record(
                 connection, "authorize", request_id, request.client, account, request.patient_id, None, "4"
             )

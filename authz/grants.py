@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz import tables
 from authz.authorization_requests import PendingRequest
 from authz.opaque_secret import hash_of, new_secret
+from authz.sign_in_methods import SignInMethods
 from authz.standing_consents import standing_rules
 from fhir.change_bus import announce
 from fhir.consent_reading import read_consent
@@ -50,6 +51,7 @@ class Grant:
     launch: Mapping[str, Any] | None
     """What the EHR said about the launch, as in authz.launch_context_body."""
     auth_time: datetime
+    methods: SignInMethods
     revoked: bool
 
 
@@ -72,6 +74,7 @@ async def create_grant(
     consent_id: str | None,
     standing: bool = False,
     auth_time: datetime,
+    methods: SignInMethods,
     now: datetime,
     code_lifetime: timedelta,
 ) -> str:
@@ -92,6 +95,8 @@ async def create_grant(
             offline="offline_access" in session or "online_access" in session,
             nonce=request.nonce,
             auth_time=auth_time,
+            amr=list(methods.amr),
+            acr=methods.acr,
             created_at=now,
         )
     )
@@ -195,5 +200,6 @@ async def new_refresh_token(
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
-    kept = {field.name: row[field.name] for field in fields(Grant) if field.name != "revoked"}
-    return Grant(**kept, revoked=row["revoked_at"] is not None)
+    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "revoked")}
+    methods = SignInMethods(tuple(row["amr"]), row["acr"])
+    return Grant(**kept, methods=methods, revoked=row["revoked_at"] is not None)

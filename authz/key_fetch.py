@@ -18,7 +18,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from authz.key_addresses import AddressRefused, CheckedResolver, KeyAddresses
-from authz.key_sets import Jwk, KeySetRefused, usable_keys
+from authz.key_sets import ALGORITHMS, Jwk, KeySetRefused, usable_keys
 
 Reason = Literal["address", "unreachable", "timeout", "status", "redirect", "too-large", "not-keys", "too-often"]
 
@@ -61,9 +61,12 @@ class Fetched:
 class KeyFetcher:
     """Asks for key sets. Connections are opened when first used, in the event loop that uses them."""
 
-    def __init__(self, addresses: KeyAddresses, *, timeout: float = 5.0) -> None:
-        """`timeout` in seconds, for everything: name, connection, whole answer."""
+    def __init__(
+        self, addresses: KeyAddresses, *, timeout: float = 5.0, algorithms: Sequence[str] = ALGORITHMS
+    ) -> None:
+        """`timeout` in seconds, for everything: name, connection, whole answer. `algorithms`: what keys must fit."""
         self._addresses = addresses
+        self._algorithms = algorithms
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._resolver = CheckedResolver(addresses)
         self._session: aiohttp.ClientSession | None = None
@@ -78,7 +81,7 @@ class KeyFetcher:
         try:
             request = self._open().get(URL(url, encoded=True), headers=headers, allow_redirects=False)
             async with request as response:
-                return await _read(response, conditional=etag is not None)
+                return await self._read(response, conditional=etag is not None)
         except TimeoutError as slow:
             raise KeysUnavailable("timeout") from slow
         except (aiohttp.ClientError, OSError, ValueError):
@@ -91,6 +94,17 @@ class KeyFetcher:
             await self._session.close()
             self._session = None
         await self._resolver.close()
+
+    async def _read(self, response: aiohttp.ClientResponse, *, conditional: bool) -> Fetched:
+        if 300 <= response.status < 400 and response.status != 304:
+            raise KeysUnavailable("redirect")
+        unchanged = response.status == 304 and conditional
+        if response.status != 200 and not unchanged:
+            raise KeysUnavailable("status")
+        keys = None if unchanged else _keys(await _body(response), self._algorithms)
+        seconds, store = lifetime(response.headers, datetime.now(UTC))
+        found = response.headers.get("ETag", "")
+        return Fetched(keys, found if _ETAG.fullmatch(found) else None, seconds, store)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -111,18 +125,6 @@ class KeyFetcher:
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse, *, conditional: bool) -> Fetched:
-    if 300 <= response.status < 400 and response.status != 304:
-        raise KeysUnavailable("redirect")
-    unchanged = response.status == 304 and conditional
-    if response.status != 200 and not unchanged:
-        raise KeysUnavailable("status")
-    keys = None if unchanged else _keys(await _body(response))
-    seconds, store = lifetime(response.headers, datetime.now(UTC))
-    found = response.headers.get("ETag", "")
-    return Fetched(keys, found if _ETAG.fullmatch(found) else None, seconds, store)
-
-
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise KeysUnavailable("not-keys")
@@ -136,9 +138,9 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _keys(body: bytes) -> tuple[Jwk, ...]:
+def _keys(body: bytes, algorithms: Sequence[str]) -> tuple[Jwk, ...]:
     try:
-        return usable_keys(msgspec.json.decode(body, type=dict[str, Any]))
+        return usable_keys(msgspec.json.decode(body, type=dict[str, Any]), algorithms)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeySetRefused):
         # The fault isn't passed on: it may hold what was fetched.
         raise KeysUnavailable("not-keys") from None

@@ -1,4 +1,4 @@
-"""Public keys of clients: which JWK Sets are taken, and which key of a set verifies an assertion.
+"""Public keys of clients and identity providers: which JWK Sets are taken, which key of a set verifies a signature.
 
 RFC 7517, RFC 7518 §3 and §6; SMART App Launch 2.2, asymmetric authentication. Nothing here reads or fetches.
 """
@@ -34,13 +34,13 @@ class KeySetRefused(ValueError):
 def check_key_set(jwks: Mapping[str, Any]) -> None:
     """A set that a client sends: every key in it must be one that can verify. Raises KeySetRefused."""
     for key in _public(jwks):
-        _check_key(key)
+        _check_key(key, ALGORITHMS)
 
 
-def usable_keys(jwks: Mapping[str, Any]) -> tuple[Jwk, ...]:
+def usable_keys(jwks: Mapping[str, Any], algorithms: Sequence[str] = ALGORITHMS) -> tuple[Jwk, ...]:
     """The keys that can verify, of a set that a client keeps for other readers too (RFC 7517 §5: the others are
     ignored). Raises KeySetRefused when it is no set, holds a private key, or none that can verify."""
-    found = tuple(_bare(key) for key in _public(jwks) if _is_usable(key))
+    found = tuple(_bare(key) for key in _public(jwks) if _is_usable(key, algorithms))
     if not found:
         raise KeySetRefused("no key in the set can verify a signature")
     return found
@@ -48,7 +48,7 @@ def usable_keys(jwks: Mapping[str, Any]) -> tuple[Jwk, ...]:
 
 def matching(keys: Sequence[Jwk], kid: object, alg: str) -> list[Jwk]:
     """The keys of that very `kid` and of a type that fits `alg` (SMART 2.2, signature verification)."""
-    return [key for key in keys if isinstance(kid, str) and key["kid"] == kid and alg in _algorithms(key)]
+    return [key for key in keys if isinstance(kid, str) and key["kid"] == kid and _algorithms(key, (alg,))]
 
 
 def _public(jwks: Mapping[str, Any]) -> Sequence[Any]:
@@ -65,21 +65,21 @@ def _bare(key: Jwk) -> Jwk:
     return {name: key[name] for name in _NEEDED if name in key}
 
 
-def _is_usable(key: Any) -> bool:
+def _is_usable(key: Any, algorithms: Sequence[str]) -> bool:
     try:
-        _check_key(key)
+        _check_key(key, algorithms)
     except KeySetRefused:
         return False
     return True
 
 
-def _check_key(key: Any) -> None:
+def _check_key(key: Any, algorithms: Sequence[str]) -> None:
     if not isinstance(key, dict) or not _is_name(key.get("kid")) or key.get("kty") not in ("RSA", "EC"):
         raise KeySetRefused("every key needs a `kid` of at most 200 characters and `kty` RSA or EC")
     if key.get("use", "sig") != "sig" or not _may_verify(key.get("key_ops", ["verify"])):
         raise KeySetRefused("`use` must be `sig` and `key_ops` must hold `verify`, where they stand")
-    if not _algorithms(key):
-        raise KeySetRefused(f"every key must fit one of {', '.join(ALGORITHMS)}, which its `alg` may name")
+    if not _algorithms(key, algorithms):
+        raise KeySetRefused(f"every key must fit one of {', '.join(algorithms)}, which its `alg` may name")
     check_numbers(key)
 
 
@@ -107,12 +107,12 @@ def _bits(number: object) -> int:
         return 0
 
 
-def _algorithms(key: Jwk) -> tuple[str, ...]:
-    """What the key may verify, by its type, its curve and its `alg`."""
+def _algorithms(key: Jwk, algorithms: Sequence[str]) -> tuple[str, ...]:
+    """Those of the algorithms that the key may verify, by its type, its curve and its `alg`."""
     if key["kty"] == "RSA":
-        fitting = [name for name in ALGORITHMS if not name.startswith("ES")]
+        fitting = [name for name in algorithms if name not in CURVES]
     else:
-        fitting = [name for name, curve in CURVES.items() if curve == key.get("crv")]
+        fitting = [name for name in algorithms if CURVES.get(name, "") == key.get("crv")]
     return tuple(name for name in fitting if key.get("alg", name) == name)
 
 

@@ -11,6 +11,8 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 _HASHER: Final = PasswordHasher()  # argon2-cffi's defaults are RFC 9106's second recommended option
 _AT_ONCE: Final = 2
 MAX_PASSWORD: Final = 256
+NO_PASSWORD: Final = "-"  # noqa: S105 - no secret
+"""In place of a hash: no password is the right one."""
 
 
 class Passwords:
@@ -26,12 +28,13 @@ class Passwords:
             return await asyncio.to_thread(_HASHER.hash, password)
 
     async def check(self, password: str, stored: str | None) -> bool:
-        """Whether it is the password; `stored` None stands for an unknown user and costs the same."""
+        """Whether it is the password; None, for an unknown user, and NO_PASSWORD cost the same."""
         if len(password) > MAX_PASSWORD:
             return False
         async with self._slots:
-            right = await asyncio.to_thread(_verify, stored or self._nobody, password)
-        return right and stored is not None
+            known = None if stored == NO_PASSWORD else stored
+            right = await asyncio.to_thread(_verify, known or self._nobody, password)
+        return right and known is not None
 
 
 def _verify(stored: str, password: str) -> bool:

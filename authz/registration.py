@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,6 +14,7 @@ from authz.clients import Client, ClientError, RedirectUriError, add_client
 from authz.context import AuthzContext
 from authz.initial_access_tokens import use_initial_token
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
+from fhir.audit_event import Action, AuditRecord
 
 
 class RegistrationEndpoint:
@@ -38,11 +40,21 @@ class RegistrationEndpoint:
                 new = new_client_from(metadata)
                 client, secret = await add_client(connection, new, now, addresses=context.client_keys.addresses)
                 token = await new_registration_token(connection, client.client_id)
+                await record_registration(connection, context, client, "C", request)
         except (ClientError, OAuthError) as error:
             return error_response(registration_error(error))
         answer = described(client, chosen_method(metadata, client))
         answer |= {"client_id_issued_at": int(now.timestamp()), **management(context, client, token)}
         return JSONResponse(answer | shown_secret(secret), 201, NO_STORE)
+
+
+async def record_registration(
+    connection: AsyncConnection, context: AuthzContext, client: Client, action: Action, request: Request
+) -> None:
+    """Record that an app made, changed or ended its own registration, with the change itself."""
+    request_id = str(request.scope.get("assent.request", {}).get("id", ""))
+    record = AuditRecord("app", action, "0", context.clock(), request_id, client.client_id, client.name)
+    await context.audit.record(record, connection)
 
 
 def registration_error(error: ClientError | OAuthError) -> OAuthError:

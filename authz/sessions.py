@@ -15,6 +15,7 @@ from authz.accounts import Account, find_by_username, load_account, normalized_u
 from authz.opaque_secret import hash_of, new_secret
 from authz.passwords import Passwords
 from authz.sign_in_attempts import LOCKED, SignInAttempts
+from authz.sign_in_methods import PASSWORD, UNKNOWN, SignInMethods
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class SignedInSession:
     account: Account
     auth_time: datetime
     csrf_secret: str
+    methods: SignInMethods = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,15 @@ class Sessions:
             await self._attempts.failed(name, address)
             return None
         await self._attempts.succeeded(name, address)
-        return await self._begin(found[0], now)
+        return await self.begin(found[0], now, PASSWORD)
 
-    async def _begin(self, account_id: str, now: datetime) -> NewSession | None:
+    async def may_begin(self, address: str) -> bool:
+        """Whether this address may begin one more sign-in without a password; counts it."""
+        return await self._attempts.may_begin(address)
+
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
+        """Begin a session of somebody who proved who they are, then and so; None when the account is gone."""
+        now = self._clock()
         cookie, csrf = new_secret(), new_secret()
         async with self._engine.begin() as connection:
             account = await load_account(connection, account_id)
@@ -89,12 +97,14 @@ class Sessions:
                     id_hash=hash_of(cookie),
                     user_id=account_id,
                     csrf_secret=csrf,
-                    auth_time=now,
+                    auth_time=auth_time,
+                    amr=list(methods.amr),
+                    acr=methods.acr,
                     last_seen=now,
                     expires_at=now + self.absolute,
                 )
             )
-        return NewSession(SignedInSession(hash_of(cookie), account, now, csrf), cookie)
+        return NewSession(SignedInSession(hash_of(cookie), account, auth_time, csrf, methods), cookie)
 
     async def current(self, cookie: str) -> SignedInSession | None:
         """The session that a cookie stands for; None when unknown, idle for too long, or over."""
@@ -107,13 +117,20 @@ class Sessions:
                 update(s)
                 .where(s.c.id_hash == hash_of(cookie), s.c.expires_at > now, s.c.last_seen > now - self._idle)
                 .values(last_seen=now)
-                .returning(s.c.user_id, s.c.auth_time, s.c.csrf_secret)
+                .returning(s.c.user_id, s.c.auth_time, s.c.csrf_secret, s.c.amr, s.c.acr)
             )
             row = (await connection.execute(seen)).first()
             account = None if row is None else await load_account(connection, row.user_id)
         if row is None or account is None:
             return None
-        return SignedInSession(hash_of(cookie), account, row.auth_time, row.csrf_secret)
+        methods = SignInMethods(tuple(row.amr), row.acr)
+        return SignedInSession(hash_of(cookie), account, row.auth_time, row.csrf_secret, methods)
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        """End this person's other sessions, in every process."""
+        s = tables.session
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(s).where(s.c.user_id == session.account.id, s.c.id_hash != session.id_hash))
 
     async def sign_out(self, id_hash: str) -> None:
         """End a session, in every process."""

@@ -24,6 +24,8 @@ _PER_NAME_AND_ADDRESS: Final = parse("5/15minutes")
 """Wrong passwords for one name from one address. Counted together, so that nobody can lock another out from afar."""
 _PER_ADDRESS: Final = RateLimitItemPerMinute(60, 5)
 """Wrong passwords from one address, whatever the names."""
+_BEGUN_PER_ADDRESS: Final = RateLimitItemPerMinute(600, 5)
+"""Sign-ins begun in other ways, each of which is kept for some minutes. A hospital's people may share an address."""
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,14 @@ class SignInAttempts:
         for item, key in _counters(name, address):
             for limiter in self._limiters:
                 await self._guarded(lambda: limiter.hit(item, *key), otherwise=True)  # noqa: B023 - awaited here
+
+    async def may_begin(self, address: str) -> bool:
+        """Count a sign-in at an identity provider or with a passkey; False when this address began too many."""
+        for limiter in self._limiters:
+            key = ("sign-in-begun", hash_of(address))
+            if not await self._guarded(lambda: limiter.hit(_BEGUN_PER_ADDRESS, *key), otherwise=True):  # noqa: B023 - awaited here
+                return False
+        return True
 
     async def succeeded(self, name: str, address: str) -> None:
         """The password was right: this name begins anew at this address."""

@@ -3,7 +3,21 @@
 INVARIANT: no column holds a password, a client secret, a code, a session id, a launch or a token; only their hashes.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
@@ -72,6 +86,40 @@ user_patient = Table(
     Column("own", Boolean, nullable=False),
 )
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
+    _moment("created_at"),
+    UniqueConstraint("user_id", "issuer"),
+)
+
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("credential_id", LargeBinary, primary_key=True),
+    Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    _moment("created_at"),
+    _moment("used_at", nullable=True),
+)
+
+sign_in_challenge = Table(
+    "sign_in_challenge",
+    metadata,
+    Column("challenge_hash", Text, primary_key=True),
+    Column("browser_hash", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text),
+    Column("next_page", Text, nullable=False),
+    _moment("since"),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
 launch_context = Table(
     "launch_context",
     metadata,
@@ -91,6 +139,8 @@ session = Table(
     Column("user_id", Text, ForeignKey(user_account.c.id, ondelete="CASCADE"), nullable=False),
     Column("csrf_secret", Text, nullable=False),
     _moment("auth_time"),
+    Column("amr", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("acr", Text),
     _moment("last_seen"),
     _moment("expires_at"),
 )
@@ -135,6 +185,8 @@ grant = Table(
     Column("nonce", Text),
     Column("launch", JSONB(none_as_null=True)),
     _moment("auth_time"),
+    Column("amr", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("acr", Text),
     _moment("created_at"),
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),

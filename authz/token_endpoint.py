@@ -223,7 +223,12 @@ class TokenEndpoint:
             "exp": issued + int(context.lifetimes.access_token.total_seconds()),
             "auth_time": int(grant.auth_time.timestamp()),
         }
-        optional = {"nonce": grant.nonce, "fhirUser": fhir_user and f"{context.fhir_base}/{fhir_user}"}
+        optional = {
+            "nonce": grant.nonce,
+            "fhirUser": fhir_user and f"{context.fhir_base}/{fhir_user}",
+            "amr": list(grant.methods.amr),
+            "acr": grant.methods.acr,
+        }
         claims |= {key: value for key, value in optional.items() if value}
         if "profile" in split_scope(grant.scope_asked)[0]:
             claims["name"] = name

@@ -54,6 +54,10 @@ class TokenGate:
         found = await self.live((presented.authorization or "").partition(" ")[2])
         return found if isinstance(found, TokenRefused) else found[0]
 
+    async def goes_on(self, access: Access) -> bool:
+        """Whether neither the token nor what it hangs on was taken back; asks the database. That it expired is fine."""
+        return await self._live_client(access) is not None
+
     async def claims(self, presented: PresentedToken) -> tuple[Access, dict[str, Any]] | TokenRefused:
         """As `access`, with all claims. A bound token counts with a proof, another one without (RFC 9449 §7.1)."""
         if presented.authorization is None:

@@ -7,16 +7,17 @@ which may name anybody, in one that is nobody's (docs/decisions/0013-system-scop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from msgspec import structs
+import msgspec
 
 from fhir.audit_event import Action, AuditRecord, Kind, Outcome
 from fhir.interaction import Interaction
+from fhir.own_types import OWN_TYPES
 from fhir.proxy_request import ProxyRequest
 from fhir.searchset import Shown
 from policies.decide import ReadPlan
@@ -35,19 +36,29 @@ class Seen:
 
 
 def records_of_answer(
-    request: ProxyRequest, access: Access, interaction: Interaction, seen: Seen | None, now: datetime
+    request: ProxyRequest,
+    access: Access,
+    interaction: Interaction,
+    seen: Seen | None,
+    now: datetime,
+    upstream_of: Callable[[str], str],
 ) -> list[AuditRecord]:
-    """Everything that must be on record before the answer leaves."""
+    """Everything that must be on record before the answer leaves. `upstream_of`: names the source of a type."""
     if seen is None:
         return []
     if seen.plan.patient is not None:
-        return [_record(request, access, interaction, now, access.patient, seen.shown, access.consents)]
+        record = _record(request, access, interaction, now, access.patient, seen.shown, access.consents)
+        return [_from(upstream_of, record, seen.shown)]
     by_patient: dict[str | None, list[Shown]] = {None: []}
     for shown in seen.shown:
         by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown)
     nobodys = by_patient.pop(None)
     records = [
-        _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False)
+        _from(
+            upstream_of,
+            _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False),
+            own,
+        )
         for patient, own in by_patient.items()
     ]
     if nobodys or interaction.is_search:
@@ -70,11 +81,22 @@ def record_of_write(
     categories: frozenset[str],
     outcome: Outcome,
     description: str,
+    upstream: str,
 ) -> AuditRecord:
     """What a write is about to do, or has done; `entity` is `Type/id`, None before there is one."""
     found = _record(request, access, interaction, now, access.patient, (), access.consents, outcome=outcome)
-    named = () if entity is None else (entity,)
-    return structs.replace(found, entities=named, categories=tuple(sorted(categories)), description=description)
+    return msgspec.structs.replace(
+        found,
+        entities=() if entity is None else (entity,),
+        categories=tuple(sorted(categories)),
+        description=description,
+        upstreams=(upstream,),
+    )
+
+
+def _from(upstream_of: Callable[[str], str], record: AuditRecord, shown: Sequence[Shown]) -> AuditRecord:
+    types = {one.facts.resource_type for one in shown} - OWN_TYPES
+    return msgspec.structs.replace(record, upstreams=tuple(sorted(set(map(upstream_of, types)))))
 
 
 def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:

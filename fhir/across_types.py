@@ -19,6 +19,7 @@ from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts, guarded
 from fhir.proxy_request import ProxyRefusal
 from fhir.search_request import SearchRequest
 from fhir.searchset import Page, fill_page, searchset
+from fhir.upstreams import TypeNotServed
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, Share, open_categories, plan_read
 from policies.model import Deny
@@ -39,7 +40,7 @@ async def answer_everything(parts: ProxyParts, asked: Asked) -> Answered:
     criteria = [(name, value) for name, value in others if name != "_since"]
     if read_since(links.query) is not None:
         criteria += [("_lastUpdated", f"ge{value}") for name, value in others if name == "_since"]
-    own = everything_types(parts.catalogue)
+    own = tuple(kind for kind in everything_types(parts.catalogue) if parts.serves(kind))
     if types is not None and not set(types) <= set(own):
         raise ProxyRefusal(400, "not-supported", f"`_type` may name, for `$everything`: {', '.join(own)}")
     _check_scopes(parts, asked, types or ())
@@ -61,6 +62,8 @@ async def answer_system_search(parts: ProxyParts, asked: Asked) -> Answered:
     unknown = [kind for kind in types if kind not in parts.definitions.types]
     if unknown:
         raise ProxyRefusal(400, "not-supported", "`_type` names what is no resource type of R4")
+    if not all(map(parts.serves, types)):
+        raise TypeNotServed
     _check_scopes(parts, asked, types)
     searches = []
     for kind in _remaining(links, types):

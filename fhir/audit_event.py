@@ -13,7 +13,19 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["authorize", "token", "read", "search", "write", "revoke", "sign-in", "consent", "introspect", "app"]
+Kind = Literal[
+    "authorize",
+    "token",
+    "read",
+    "search",
+    "write",
+    "revoke",
+    "sign-in",
+    "consent",
+    "introspect",
+    "app",
+    "export",
+]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
 """Success, minor failure (a refusal), serious failure, major failure (AuditEvent.outcome)."""
@@ -22,6 +34,8 @@ CLIENT_SYSTEM: Final = "urn:assent:client"
 USER_SYSTEM: Final = "urn:assent:user"
 CATEGORY_DETAIL: Final = "data-category"
 """Type of the details, beside the patient, that say which kinds of data were shown."""
+UPSTREAM_DETAIL: Final = "upstream"
+"""Type of the details, beside them, that say by which upstreams it was answered: the operator's names for these."""
 DONE: Final = "done"
 """Description of a write that took place; what was only intended says so."""
 EVENT_SYSTEM: Final = "urn:assent:audit-event"
@@ -66,6 +80,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     """Data categories of what was shown."""
     interaction: str = ""
     """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
+    upstreams: tuple[str, ...] = ()
+    """Names of the upstreams that what was shown came from, or that what was written went to."""
     actors: tuple[str, ...] = ()
     """Clients that used the app's token in its place (RFC 8693 §4.1)."""
 
@@ -109,6 +125,8 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return rest, _coding(_INTERACTION, code, code)
         case "sign-in":
             return _coding(_DCM, "110114", "User Authentication"), _coding(_DCM, "110122", "Login")
+        case "export":
+            return _coding(_DCM, "110106", "Export"), _coding(EVENT_SYSTEM, "export", "export")
         case _:
             return _coding(_DCM, "110113", "Security Alert"), _coding(EVENT_SYSTEM, record.kind, record.kind)
 
@@ -149,8 +167,10 @@ def _entities(record: AuditRecord) -> list[dict[str, object]]:
     entities: list[dict[str, object]] = []
     if record.patient:
         patient = _entity(_patient(record.patient), _coding(_ENTITY_TYPE, "1", "Person"), "1", "Patient")
-        if record.categories:
-            patient["detail"] = [{"type": CATEGORY_DETAIL, "valueString": _text(code)} for code in record.categories]
+        details = [(CATEGORY_DETAIL, code) for code in record.categories]
+        details += [(UPSTREAM_DETAIL, name) for name in record.upstreams]
+        if details:
+            patient["detail"] = [{"type": name, "valueString": _text(value)} for name, value in details]
         entities.append(patient)
     entities += [
         _entity(_named(name, None), system_object, "4", "Domain Resource") for name in record.entities[:MAX_ENTITIES]

@@ -92,7 +92,7 @@ async def _documents(parts: ProxyParts, asked: Asked) -> tuple[Sequence[Shown], 
         raise ProxyRefusal(400, "not-supported", "a read of a Binary takes `_format` only")
     if not parts.masks.visible(asked.plan.purpose, _DOCUMENT, _URL):
         return (), asked.plan
-    urls = (asked.name, f"{parts.upstream_base}/{asked.name}")
+    urls = (asked.name, f"{parts.source_of(_DOCUMENT).place.base}/{asked.name}")
     criteria = (*asked.request.parameters, ("location", ",".join(urls)))
     search = guarded_search(parts, _DOCUMENT, criteria, asked.plan)
     plan = await parts.plans.for_search(asked.plan, search, asked.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,17 @@ _EVERYTHING: Final = {
     "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
     "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
 }
+_BULK: Final = "http://hl7.org/fhir/uv/bulkdata"
+_EXPORT_ABOUT: Final = "for backend services; it takes `_outputFormat`, `_type` and `_since`"
+_EXPORTS: Final = {
+    level: {
+        "name": "export",
+        "definition": f"{_BULK}/OperationDefinition/{level}export",
+        "documentation": _EXPORT_ABOUT,
+    }
+    for level in ("", "patient-", "group-")
+}
+_GROUP: Final[dict[str, Any]] = {"type": "Group", "operation": [_EXPORTS["group-"]]}
 _BINARY: Final[dict[str, Any]] = {
     "type": "Binary",
     "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
@@ -32,12 +44,22 @@ _BINARY: Final[dict[str, Any]] = {
 
 
 def capability_statement(
-    issuer: str, catalogue: Catalogue, definitions: Definitions, date: str, *, writes: bool = False
+    issuer: str,
+    catalogue: Catalogue,
+    definitions: Definitions,
+    date: str,
+    serves: Callable[[str], bool],
+    *,
+    writes: bool = False,
 ) -> bytes:
-    """The statement for everybody; what a caller may use of it, its token and consents decide.
+    """The statement for everybody, of types that have a source; what a caller may use, token and consents decide.
 
     `writes`: whether apps may write.
     """
+    resources = [
+        _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
+        for kind in catalogue.scopes_by_type
+    ]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -47,21 +69,17 @@ def capability_statement(
         "implementation": {"description": "Assent, a consent-enforcing FHIR proxy", "url": f"{issuer}/fhir"},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "json"],
+        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"],
         "rest": [
             {
                 "mode": "server",
                 "security": _security(issuer),
                 "resource": sorted(
-                    [
-                        *(
-                            _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
-                            for kind in catalogue.scopes_by_type
-                        ),
-                        _BINARY,
-                    ],
+                    (resource for resource in [*resources, _BINARY, _GROUP] if serves(resource["type"])),
                     key=lambda resource: str(resource["type"]),
                 ),
                 "interaction": [{"code": "search-system", "documentation": _SYSTEM_SEARCH}, {"code": "batch"}],
+                "operation": [_EXPORTS[""]],
             }
         ],
     }
@@ -97,7 +115,7 @@ def _resource(kind: str, definitions: Definitions, *, writes: bool) -> dict[str,
         "searchParam": parameters,
     }
     if kind == "Patient":
-        resource["operation"] = [_EVERYTHING]
+        resource["operation"] = [_EVERYTHING, _EXPORTS["patient-"]]
     if kind == "Consent":
         return _kept(resource)
     return resource | _written(kind, resource["interaction"]) if writes else resource

@@ -1,20 +1,27 @@
-"""A Consent about an app as people see it: what it shares, with whom, until when, and where it stands in its life.
+"""A Consent as people see it: what it shares, with whom, until when, and where it stands in its life.
 
-Reads what `fhir.consent_writing` writes. It tells and never decides: decisions are made from `fhir.consent_reading`.
+Reads what `fhir.consent_writing` writes, and of consents that others wrote what can be said in the same words; `plain`
+tells whether that is all. It tells and never decides: decisions are made from `fhir.consent_reading`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fhir.consent_elements import instant_of
-from fhir.consent_writing import ASKED_EXTENSION
+from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from policies.model import WRITE_ACTIONS
+
+_ELEMENTS: Final = frozenset(
+    {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
+    | {"organization", "policy", "provision"}
+)
+"""Elements of the consents that Assent writes."""
 
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
 """docs/consent-semantics.md, "The life of a consent"."""
@@ -30,6 +37,12 @@ class ConsentSummary:
     """The app's client_id; for a consent about anyone else, however that one is named."""
     grantee_name: str
     is_app: bool
+    permits: bool
+    """Whether it opens anything; else it only keeps closed."""
+    plain: bool
+    """Whether these words are all that it says; else it has rules that they leave out."""
+    recorded_by: str
+    """The name of who decided, as the consent gives it."""
     categories: tuple[str, ...]
     asked: tuple[str, ...]
     purpose: str
@@ -55,6 +68,9 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         grantee=", ".join(names),
         grantee_name=grantees[0].get("display", names[0]) if grantees else "",
         is_app=bool(grantees) and grantees[0].get("identifier", {}).get("system") == CLIENT_SYSTEM,
+        permits=provision.get("type") == "permit",
+        plain=_plain(consent, provision),
+        recorded_by=next((str(who["display"]) for who in _recorders(consent) if "display" in who), ""),
         categories=categories,
         asked=asked,
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),
@@ -62,6 +78,28 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         state=_state(consent.get("status", ""), until, now, limited=limited),
         writes=_writes(provision),
     )
+
+
+def _recorders(consent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from consent.get("performer", ())
+    yield from consent.get("organization", ())
+
+
+def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
+    """Whether it has the shape that `fhir.consent_writing` gives, and no element that the words leave out."""
+    return (
+        is_own_shape(consent)
+        and consent.keys() <= _ELEMENTS
+        and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
+        and (provision.get("type") != "permit" or bool(provision.get("class")))
+    )
+
+
+def shown_text(consent: Mapping[str, Any]) -> str | None:
+    """SHA-256 of the text that was shown with the decision; None when the consent names none."""
+    extensions = (e for policy in consent.get("policy", ()) for e in policy.get("extension", ()))
+    parts = (part for e in extensions if e.get("url") == POLICY_TEXT_EXTENSION for part in e.get("extension", ()))
+    return next((str(part.get("valueString")) for part in parts if part.get("url") == "sha256"), None)
 
 
 def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> tuple[str, ...]:

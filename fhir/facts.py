@@ -6,7 +6,7 @@ facts, or marks the resource foreign; it never raises once the JSON is an object
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -46,9 +46,9 @@ class _TypePlan:
 class FactsReader:
     """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
 
-    def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_base: str = "") -> None:
+    def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_bases: Sequence[str] = ()) -> None:
         self._definitions = definitions
-        self._base = upstream_base.rstrip("/") + "/" if upstream_base else ""
+        self._bases = tuple(base.rstrip("/") + "/" for base in upstream_bases)
         self._parameters = {
             resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
             for resource_type, pairs in catalogue.scopes_by_type.items()
@@ -59,7 +59,7 @@ class FactsReader:
         """Facts of one decoded resource."""
         resource_type = _text(resource.get("resourceType"))
         plan = self._plan(resource_type)
-        walk = _Walk(self._base)
+        walk = _Walk(self._bases)
         walk.visit(resource)
         owners, foreign = self._owners(resource_type, resource, plan)
         meta = resource.get("meta")
@@ -123,8 +123,7 @@ class FactsReader:
         """A literal reference as `Type/id`, or None for one that points anywhere else."""
         if not isinstance(literal, str):
             return None
-        if self._base and literal.startswith(self._base):
-            literal = literal[len(self._base) :]
+        literal = _below(self._bases, literal)
         parts = literal.split("/")
         if len(parts) == 4 and parts[2] == "_history":
             parts = parts[:2]
@@ -143,12 +142,12 @@ class FactsReader:
 class _Walk:
     """One pass over the decoded content: every coding and every literal reference, at any depth."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, bases: tuple[str, ...]) -> None:
         self.codes: set[Coding] = set()
         self.labels: set[Coding] = set()
         self.references: set[str] = set()
         self.too_deep = False
-        self._base = base
+        self._bases = bases
 
     def visit(self, resource: Mapping[str, object]) -> None:
         self._object(resource)
@@ -172,8 +171,7 @@ class _Walk:
             self.codes.add(coding_of(value.get("system"), code))
         reference = value.get("reference")
         if type(reference) is str:
-            literal = reference.removeprefix(self._base) if self._base else reference
-            self.references.add(literal.partition("/_history/")[0])
+            self.references.add(_below(self._bases, reference).partition("/_history/")[0])
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
         """A contained resource's own labels count; the rest of its `meta` doesn't."""
@@ -181,6 +179,15 @@ class _Walk:
         if isinstance(meta, dict):
             self.labels.update(_labels(meta.get("security")))
         return [item for name, item in value.items() if name != "meta" or not isinstance(item, dict)]
+
+
+def _below(bases: tuple[str, ...], literal: str) -> str:
+    """A reference without the base below which it stands. INVARIANT: none of the bases lies below another."""
+    if literal.startswith(bases):
+        for base in bases:
+            if literal.startswith(base):
+                return literal[len(base) :]
+    return literal
 
 
 def _says_other_type(value: object) -> bool:

@@ -20,6 +20,7 @@ _HISTORY: Final = re.compile(rf"/({_TYPE})/({_ID})/_history")
 _SEARCH: Final = re.compile(rf"/({_TYPE})")
 _POST_SEARCH: Final = re.compile(rf"/({_TYPE})/_search")
 _EVERYTHING: Final = re.compile(rf"/Patient/({_ID})/\$everything")
+_EXPORT: Final = re.compile(rf"(/Patient|/Group/{_ID})?/\$export")
 _BASE: Final = ("", "/")
 _MADE_OF_SEARCHES: Final = ("search-type", "search-system", "operation")
 WRITES: Final = ("create", "update", "patch", "delete")
@@ -43,6 +44,10 @@ InteractionCode = Literal[
     "patch",
     "delete",
 ]
+
+
+NO_EXPORT: Final = "bulk export is for backend services, each in a request of its own"
+"""`fhir/export_app.py` answers theirs; whatever comes past it isn't one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,8 @@ def _unsupported(method: str, path: str, *, writes: bool) -> Unsupported:
     if allow := tuple(m for m in methods if _supported(m, path) or (writes and _write(m, path))):
         text = read_only if method in _WRITES else "the method is not one for this path"
         return Unsupported(405, "not-supported", text, allow)
+    if _EXPORT.fullmatch(path):
+        return Unsupported(403, "forbidden", NO_EXPORT)
     for pattern, name in _NAMED:
         if pattern.fullmatch(path):
             return Unsupported(501, "not-supported", f"{name} is not supported")

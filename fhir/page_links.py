@@ -35,16 +35,22 @@ class PageLinks:
         if self._token is None:
             return None
         payload = self._parts.sealer.open(self._token, binding=self._binding, now=self._now)
-        if payload is None or len(asked.request.parameters) != 1:
+        if payload is None or self._has_moved(payload) or len(asked.request.parameters) != 1:
             raise ProxyRefusal(410, "expired", "the page link is not valid any more, search again")
         return payload
+
+    def _has_moved(self, payload: PagePayload) -> bool:
+        """Whether the type belongs to another source than when the link was made."""
+        kind = payload.resource_type
+        return not self._parts.serves(kind) or self._parts.source_of(kind).place.mark != payload.place
 
     def of(self, page: Page, resource_type: str) -> list[tuple[str, str]]:
         """(relation, URL) pairs; the next page goes on in the source of `resource_type`."""
         own = ((_PAGE, self._token),) if self._token is not None else self.query
         links = [("self", f"{self._url}?{urlencode(own)}" if own else self._url)]
         if page.next_url is not None:
-            payload = PagePayload(page.next_url, resource_type, self.query, page.next_position, self._now)
+            place = self._parts.source_of(resource_type).place.mark
+            payload = PagePayload(page.next_url, resource_type, self.query, page.next_position, self._now, place)
             sealed = self._parts.sealer.seal(payload, binding=self._binding)
             links.append(("next", f"{self._url}?{urlencode({_PAGE: sealed})}"))
         return links

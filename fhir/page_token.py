@@ -40,6 +40,8 @@ class PagePayload:
     """The parameters of the first request, which are checked again."""
     position: int
     issued_at: datetime
+    place: str
+    """Mark of the source in which it goes on."""
 
 
 _decode: Final = msgspec.json.Decoder(PagePayload).decode

@@ -7,6 +7,7 @@ the default at each; no body leaves before its audit record is durable.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from fhir.reading import answer_read
 from fhir.refusals import refusal_of
 from fhir.responses import Receive, Scope, Send, send_bodiless, send_fhir, send_outcome
 from fhir.searching import answer_search
+from fhir.upstreams import TypeNotServed
 from fhir.write_reading import read_write
 from fhir.writing import answer_create, answer_delete, answer_patch, answer_update
 from policies.model import Access, Deny
@@ -104,6 +106,8 @@ class FhirProxy:
             raise ProxyRefusal(403, "forbidden", plan.reasons[0].text)
         if interaction.resource_type and interaction.resource_type not in parts.definitions.types:
             raise ProxyRefusal(404, "not-supported", "R4 has no such resource type")
+        if interaction.resource_type and not parts.serves(interaction.resource_type):
+            raise TypeNotServed
         # 4 guard, 5 upstream, 6 minimize
         try:
             answered = await _ANSWERS[interaction.code](parts, Asked(request, access, plan, interaction, now))
@@ -111,9 +115,12 @@ class FhirProxy:
             await parts.audit.record(record_of_refusal(request, access, interaction, parts.clock()))
             raise
         # 7 record
-        await parts.audit.record_all(records_of_answer(request, access, interaction, answered.seen, parts.clock()))
+        seen = answered.seen
+        await parts.audit.record_all(
+            records_of_answer(request, access, interaction, seen, parts.clock(), parts.source_name)
+        )
         # 8 answer
-        return answered
+        return replace(answered, headers=(*answered.headers, *parts.source_header(interaction)))
 
     async def _access(self, request: ProxyRequest, *, admitted: bool) -> Access:
         gate = self._parts.gate

@@ -21,7 +21,7 @@ from fhir.responses import Headers
 from fhir.search_guarding import guard_search
 from fhir.search_request import SearchRequest
 from fhir.source import Source
-from fhir.upstream_writes import UpstreamWrites
+from fhir.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
@@ -51,6 +51,9 @@ class TokenGate(Protocol):
     async def still(self, presented: PresentedToken) -> Access | TokenRefusal:
         """The same of a token that `access` has let through for this request: whether it is live still."""
 
+    async def goes_on(self, access: Access) -> bool:
+        """Whether an answer that began with this token may go on: it may be over by now, but isn't taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyParts:
@@ -58,8 +61,6 @@ class ProxyParts:
 
     base: str
     """Public FHIR base without a trailing slash."""
-    upstream_base: str
-    """The upstream's, likewise; empty without one."""
     gate: TokenGate
     plans: ReadPlans
     catalogue: Catalogue
@@ -67,14 +68,29 @@ class ProxyParts:
     masks: Masks
     views: ResourceViews
     source_of: Callable[[str], Source]
-    """The source of a resource type."""
+    """The source of a resource type. Raises TypeNotServed."""
+    serves: Callable[[str], bool]
+    """Whether a resource type has a source."""
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
     max_search_count: int
     clock: Callable[[], datetime]
-    writes: UpstreamWrites | None = None
-    """Where writes go; None where apps may not write."""
+    writes: Upstreams | None = None
+    """Where writes go, each to its type's; None where apps may not write."""
+
+    def source_name(self, resource_type: str) -> str:
+        """The operator's name for the source of a type."""
+        return self.source_of(resource_type).place.name
+
+    def source_header(self, interaction: Interaction) -> Headers:
+        """Where an answer of one type came from; of several types, each resource's own type says it.
+
+        INVARIANT: it follows from the type asked for and the settings, and from nothing that was found (docs/leaks.md).
+        """
+        if not interaction.resource_type or interaction.code == "operation":
+            return ()
+        return ((b"x-assent-source", self.source_name(interaction.resource_type).encode()),)
 
 
 @dataclass(frozen=True, slots=True)

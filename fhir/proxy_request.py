@@ -20,8 +20,8 @@ FHIR_PREFIX: Final = "/fhir"
 _REQUEST_KEY: Final = "assent.request"
 _CERTIFICATE_KEY: Final = "assent.certificate"
 _FORM: Final = (b"application/x-www-form-urlencoded",)
-_JSON: Final = (b"application/fhir+json", b"application/json")
-FHIR_JSON: Final = frozenset({*_JSON, b"text/json"})
+FHIR_BODY: Final = (b"application/fhir+json", b"application/json")
+FHIR_JSON: Final = frozenset({*FHIR_BODY, b"text/json"})
 _ACCEPTABLE: Final = FHIR_JSON | {b"*/*", b"application/*", b""}
 
 
@@ -55,7 +55,7 @@ class ProxyRequest:
 
 async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
     """Read method, path, parameters (URL and form body) and the access token. Raises ProxyRefusal."""
-    headers = _single_headers(scope)
+    headers = single_headers(scope)
     method = str(scope["method"])
     raw_path = bytes(scope.get("raw_path") or str(scope["path"]).encode()).split(b"?")[0].decode("latin-1")
     query = bytes(scope.get("query_string", b""))
@@ -63,9 +63,9 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         raise ProxyRefusal(414, "too-long", f"the query may have at most {MAX_QUERY} bytes")
     parameters, body = read_pairs(query), b""
     if method == "POST" and raw_path.endswith("/_search"):
-        parameters += read_pairs(await _body(headers, receive, _FORM, MAX_FORM))
+        parameters += read_pairs(await read_body(headers, receive, _FORM, MAX_FORM))
     elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
-        body = await _body(headers, receive, _JSON, MAX_BUNDLE)
+        body = await read_body(headers, receive, FHIR_BODY, MAX_BUNDLE)
     proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
     token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(
@@ -80,7 +80,8 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
     )
 
 
-def _single_headers(scope: Scope) -> dict[bytes, bytes]:
+def single_headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by their names in lower case. Raises ProxyRefusal when one that decides stands twice."""
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in found and name in (b"authorization", b"dpop", b"content-type", b"content-length"):
@@ -94,7 +95,7 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-async def _body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes], most: int) -> bytes:
+async def read_body(headers: dict[bytes, bytes], receive: Receive, types: Sequence[bytes], most: int) -> bytes:
     """The whole body, of one of the types, and of at most `most` bytes."""
     if headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
         raise ProxyRefusal(415, "not-supported", f"the body must be {types[0].decode()}")

@@ -56,6 +56,10 @@ class ReadPlans:
         """A service's plan for one patient."""
         return await self._by(plan, (patient,), now)
 
+    async def who_may_share(self, plan: ReadPlan, now: datetime, most: int) -> Sequence[str]:
+        """Ids of at most `most` patients whose consents can open anything to a service: all others' open nothing."""
+        return await self._sharing.naming(grantee_of(plan.access.client_id), now, most)
+
     async def for_resource(self, plan: ReadPlan, facts: ResourceFacts, now: datetime) -> ReadPlan:
         """A service's plan for a resource that was read: made by the patient whom the resource is about."""
         if not facts.owners:

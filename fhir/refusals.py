@@ -9,6 +9,7 @@ from fhir.search_literals import SearchError
 from fhir.search_request import SearchRefused
 from fhir.searchset import BrokenBundle
 from fhir.upstream_failure import UpstreamFailure
+from fhir.upstreams import TypeNotServed
 
 
 def refusal_of(error: Exception) -> ProxyRefusal | None:
@@ -22,6 +23,9 @@ def refusal_of(error: Exception) -> ProxyRefusal | None:
         return ProxyRefusal(error.status, error.code, error.text)
     if isinstance(error, SearchError):
         return ProxyRefusal(400, error.code, error.text)
+    if isinstance(error, UpstreamFailure) and error.retry_after is not None:
+        headers = ((b"retry-after", b"%d" % error.retry_after),)
+        return ProxyRefusal(503, "transient", error.text, headers=headers)
     if isinstance(error, UpstreamFailure):
         status = 504 if error.kind == "timeout" else 502
         return ProxyRefusal(status, "timeout" if error.kind == "timeout" else "transient", error.text)
@@ -29,6 +33,8 @@ def refusal_of(error: Exception) -> ProxyRefusal | None:
         return ProxyRefusal(502, "exception", "the upstream FHIR server's answer is not the Bundle that was asked for")
     if isinstance(error, AuditUnavailable):
         return ProxyRefusal(503, "transient", "the access can't be recorded now, so nothing is disclosed")
+    if isinstance(error, TypeNotServed):
+        return ProxyRefusal(404, "not-supported", "this server has no resources of that type")
     if isinstance(error, TooManyConsents):
         return ProxyRefusal(403, "too-costly", "the patient has more consents than can be judged")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fhir.access_records import Seen
+from fhir.include_sources import check_includes, only, together_with
 from fhir.narrowing import upstream_search
 from fhir.page_links import PageLinks
 from fhir.proxy_parts import Answered, Asked, ProxyParts, guarded_search
@@ -14,12 +15,14 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     kind = asked.interaction.resource_type
     links = PageLinks(parts, asked, kind)
     search = guarded_search(parts, kind, links.query, asked.plan)
+    together = together_with(parts, kind)
+    check_includes(parts, search, together)
     plan = await parts.plans.for_search(asked.plan, search, asked.now)
     if links.payload is None:
         first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
     else:
         first, position = links.payload.upstream_url, links.payload.position
-    show = parts.views.under(plan, {kind: search.elements}, search.includes)
+    show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes))
     page, fetch = Page(), parts.source_of(kind).page
     if plan.shares:
         page = await fill_page(kind, search.count, first, position, fetch, show, including=bool(search.includes))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,8 +22,27 @@ _BEFORE: Final = "_before"
 Settle = Callable[[str | None], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a source is."""
+
+    name: str
+    """The operator's name for it."""
+    base: str = ""
+    """FHIR base URL without a trailing slash; empty for Assent's own store."""
+
+    @property
+    def mark(self) -> str:
+        """Tells places apart in what is sealed: a page link of one isn't opened at another (docs/leaks.md L22)."""
+        return sha256(f"{self.name} {self.base}".encode()).hexdigest()[:16]
+
+
 class Source(Protocol):
     """Something that answers FHIR reads and searches with FHIR JSON."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """One resource (`version` empty: the current one); None when there is none, or no more."""
@@ -33,8 +54,9 @@ class Source(Protocol):
 class UpstreamSource:
     """The upstream FHIR server. Raises what `UpstreamClient` raises."""
 
-    def __init__(self, client: UpstreamClient) -> None:
+    def __init__(self, client: UpstreamClient, place: Place) -> None:
         self._client = client
+        self.place: Final = place
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """As `Source.read`."""
@@ -55,6 +77,8 @@ class UpstreamSource:
 
 class OwnSource:
     """Assent's own Consent and AuditEvent resources. Raises search_literals.SearchError."""
+
+    place: Final = Place("assent")
 
     def __init__(self, repository: Repository, settle: Settle | None = None) -> None:
         """`settle` makes searchable what was recorded until now, of one patient or of all; AuditEvents wait for it."""

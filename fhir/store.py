@@ -82,7 +82,7 @@ class Repository:
         # A read is one statement: without BEGIN and ROLLBACK around it, it is one round trip.
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.clock: Final = clock
-        self._schema = schema
+        self.schema: Final = schema
         metadata = store_metadata(schema)
         self._tables = {table.name: table for table in metadata.sorted_tables}
         self._resource = self._tables["fhir_resource"]
@@ -107,14 +107,14 @@ class Repository:
         self, resource_type: str, id: str, connection: AsyncConnection | None = None
     ) -> StoredResource | None:
         """The current version; one with `deleted` set when it was deleted; None when it never was."""
-        found = await self._rows(self._read, connection, resource_type=resource_type, id=id)
+        found = await self.rows(self._read, connection, resource_type=resource_type, id=id)
         return StoredResource(**found[0]) if found else None
 
     async def vread(
         self, resource_type: str, id: str, version: int, connection: AsyncConnection | None = None
     ) -> StoredResource | None:
         """One version, current or not."""
-        found = await self._rows(self._vread, connection, resource_type=resource_type, id=id, version=version)
+        found = await self.rows(self._vread, connection, resource_type=resource_type, id=id, version=version)
         return StoredResource(**found[0]) if found else None
 
     async def history(
@@ -128,7 +128,7 @@ class Repository:
     ) -> list[StoredResource]:
         """Up to `count` versions older than version `before`, newest first."""
         wanted = {"resource_type": resource_type, "id": id, "before": before, "count": count}
-        found = await self._rows(self._history, connection, **wanted)
+        found = await self.rows(self._history, connection, **wanted)
         return [StoredResource(**row) for row in found]
 
     async def search(self, query: SearchQuery, connection: AsyncConnection | None = None) -> SearchPage:
@@ -136,7 +136,7 @@ class Repository:
         after = self._seal.open(query, query.cursor) if query.cursor is not None else None
         if query.summary == "count":
             return SearchPage((), (), await self._total(query, connection), None)
-        rows = await self._rows(self._sql.page(query, after, query.count + 1), connection)
+        rows = await self.rows(self._sql.page(query, after, query.count + 1), connection)
         rows, more = rows[: query.count], len(rows) > query.count
         cursor = None
         if more:
@@ -151,7 +151,7 @@ class Repository:
         return SearchPage(matches, await self._included(query, rows, connection), total, cursor)
 
     async def _total(self, query: SearchQuery, connection: AsyncConnection | None) -> int:
-        rows = await self._rows(self._sql.total(query), connection)
+        rows = await self.rows(self._sql.total(query), connection)
         return int(rows[0]["count_1"])
 
     async def _included(
@@ -160,12 +160,13 @@ class Repository:
         statement = self._sql.included(query, [row["pk"] for row in rows], [row["id"] for row in rows])
         if statement is None or not rows:
             return ()
-        found = await self._rows(statement, connection)
+        found = await self.rows(statement, connection)
         if len(found) > MAX_INCLUDED:
             raise SearchError("too-costly", "_include", f"more than {MAX_INCLUDED} resources included; lower `_count`")
         return tuple(_current(row["resource_type"], row) for row in found)
 
-    async def _rows(self, statement: Any, connection: AsyncConnection | None, **values: object) -> list[dict[str, Any]]:
+    async def rows(self, statement: Any, connection: AsyncConnection | None, **values: object) -> list[dict[str, Any]]:
+        """What one statement that only reads finds in the tables of `schema`."""
         if connection is not None:
             return [dict(row) for row in (await connection.execute(statement, values)).mappings()]
         async with self._reads.connect() as own:
@@ -332,12 +333,12 @@ class Repository:
 
     async def _copy_rows(self, raw: Any, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         try:
-            await raw.copy_records_to_table(table, schema_name=self._schema, columns=columns, records=rows)
+            await raw.copy_records_to_table(table, schema_name=self.schema, columns=columns, records=rows)
         except asyncpg.UniqueViolationError:
             raise VersionConflict("one of the ids to be loaded is taken") from None
 
     async def _new_pks(self, count: int, connection: AsyncConnection) -> list[int]:
-        sequence = func.pg_get_serial_sequence(f"{self._schema}.fhir_resource", "pk")
+        sequence = func.pg_get_serial_sequence(f"{self.schema}.fhir_resource", "pk")
         numbers = select(func.nextval(sequence)).select_from(text("generate_series(1, :count)"))
         return list((await connection.execute(numbers, {"count": count})).scalars())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -18,8 +19,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from fhir.circuit_breaker import CircuitBreaker
+from fhir.schema_drift import SchemaDrift
 from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream_failure import FailureKind, UpstreamFailure
+from fhir.upstream_links import link_below
 
 __all__ = [
     "BackendServices",
@@ -36,7 +40,6 @@ __all__ = [
 _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9.-]{1,64}"
 _PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
-_LINK: Final = re.compile(r"[!-~]{1,8192}")
 _JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
 _HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
 _MEBIBYTE: Final = 1024 * 1024
@@ -63,6 +66,8 @@ class UpstreamClient:
         connect_timeout: float = 3.0,
         max_body: int = 32 * _MEBIBYTE,
         connections: int = 64,
+        breaker: CircuitBreaker | None = None,
+        drift: SchemaDrift | None = None,
     ) -> None:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
@@ -71,6 +76,11 @@ class UpstreamClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
         self._connections = connections
+        self.breaker: Final = breaker or CircuitBreaker()
+        self.drift: Final = drift
+        """What its resources look like; None where nobody looks."""
+        self.outcomes: Final[Counter[str]] = Counter()
+        """How often it answered (`answered`), and by which kind of failure it didn't."""
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, params: Sequence[tuple[str, str]]) -> UpstreamAnswer:
@@ -86,7 +96,7 @@ class UpstreamClient:
 
     async def get_link(self, url: str) -> UpstreamAnswer:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
-        return await self._answer(self._own_link(url))
+        return await self._answer(link_below(self._base, url))
 
     def below(self, path: str) -> URL:
         """The address of a path below the base, `Observation/o1`, which the caller has checked."""
@@ -95,8 +105,18 @@ class UpstreamClient:
     async def signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
         """Let `attempt` ask with an open session and the Authorization header; once more when that has expired.
 
-        Raises UpstreamFailure.
+        The breaker hears how it ended. Raises UpstreamFailure, also (`paused`) without asking.
         """
+        try:
+            with self.breaker.call():
+                said = await self._signed_in(attempt)
+        except UpstreamFailure as failure:
+            self.outcomes[failure.kind] += 1
+            raise
+        self.outcomes["answered"] += 1
+        return said
+
+    async def _signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
         session = self._open_session()
         authorization = await self._credentials.authorization(session)
         try:
@@ -111,27 +131,6 @@ class UpstreamClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-    def _own_link(self, url: str) -> URL:
-        foreign = UpstreamFailure("foreign-link")
-        if _LINK.fullmatch(url) is None or "\\" in url:
-            raise foreign
-        try:
-            link = URL(url, encoded=True)
-            place = (link.scheme.lower(), (link.host or "").lower(), link.port)
-        except ValueError as broken:
-            raise foreign from broken
-        base = self._base
-        if place != (base.scheme, (base.host or "").lower(), base.port) or link.user or link.password:
-            raise foreign
-        path, own = link.raw_path, base.raw_path.rstrip("/")
-        if not (path == own or path.startswith(f"{own}/")):
-            raise foreign
-        # Dots and escaped separators may mean another path to the server than to us: once decoded, decoded twice, or
-        # with path parameters cut off (`/..;x/`).
-        if re.search(r"%(25)*(2e|2f|5c)|//|/\.\.?([/;%]|$)", path, re.IGNORECASE):
-            raise foreign
-        return link.with_fragment(None)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -158,7 +157,10 @@ class UpstreamClient:
                     return UpstreamAnswer(response.status, b"")
                 if response.content_type not in _JSON:
                     raise UpstreamFailure("not-fhir", status=200)
-                return UpstreamAnswer(200, _whole_json(await self._body(response)))
+                body = _whole_json(await self._body(response))
+                if self.drift is not None:
+                    self.drift.offer(body, response.headers.get("Content-Type", ""))
+                return UpstreamAnswer(200, body)
         except TimeoutError as slow:
             raise UpstreamFailure("timeout") from slow
         except aiohttp.ClientResponseError:

@@ -23,6 +23,8 @@ _VERSION: Final = re.compile(_ID)
 _CONFLICT: Final = (404, 405, 409, 410, 412)
 """It isn't any more what it was when it was read; 405 is what some say to an update of what is gone."""
 _REFUSED: Final = (400, 422)
+_UNDERSTOOD: Final = frozenset({200, 201, 202, 204, *_CONFLICT, *_REFUSED})
+"""Any other is a failure, which the breaker must hear of."""
 _HEADERS: Final = {
     "Accept": "application/fhir+json",
     "Accept-Encoding": "identity",
@@ -84,8 +86,8 @@ class UpstreamWrites:
             sent = headers if authorization is None else headers | {"Authorization": authorization}
             try:
                 async with session.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
-                    if response.status == 401:
-                        raise UpstreamFailure("bad-status", status=401)
+                    if response.status not in _UNDERSTOOD:
+                        _failed(response.status)
                     return response.status, response.headers.get("Location", "")
             except TimeoutError as slow:
                 raise UpstreamFailure("timeout") from slow

@@ -7,6 +7,7 @@ record.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Final
 
 from fhir.access_records import record_of_write
 from fhir.audit_event import DONE, Outcome
@@ -15,6 +16,8 @@ from fhir.proxy_parts import Asked, ProxyParts
 from fhir.proxy_request import ProxyRefusal
 from fhir.upstream_failure import UpstreamFailure
 from fhir.upstream_writes import Written
+
+_NOT_DONE: Final = "not done"
 
 
 class WriteRecording:
@@ -35,13 +38,16 @@ class WriteRecording:
         """Ask, and record when there is no answer. Raises UpstreamFailure."""
         try:
             return await asking
-        except UpstreamFailure:
-            await self.failed("8")
+        except UpstreamFailure as failure:
+            if failure.kind == "paused":  # nothing was sent
+                await self._told("8", _NOT_DONE)
+            else:
+                await self.failed("8")
             raise
 
     async def failed(self, outcome: Outcome) -> None:
         """It wasn't done (4), or nobody knows (8)."""
-        await self._told(outcome, "not done" if outcome == "4" else "it isn't known whether it was done")
+        await self._told(outcome, _NOT_DONE if outcome == "4" else "it isn't known whether it was done")
 
     async def done(self, entity: str) -> None:
         """It was done. Raises ProxyRefusal when that can't be recorded."""
@@ -66,5 +72,6 @@ class WriteRecording:
             categories=self._categories,
             outcome=outcome,
             description=description,
+            upstream=self._parts.source_name(asked.interaction.resource_type),
         )
         await self._parts.audit.record(record)

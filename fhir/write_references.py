@@ -36,7 +36,7 @@ async def _leads_somewhere(parts: ProxyParts, asked: Asked, reference: str) -> b
     kind, _, wanted = target.partition("/")
     if (kind, wanted) == ("Patient", asked.access.patient) or is_about_nobody(kind, parts.catalogue):
         return True
-    if kind not in parts.definitions.types or kind == "Binary":
+    if kind not in parts.definitions.types or kind == "Binary" or not parts.serves(kind):
         return False
     interaction = Interaction("read", kind, wanted)
     plan = await parts.plans.begin(asked.access, interaction, asked.now)

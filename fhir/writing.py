@@ -19,6 +19,7 @@ from fhir.proxy_request import ProxyRefusal
 from fhir.resource_body import content_of, encode_body
 from fhir.searchset import Shown
 from fhir.upstream_writes import UpstreamWrites
+from fhir.upstreams import Upstreams
 from fhir.write_content import MAX_RESOURCE, read_resource
 from fhir.write_links import check_new_links
 from fhir.write_merge import NotWritable
@@ -48,7 +49,7 @@ async def answer_create(parts: ProxyParts, asked: Asked) -> Answered:
     body, shown = await _decided(parts, asked, None, content)
     recording = WriteRecording(parts, asked, shown.categories)
     await recording.intend(None)
-    written = await recording.watch(_writes(parts).create(kind, body))
+    written = await recording.watch(_writes(parts, asked).create(kind, body))
     if written.outcome != "done":
         await recording.failed("4")
         raise _not_taken()
@@ -81,7 +82,7 @@ async def answer_delete(parts: ProxyParts, asked: Asked) -> Answered:
         raise await _closed(parts, asked, text)
     recording = WriteRecording(parts, asked, current.shown.categories)
     await recording.intend(asked.name)
-    written = await recording.watch(_writes(parts).delete(asked.name, current.version))
+    written = await recording.watch(_writes(parts, asked).delete(asked.name, current.version))
     if written.outcome != "done":
         await recording.failed("4")
         raise _not_taken() if written.outcome == "refused" else ProxyRefusal(412, "conflict", _STALE)
@@ -128,7 +129,7 @@ async def _replace(parts: ProxyParts, asked: Asked, current: _Current, content: 
     body, shown = await _decided(parts, asked, current, content)
     recording = WriteRecording(parts, asked, current.shown.categories | shown.categories)
     await recording.intend(asked.name)
-    written = await recording.watch(_writes(parts).update(asked.name, current.version, body))
+    written = await recording.watch(_writes(parts, asked).update(asked.name, current.version, body))
     if written.outcome != "done":
         await recording.failed("4")
         raise _not_taken() if written.outcome == "refused" else ProxyRefusal(412, "conflict", _STALE)
@@ -162,7 +163,7 @@ async def _check_where_it_points(
 ) -> None:
     """What is new is new to the writer: that it stands in a hidden part mustn't show, nor help. Raises ProxyRefusal."""
     seen = b"{}" if current is None else current.shown.body
-    check_new_links(content_of(seen), content, parts.upstream_base)
+    check_new_links(content_of(seen), content, _upstreams(parts).bases)
     before = parts.views.facts(seen).references
     await check_new_references(parts, asked, parts.views.facts(encode_body(content)).references - before)
 
@@ -182,7 +183,12 @@ def _not_taken() -> ProxyRefusal:
     return ProxyRefusal(422, "processing", "the upstream FHIR server doesn't take this content")
 
 
-def _writes(parts: ProxyParts) -> UpstreamWrites:
+def _writes(parts: ProxyParts, asked: Asked) -> UpstreamWrites:
+    """The writes of the upstream that the type belongs to."""
+    return _upstreams(parts).writes(asked.interaction.resource_type)
+
+
+def _upstreams(parts: ProxyParts) -> Upstreams:
     if parts.writes is None:
         raise ProxyRefusal(405, "not-supported", "this server is read-only for apps")
     return parts.writes

@@ -13,13 +13,6 @@ from policies.catalogue import Catalogue
 from portal.form_reading import Form
 from smart.scope_syntax import split_scope
 
-KINDS: Final = (
-    ("public", "Runs where its user is, and keeps no secret: a phone, a browser"),
-    ("confidential-symmetric", "Runs on a server, and signs in with a secret"),
-    ("confidential-asymmetric", "Runs on a server, and signs in with a key of its own"),
-    ("backend", "Runs without a person, and signs in with a key of its own"),
-)
-"""Kinds that can be chosen, in plain words (SMART 2.2, "Registering a SMART app")."""
 _FIRST_SCOPE: Final = "launch/patient openid fhirUser patient/*.rs"
 
 

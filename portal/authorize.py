@@ -20,7 +20,7 @@ from portal.consent_form import Offer, first_offer, read_choice, with_problem, w
 from portal.content_policy import LOOPBACK
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest, ConsentChoice
-from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in_first
+from portal.visit import Portal, Sent, acting_for, read_sent, see_other, shown_policy, sign_in_first
 
 HANDLE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 CONTINUE = "/authorize/continue"
@@ -32,19 +32,22 @@ def authorize_routes(portal: Portal) -> APIRouter:
 
     @router.get(CONTINUE)
     async def show(request: Request) -> Response:
-        session = await portal.session_of(request)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
         again = request.query_params.get("choose") == "patient"
-        return await _continue(portal, request.query_params.get("request", ""), session, again=again)
+        return await _continue(here, request.query_params.get("request", ""), session, again=again)
 
     @router.post("/authorize/patient")
     async def choose(request: Request) -> Response:
-        sent = await read_sent(portal, request)
-        return sent if isinstance(sent, Response) else await _choose(portal, sent.session, sent.form)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
+        return sent if isinstance(sent, Response) else await _choose(here, sent.session, sent.form)
 
     @router.post("/authorize/decision")
     async def decide(request: Request) -> Response:
-        sent = await read_sent(portal, request)
-        return sent if isinstance(sent, Response) else await _decide(portal, sent)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
+        return sent if isinstance(sent, Response) else await _decide(here, sent)
 
     return router
 
@@ -112,7 +115,7 @@ async def _decide(portal: Portal, sent: Sent) -> Response:
     offer = _first_offer(portal, asked)
     if form.one("decision") != "allow":
         return _consent_page(portal, session, asked, patient, with_problem(form, offer, "undecided"))
-    choice = read_choice(form, offer, portal.ports.catalogue, portal.now())
+    choice = read_choice(form, offer, portal.ports.languages, portal.now())
     if isinstance(choice, ConsentChoice):
         return await _grant(portal, sent, asked, choice)
     return _consent_page(portal, session, asked, patient, with_problem(form, offer, choice))
@@ -127,7 +130,7 @@ async def _grant(portal: Portal, sent: Sent, asked: AuthorizationRequest, choice
 
 async def _refuse(portal: Portal, sent: Sent, asked: AuthorizationRequest) -> Response:
     try:
-        return see_other(await portal.ports.consents.refuse(asked, sent.session))
+        return see_other(await portal.ports.consents.refuse(asked, sent.session, shown_policy(portal, sent.form)))
     except AlreadyDecided:
         return portal.pages.error("request-expired", 400, session=sent.session)
 
@@ -148,9 +151,8 @@ def _launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
 
 
 def _first_offer(portal: Portal, asked: AuthorizationRequest) -> Offer:
-    ports = portal.ports
-    duration = portal.settings.default_duration
-    return first_offer(asked.asked, ports.catalogue, ports.policy, duration, writes_of(asked.writes))
+    language, duration = portal.pages.language, portal.settings.default_duration
+    return first_offer(asked.asked, language, duration, writes_of(asked.writes))
 
 
 def _patient_page(
@@ -159,7 +161,13 @@ def _patient_page(
     template = "choose_patient.html" if session.account.acts_for else "no_patient.html"
     status = 400 if problem else 200
     return portal.pages.page(
-        template, status=status, session=session, redirect_uri=asked.redirect_uri, asked=asked, problem=problem
+        template,
+        status=status,
+        session=session,
+        redirect_uri=asked.redirect_uri,
+        address=_address(asked.id),
+        asked=asked,
+        problem=problem,
     )
 
 
@@ -171,6 +179,7 @@ def _consent_page(
         status=200 if offer.problem is None else 400,
         session=session,
         redirect_uri=asked.redirect_uri,
+        address=_address(asked.id),
         asked=asked,
         patient=patient,
         offer=offer,

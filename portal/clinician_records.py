@@ -49,7 +49,7 @@ class SharedRecords:
         if pending is None:
             raise AlreadyDecided
         request_id = str(get_contextvars().get("request_id", ""))
-        return await self._access.allow(pending, session.account, session.auth_time, request_id)
+        return await self._access.allow(pending, session.account, session.auth_time, request_id, session.methods)
 
 
 def _as_page_sees(found: SharedRecord, request: AuthorizationRequest) -> OpenRecord:

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from structlog.contextvars import get_contextvars
 
-from authz.accounts import names_of
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.sessions import SignedInSession
 from fhir.consent_elements import instant_of
 from fhir.consent_summary import summary_of
 from fhir.consent_writing import PolicyText
-from fhir.search_query import parse_search
 from fhir.store import StoredResource, VersionConflict
-from portal.activity import Names, in_words, user_in
+from portal.patient_search import PatientSearch
 from portal.pending_requests import PendingRequests
-from portal.ports import CURRENT_STATES, Activity, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
+from portal.ports import CURRENT_STATES, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
 
-_MOST_CONSENTS: Final = 500
+_MOST_ACTIVE: Final = 500
+_MOST_ENDED: Final = 200
+_ENDED: Final = "draft,proposed,rejected,inactive"
+_NEWEST: Final = ("_sort", "-_lastUpdated")
+_PAGE: Final = 100
 
 
 class PatientsConsentBook:
     """Makes, changes, ends and lists consents."""
 
-    def __init__(self, context: AuthzContext, requests: PendingRequests, text: PolicyText) -> None:
+    def __init__(self, context: AuthzContext, requests: PendingRequests) -> None:
         self._context = context
         self._requests = requests
         self._decisions = Decisions(context)
-        self._text = text
+        self._search = PatientSearch(context.repository)
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
         """As the port."""
@@ -39,14 +42,15 @@ class PatientsConsentBook:
         if pending is None or not may_decide(pending, session.account):
             raise AlreadyDecided
         made = Choice(choice.categories, request.asked, choice.until, choice.policy, choice.writes)
-        return await self._decisions.allow(pending, session.account, session.auth_time, made, _request_id())
+        who, when = session.account, session.auth_time
+        return await self._decisions.allow(pending, who, when, made, _request_id(), session.methods)
 
-    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession, shown: PolicyText) -> str:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
         if pending is None:
             raise AlreadyDecided
-        return await self._decisions.refuse(pending, session.account, request.asked, self._text, _request_id())
+        return await self._decisions.refuse(pending, session.account, request.asked, shown, _request_id())
 
     async def find(self, consent_id: str) -> SharedWith | None:
         """As the port."""
@@ -71,38 +75,34 @@ class PatientsConsentBook:
         except (NotCurrent, VersionConflict) as ended:
             raise ConsentEnded from ended
 
+    async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
+        """As the port. One that somebody else ends meanwhile has ended too."""
+        active = self._search.every("Consent", patient_id, (("status", "active"),), _PAGE)
+        found = [(stored.id, self._shared(stored)) async for stored in active]
+        current = [id for id, shared in found if shared is not None and shared.can_be_revoked]
+        for consent_id in current:
+            with suppress(ConsentEnded):
+                await self.revoke(consent_id, by)
+
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
         """As the port."""
         uses = await self._context.audit.uses(patient_id)
         return [shared.used(uses.get(shared.client_id)) for shared in await self._consents(patient_id)]
 
-    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
-        """As the port."""
-        await self._context.audit.settle(patient_id)
-        found = await self._search("AuditEvent", patient_id, "-date", limit)
-        events = [msgspec.json.decode(stored.body) for stored in found]
-        shared = await self._consents(patient_id)
-        async with self._context.engine.connect() as connection:
-            people = await names_of(connection, {user for event in events if (user := user_in(event)) is not None})
-        names = Names({s.consent_id: s.app_name for s in shared}, {s.client_id: s.app_name for s in shared}, people)
-        return [in_words(event, names, self._context.catalogue) for event in events]
-
     async def _consents(self, patient_id: str) -> Sequence[SharedWith]:
-        found = await self._search("Consent", patient_id, "-_lastUpdated", _MOST_CONSENTS)
+        """What counts now first, so that no crowd of ended ones hides it."""
+        found = [
+            *(await self._search.page("Consent", patient_id, (("status", "active"), _NEWEST), _MOST_ACTIVE)).matches,
+            *(await self._search.page("Consent", patient_id, (("status", _ENDED), _NEWEST), _MOST_ENDED)).matches,
+        ]
         return [shared for stored in found if (shared := self._shared(stored)) is not None]
-
-    async def _search(self, kind: str, patient_id: str, sort: str, limit: int) -> Sequence[StoredResource]:
-        repository = self._context.repository
-        pairs = (("patient", f"Patient/{patient_id}"), ("_sort", sort), ("_count", str(limit)), ("_total", "none"))
-        query = parse_search(kind, pairs, repository.definitions, max_count=limit)
-        return (await repository.search(query)).matches
 
     def _shared(self, stored: StoredResource) -> SharedWith | None:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
         now = self._context.clock()
         found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], now)
-        if not found.is_app or consent["status"] == "entered-in-error":
-            return None  # not a decision about an app
+        if consent["status"] == "entered-in-error":
+            return None  # it never was
         ended = found.until if found.state == "expired" else stored.last_updated
         return SharedWith(
             consent_id=stored.id,
@@ -115,6 +115,10 @@ class PatientsConsentBook:
             since=instant_of(consent.get("dateTime"), end=False) or stored.last_updated,
             until=found.until,
             state=found.state,
+            is_app=found.is_app,
+            permits=found.permits,
+            plain=found.plain,
+            recorded_by=found.recorded_by,
             ended=None if found.state in CURRENT_STATES else ended,
             writes=found.writes,
         )

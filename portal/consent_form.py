@@ -15,6 +15,7 @@ from fhir.consent_writing import PolicyText
 from policies.catalogue import Catalogue, Category
 from policies.model import WRITE_ACTIONS
 from portal.form_reading import Form
+from portal.languages import Language, Languages
 from portal.ports import ConsentChoice
 
 Problem = Literal["nothing", "only-sensitive", "duration", "undecided", "text-changed", "broken"]
@@ -60,19 +61,26 @@ def writes_of(letters: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(action for letter, action in WRITE_ACTIONS.items() if letter in letters))
 
 
-def first_offer(
-    asked: Collection[str], catalogue: Catalogue, policy: PolicyText, duration: str, writes: tuple[str, ...] = ()
-) -> Offer:
-    """Return the form as an app's request opens it. That it may write is never ticked until a person ticks it."""
+def first_offer(asked: Collection[str], language: Language, duration: str, writes: tuple[str, ...] = ()) -> Offer:
+    """Return the form as an app's request opens it, in the reader's language.
+
+    That it may write is never ticked until a person ticks it.
+    """
+    catalogue = language.catalogue
     everyday, sensitive = asked_categories(asked, catalogue)
     durations = tuple((d.code, d.title) for d in catalogue.durations.values())
     chosen = duration if duration in catalogue.durations else durations[0][0]
-    return Offer(everyday, sensitive, frozenset(c.code for c in everyday), durations, chosen, policy, writes=writes)
+    ticked = frozenset(c.code for c in everyday)
+    return Offer(everyday, sensitive, ticked, durations, chosen, language.policy, writes=writes)
 
 
-def read_choice(form: Form, offer: Offer, catalogue: Catalogue, now: datetime) -> ConsentChoice | Problem:
-    """Read what was chosen. Nothing counts that wasn't offered."""
-    if form.one("policy") != offer.policy.sha256:
+def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -> ConsentChoice | Problem:
+    """Read what was chosen. Nothing counts that wasn't offered.
+
+    The text is the one that stood in the form, in whatever language: it is what the person agreed to.
+    """
+    shown = languages.texts.get(form.one("policy"))
+    if shown is None:
         return "text-changed"
     ticked = frozenset(form.all("category"))
     everyday = [c.code for c in offer.everyday if c.code in ticked]
@@ -84,11 +92,11 @@ def read_choice(form: Form, offer: Offer, catalogue: Catalogue, now: datetime) -
     code = form.one("duration")
     if code not in {known for known, _ in offer.durations}:
         return "duration"
-    until = offer.keep_until if code == KEEP else _end(code, catalogue, now)
+    until = offer.keep_until if code == KEEP else _end(code, languages.english.catalogue, now)
     told = form.one("writes")
     if told not in ("", "yes") or (told and not offer.writes):
         return "broken"
-    return ConsentChoice((*everyday, *sensitive), until, offer.policy, offer.writes if told else ())
+    return ConsentChoice((*everyday, *sensitive), until, shown, offer.writes if told else ())
 
 
 def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:

@@ -18,10 +18,14 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 HOST = re.compile(r"[a-z0-9.-]+")
 
 
-def content_policy(redirect_uri: str | None = None) -> str:
-    """Return the policy of a page whose forms lead to this server, or on to `redirect_uri`."""
+def content_policy(redirect_uri: str | None = None, *, scripts: bool = False) -> str:
+    """Return the policy of a page whose forms lead to this server, or on to `redirect_uri`.
+
+    `scripts`: the page has one, a file of ours, which asks this server and no other.
+    """
     targets = "'self'" if redirect_uri is None else " ".join(("'self'", *_targets(redirect_uri)))
-    return f"{BASE}; form-action {targets}"
+    own = "; script-src 'self'; connect-src 'self'" if scripts else ""
+    return f"{BASE}{own}; form-action {targets}"
 
 
 def _targets(redirect_uri: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from authz.clients import ClientError
 from authz.sessions import SignedInSession
-from portal.app_form import KINDS, AppForm, new_client_of, read_app_form
+from portal.app_form import AppForm, new_client_of, read_app_form
 from portal.visit import Portal, Sent, read_sent, see_other, sign_in_first
 
 _ROLES = ("developer", "operator")
@@ -18,32 +18,37 @@ def developer_routes(portal: Portal) -> APIRouter:
 
     @router.get("/developer")
     async def apps(request: Request) -> Response:
-        session = await _developer(portal, request, "/developer")
-        return session if isinstance(session, Response) else await _list(portal, session)
+        here = portal.seen_by(request)
+        session = await _developer(here, request, "/developer")
+        return session if isinstance(session, Response) else await _list(here, session)
 
     @router.get("/developer/register")
     async def form(request: Request) -> Response:
-        session = await _developer(portal, request, "/developer/register")
-        return session if isinstance(session, Response) else _form(portal, session, AppForm())
+        here = portal.seen_by(request)
+        session = await _developer(here, request, "/developer/register")
+        return session if isinstance(session, Response) else _form(here, session, AppForm())
 
     @router.post("/developer/register")
     async def register(request: Request) -> Response:
-        sent = await _sent(portal, request)
-        return sent if isinstance(sent, Response) else await _register(portal, sent)
+        here = portal.seen_by(request)
+        sent = await _sent(here, request)
+        return sent if isinstance(sent, Response) else await _register(here, sent)
 
     @router.post("/developer/apps/{client_id}/secret")
     async def secret(request: Request, client_id: str) -> Response:
-        sent = await _sent(portal, request)
-        return sent if isinstance(sent, Response) else await _new_secret(portal, sent, client_id)
+        here = portal.seen_by(request)
+        sent = await _sent(here, request)
+        return sent if isinstance(sent, Response) else await _new_secret(here, sent, client_id)
 
     @router.post("/developer/apps/{client_id}/disable")
     async def disable(request: Request, client_id: str) -> Response:
-        sent = await _sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await _sent(here, request)
         if isinstance(sent, Response):
             return sent
-        mine = any(app.client.client_id == client_id for app in await portal.ports.apps.mine(sent.session))
-        if not mine or not await portal.ports.apps.disable(client_id, sent.session):
-            return portal.pages.error("not-found", 404, session=sent.session)
+        mine = any(app.client.client_id == client_id for app in await here.ports.apps.mine(sent.session))
+        if not mine or not await here.ports.apps.disable(client_id, sent.session):
+            return here.pages.error("not-found", 404, session=sent.session)
         return see_other("/developer")
 
     return router
@@ -73,8 +78,7 @@ def _form(portal: Portal, session: SignedInSession, filled: AppForm, problem: st
         status=200 if problem is None else 400,
         session=session,
         filled=filled,
-        kinds=KINDS,
-        purposes=portal.ports.catalogue.purposes,
+        purposes=portal.pages.language.catalogue.purposes,
         problem=problem,
     )
 

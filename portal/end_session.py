@@ -30,32 +30,34 @@ def end_session_routes(portal: Portal) -> APIRouter:
     @router.get(PATH)
     @router.post(PATH)
     async def ask(request: Request) -> Response:
+        here = portal.seen_by(request)
         try:
             query = request.scope["query_string"]
             given = read_query(query) if request.method == "GET" else await read_parameters(request)
-            ending = await portal.ports.ending(given)
+            ending = await here.ports.ending(given)
         except OAuthError as error:
-            return portal.pages.error("authorize", 400, detail=error.description)
-        session = await portal.session_of(request)
+            return here.pages.error("authorize", 400, detail=error.description)
+        session = await here.session_of(request)
         if session is None:
-            return _ended(portal, ending)
+            return _ended(here, ending)
         if session.account.id == ending.subject:
-            return await _sign_out(portal, session, ending)
+            return await _sign_out(here, session, ending)
         client_id = given.get("client_id") or ending.client_id
         kept = {**given, **({} if client_id is None else {"client_id": client_id})}
         brought_back = [(name, kept[name]) for name in _KEPT if name in kept]
-        return portal.pages.page("sign_out.html", session=session, redirect_uri=ending.return_to, kept=brought_back)
+        return here.pages.page("sign_out.html", session=session, redirect_uri=ending.return_to, kept=brought_back)
 
     @router.post(f"{PATH}/confirm")
     async def confirm(request: Request) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
         try:
-            ending = await portal.ports.ending(_kept(sent.form))
+            ending = await here.ports.ending(_kept(sent.form))
         except OAuthError as error:
-            return portal.pages.error("authorize", 400, detail=error.description, session=sent.session)
-        return await _sign_out(portal, sent.session, ending)
+            return here.pages.error("authorize", 400, detail=error.description, session=sent.session)
+        return await _sign_out(here, sent.session, ending)
 
     return router
 

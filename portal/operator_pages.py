@@ -15,36 +15,40 @@ def operator_routes(portal: Portal) -> APIRouter:
 
     @router.get("/operator")
     async def overview(request: Request) -> Response:
-        session = await portal.session_of(request)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
         if session is None:
             return sign_in_first("/operator")
-        return await _overview(portal, session) if _may(session) else _nothing(portal, session)
+        return await _overview(here, session) if _may(session) else _nothing(here, session)
 
     @router.get("/operator/health")
     async def health(request: Request) -> Response:
-        session = await portal.session_of(request)
+        here = portal.seen_by(request)
+        session = await here.session_of(request)
         if session is None:
             return sign_in_first("/operator/health")
         if not _may(session):
-            return _nothing(portal, session)
-        checks = [check async for check in portal.ports.examine()]
-        return portal.pages.page("health.html", session=session, checks=checks)
+            return _nothing(here, session)
+        checks = [check async for check in here.ports.examine()]
+        return here.pages.page("health.html", session=session, checks=checks)
 
     @router.post("/operator/apps/{client_id}/approve")
     async def approve(request: Request, client_id: str) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
-        done = _may(sent.session) and await portal.ports.apps.approve(client_id, sent.session)
-        return see_other("/operator") if done else _nothing(portal, sent.session)
+        done = _may(sent.session) and await here.ports.apps.approve(client_id, sent.session)
+        return see_other("/operator") if done else _nothing(here, sent.session)
 
     @router.post("/operator/apps/{client_id}/disable")
     async def disable(request: Request, client_id: str) -> Response:
-        sent = await read_sent(portal, request)
+        here = portal.seen_by(request)
+        sent = await read_sent(here, request)
         if isinstance(sent, Response):
             return sent
-        done = _may(sent.session) and await portal.ports.apps.disable(client_id, sent.session)
-        return see_other("/operator") if done else _nothing(portal, sent.session)
+        done = _may(sent.session) and await here.ports.apps.disable(client_id, sent.session)
+        return see_other("/operator") if done else _nothing(here, sent.session)
 
     return router
 

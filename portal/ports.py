@@ -7,18 +7,22 @@ checks it again, because a page is not a boundary.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from authz.app_registry import RegisteredApp
 from authz.clients import Client, NewClient
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
 from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
+from portal.languages import Languages
+from portal.record_ports import PatientRecord
+from portal.sign_in_ports import SignInWays
 
 CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
 """States in which an app can see something now."""
@@ -38,6 +42,18 @@ class Sessions(Protocol):
 
     async def sign_in(self, username: str, password: str, address: str) -> NewSession | TooManyAttempts | None:
         """Begin a session; None when name or password is wrong. `address` is the peer's, for counting attempts."""
+        ...
+
+    async def may_begin(self, address: str) -> bool:
+        """Tell whether this address may begin one more sign-in without a password; counts it."""
+        ...
+
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
+        """Begin a session of somebody who proved who they are; None when the account is gone."""
+        ...
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        """End this person's other sessions, here and in every process."""
         ...
 
     async def sign_out(self, id_hash: str) -> None:
@@ -115,6 +131,13 @@ class SharedWith:
     since: datetime
     until: datetime | None
     state: ConsentState
+    is_app: bool = True
+    """Else it is about a person or an organization, named by `app_name` if at all."""
+    permits: bool = True
+    plain: bool = True
+    """Whether the categories say all of it; else it has rules that no page here can show."""
+    recorded_by: str = ""
+    """The name of who decided."""
     ended: datetime | None = None
     """When it was revoked, denied or ran out."""
     last_used: datetime | None = None
@@ -123,21 +146,24 @@ class SharedWith:
     writes: tuple[str, ...] = ()
     """Codes of consentaction by which the app may change the record."""
 
+    @property
+    def is_own_kind(self) -> bool:
+        """Whether it is a decision about an app, the kind that people make on these pages."""
+        return self.is_app and (self.permits or self.plain)
+
+    @property
+    def can_be_revoked(self) -> bool:
+        """To end what only keeps closed could open something, so that isn't done by a button that ends sharing."""
+        return self.state in CURRENT_STATES and (self.permits or self.is_own_kind)
+
+    @property
+    def can_be_changed(self) -> bool:
+        """INVARIANT: a consent is written anew only when the form shows all that it says."""
+        return self.can_be_revoked and self.is_own_kind and self.plain and bool(self.asked or self.categories)
+
     def used(self, use: Use | None) -> SharedWith:
         """The same, with what the app did with it."""
         return self if use is None else replace(self, last_used=use.last, uses=use.times)
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One line of who saw what, from an AuditEvent."""
-
-    when: datetime
-    who: str
-    """The app's or the person's name."""
-    what: str
-    """What was done, in plain words: "looked at Lab results"."""
-    outcome: Literal["done", "refused", "failed"]
 
 
 class ConsentEnded(Exception):
@@ -154,8 +180,11 @@ class ConsentBook(Protocol):
         """
         ...
 
-    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
-        """Record that the person said no, and return the redirect URI with `access_denied`. Raises AlreadyDecided."""
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession, shown: PolicyText) -> str:
+        """Record that the person said no to what they were shown, and return the redirect URI with `access_denied`.
+
+        Raises AlreadyDecided.
+        """
         ...
 
     async def find(self, consent_id: str) -> SharedWith | None:
@@ -170,12 +199,12 @@ class ConsentBook(Protocol):
         """End the consent now; to revoke one that has ended is no error. Raises ConsentEnded when it is gone."""
         ...
 
-    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
-        """Return the patient's consents, newest first."""
+    async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
+        """End every consent of the patient that lets somebody see something, now."""
         ...
 
-    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
-        """Return the newest uses of the patient's record, newest first."""
+    async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
+        """Return the patient's consents: active ones, then others, each newest first."""
         ...
 
 
@@ -265,11 +294,18 @@ class Ports:
     sessions: Sessions
     requests: AuthorizationRequests
     consents: ConsentBook
+    record: PatientRecord
     clinicians: ClinicianRecords
     apps: Apps
     ending: Callable[[Mapping[str, str]], Awaitable[Ending]]
     """Checks an app's request that its user be signed out. Raises OAuthError (authz.oauth_errors)."""
     examine: Callable[[], AsyncIterator[Check]]
     """Looks whether the server is well, one check after the other."""
-    catalogue: Catalogue
-    policy: PolicyText
+    languages: Languages
+    ways: SignInWays = field(default_factory=SignInWays)
+    """How people sign in beside a password."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue, in English: for what is decided and recorded."""
+        return self.languages.english.catalogue

@@ -11,9 +11,14 @@ from fastapi import APIRouter, Request, Response
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.end_session import end_session_routes
+from portal.federated_sign_in import federated_routes
+from portal.language_choice import language_routes
+from portal.my_record import record_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
 from portal.pages import Pages
+from portal.passkey_pages import passkey_routes
+from portal.passkey_sign_in import passkey_sign_in_routes
 from portal.ports import Ports
 from portal.settings import PortalSettings
 from portal.sign_in import sign_in_routes
@@ -31,36 +36,45 @@ class PortalPages:
     router: APIRouter
     pages: Pages
 
-    def authorize_error(self, detail: str | None = None, status: int = 400) -> Response:
+    def authorize_error(self, request: Request, detail: str) -> Response:
         """Answer an authorization request that can't be sent back to its app (RFC 6749 §4.1.2.1).
 
         `detail` is the public description: lowercase, for the app's developer, never a secret.
         """
-        return self.pages.error("authorize", status, detail=detail)
+        return self.pages.seen_by(request).error("authorize", 400, detail=detail)
 
-    def refused(self, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    def refused(self, request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
         """Answer a browser whose request can't be served: no such page (404, 405), or a form that can't be read."""
         kind = "not-found" if status in _NO_PAGE else "unreadable-form" if status in _NO_FORM else "broken"
-        response = self.pages.error(kind, status)
+        response = self.pages.seen_by(request).error(kind, status)
         response.headers.update(headers or {})
         return response
-
-    def broken(self) -> Response:
-        """Answer a browser when something failed that shouldn't."""
-        return self.pages.error("broken", 500)
 
 
 def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
     """Build the pages. `now` answers the time, aware, in UTC."""
-    pages = Pages(settings, ports.catalogue, now)
+    pages = Pages(settings, ports.languages, now, ports.ways)
     portal = Portal(ports, settings, pages, now)
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     async def home(request: Request) -> Response:
-        return pages.page("home.html", session=await portal.session_of(request))
+        here = portal.seen_by(request)
+        return here.pages.page("home.html", session=await here.session_of(request))
 
-    pages_of = (sign_in_routes, authorize_routes, my_routes, developer_routes, operator_routes, end_session_routes)
+    pages_of = (
+        language_routes,
+        sign_in_routes,
+        federated_routes,
+        passkey_sign_in_routes,
+        passkey_routes,
+        authorize_routes,
+        my_routes,
+        record_routes,
+        developer_routes,
+        operator_routes,
+        end_session_routes,
+    )
     for group in (routes(portal) for routes in pages_of):
         router.include_router(group)
     add_static_files(router, pages.files)

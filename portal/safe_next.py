@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
+
+from fastapi import Request
 
 HOME: Final = "/my"
 LONGEST: Final = 1000
@@ -19,3 +22,12 @@ def safe_next(given: str | None) -> str:
     if given is None or len(given) > LONGEST or SAFE.fullmatch(given) is None:
         return HOME
     return given
+
+
+def page_address(request: Request) -> str:
+    """Where the visitor is, to come back to; the start page for what was sent and can't be asked for by a link."""
+    if request.method not in ("GET", "HEAD"):
+        return "/"
+    query = request.url.query
+    address = quote(request.url.path, safe="/%~") + (f"?{query}" if query else "")
+    return address if len(address) <= LONGEST and SAFE.fullmatch(address) is not None else "/"

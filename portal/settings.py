@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +12,8 @@ class DemoUser:
 
     username: str
     password: str
-    who: str
-    """For example "patient", "mother of two patients"."""
+    role: str
+    """One of `authz.accounts.ROLES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class PortalSettings:
     """Name of the session cookie; under https it gets the prefix `__Host-`."""
     default_duration: str = "year"
     """Code of the duration that is chosen at first."""
+    fresh_sign_in: timedelta = timedelta(hours=1)
+    """How old a sign-in may be with which somebody adds a passkey."""
     sandbox_hint: tuple[DemoUser, ...] = ()
     """Demo users to show; INVARIANT: empty outside the sandbox."""
 
@@ -37,3 +40,8 @@ class PortalSettings:
     def form_cookie_name(self) -> str:
         """Name of the cookie that a form shown before sign-in is bound to."""
         return "__Host-assent_form" if self.https else "assent_form"
+
+    @property
+    def language_cookie_name(self) -> str:
+        """Name of the cookie that holds the language somebody chose."""
+        return "__Host-assent_language" if self.https else "assent_language"

@@ -1,4 +1,4 @@
-"""The stylesheet and the mark, served under names that hold their content's hash, so that they can be kept for ever."""
+"""Stylesheet, mark and script, served under names that hold their content's hash, so that they can be kept for ever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-MEDIA_TYPES: Final = {"portal.css": "text/css; charset=utf-8", "mark.svg": "image/svg+xml"}
+MEDIA_TYPES: Final = {
+    "portal.css": "text/css; charset=utf-8",
+    "mark.svg": "image/svg+xml",
+    "passkeys.js": "text/javascript; charset=utf-8",
+}
 HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse
 
 from authz.accounts import ActsFor
 from authz.sessions import SignedInSession
+from fhir.consent_writing import PolicyText
 from portal.csrf import is_own_form
 from portal.form_reading import Form, read_form
 from portal.pages import HEADERS, Pages
@@ -29,6 +30,10 @@ class Portal:
     settings: PortalSettings
     pages: Pages
     now: Callable[[], datetime]
+
+    def seen_by(self, request: Request) -> Portal:
+        """The same, with pages in the visitor's language."""
+        return replace(self, pages=self.pages.seen_by(request))
 
     async def session_of(self, request: Request) -> SignedInSession | None:
         """Return the visitor's session."""
@@ -80,3 +85,8 @@ def see_other(address: str) -> RedirectResponse:
 def sign_in_first(address: str) -> RedirectResponse:
     """Send the browser to sign in, and back to `address` afterwards."""
     return see_other(f"/sign-in?next={quote(address, safe='')}")
+
+
+def shown_policy(portal: Portal, form: Form) -> PolicyText:
+    """The text that stood in a form, whatever was answered; the visitor's when the form names none that is shown."""
+    return portal.ports.languages.texts.get(form.one("policy"), portal.pages.language.policy)

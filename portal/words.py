@@ -1,29 +1,39 @@
-"""Dates and numbers as people read them: template filters. English; days and times are UTC and say so."""
+"""Dates, numbers and lists as people read them, by the locale data of their language: template filters.
+
+Days and times are UTC and say so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from babel.lists import format_list
+from babel.numbers import format_decimal
 from markupsafe import Markup, escape
 
 from policies.catalogue import Catalogue
 
-MONTHS: Final = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
+_CLOCK: Final = "HH:mm"
+"""The same everywhere: 24 hours, so that no time is mistaken."""
 
 
-def day(moment: datetime) -> str:
+def day(moment: date, locale: Locale) -> str:
     """`21 November 2026`; spelled out, so that no order of numbers is mistaken."""
-    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
+    return format_date(moment, "long", locale)
 
 
-def clock(moment: datetime) -> str:
+def clock(moment: datetime, locale: Locale) -> str:
     """`14:05`."""
-    return f"{moment:%H:%M}"
+    return format_time(moment, _CLOCK, locale=locale)
+
+
+def number(value: int, locale: Locale) -> str:
+    """`1,234`."""
+    return format_decimal(value, locale=locale)
 
 
 def minutes_until(moment: datetime, now: datetime) -> int:
@@ -38,9 +48,17 @@ def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
     return known + sorted(wanted - set(catalogue.categories))
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], locale: Locale) -> str:
     """`A, B and C`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return format_list(names, locale=locale)
+
+
+def language_name(tag: str, locale: Locale) -> str:
+    """`Spanish` for `es`, in the reader's language; the tag when nobody has named it."""
+    try:
+        return Locale.parse(tag, sep="-").get_display_name(locale) or tag
+    except (ValueError, UnknownLocaleError):
+        return tag
 
 
 def ticks(text: str) -> Markup:

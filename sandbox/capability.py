@@ -12,6 +12,12 @@ from fhir.resource_body import instant
 from fhir.search_result_parameters import SUPPORTED_KINDS
 
 _INTERACTIONS: Final = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
+_BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+_EXPORTS: Final = {
+    "": {"name": "export", "definition": f"{_BULK}/export"},
+    "Patient": {"name": "export", "definition": f"{_BULK}/patient-export"},
+    "Group": {"name": "export", "definition": f"{_BULK}/group-export"},
+}
 
 
 def capability_statement(definitions: Definitions, *, base_url: str, date: datetime) -> bytes:
@@ -31,6 +37,7 @@ def capability_statement(definitions: Definitions, *, base_url: str, date: datet
                 "mode": "server",
                 "security": {"description": "A bearer token, given out of band, for everything but this statement."},
                 "resource": [_resource(t, parameters[t], including.get(t, [])) for t in parameters],
+                "operation": [_EXPORTS[""]],
             }
         ],
     }
@@ -63,6 +70,7 @@ def _resource(resource_type: str, parameters: list[SearchParameter], including: 
         "updateCreate": False,
         "searchInclude": includes,
         "searchRevInclude": including,
+        "operation": [_EXPORTS[resource_type]] if resource_type in _EXPORTS else [],
         "searchParam": [{"name": p.code, "definition": p.url, "type": p.kind} for p in parameters],
     }
     return {name: value for name, value in described.items() if value != []}

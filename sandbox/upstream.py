@@ -1,7 +1,7 @@
 """The built-in upstream: a FHIR R4 server over a repository, for trying Assent without another server.
 
-Capabilities, read, vread, instance history, create, update, delete (§3.1.0) and search by GET and POST (§3.1.1).
-Whoever has its bearer token may do everything; which patient's data may leave is the proxy's decision.
+Capabilities, read, vread, instance history, create, update, delete (§3.1.0), search by GET and POST (§3.1.1) and bulk
+export. Whoever has its bearer token may do everything; which patient's data may leave is the proxy's decision.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fhir.search_query import parse_search
 from fhir.store import Repository, StoredResource
 from sandbox import writes
 from sandbox.capability import capability_statement
+from sandbox.export import Exports
 from sandbox.history import history, read_paging
 from sandbox.searchset import searchset
 from sandbox.subset import summarized, with_elements
@@ -70,11 +71,16 @@ class _Upstream:
         self._expected = b"Bearer " + bearer_token.encode("ascii")
         self._started = repository.clock()
         self._capabilities: bytes | None = None
+        self._exports = Exports(repository, base_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         try:
+            if "/$export" in scope["path"]:
+                self._authenticate(scope)
+                await self._exports(scope, send)
+                return
             answer = await self._answer(scope, receive)
         except _Refused as refused:
             answer = refused.answer

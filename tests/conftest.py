@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.migrate import migrate
 from assent.postgres import EmbeddedPostgres
+from tests.clients.hospital import hospital as hospital
 from tests.sandbox_server import sandbox as sandbox
 
 MakeDatabase = Callable[[], Awaitable[str]]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
 from authz.audit_signing import AuditSigner
 from authz.signing_keys import SigningKeys
@@ -47,7 +47,7 @@ async def settled_record(settings: Settings) -> AsyncIterator[StoredRecord]:
 
 
 async def _signer(engine: AsyncEngine, settings: Settings) -> AuditSigner:
-    secret = read_secret(settings)
+    secret = await secret_for(settings, engine)
     keys = SigningKeys(engine, secret, now)
     try:
         await keys.start()

@@ -25,9 +25,9 @@ from assent.explanation import Explanation, Rules, explain_plan, explain_read, e
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
 from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from assent.settings import Settings
-from assent.upstream_settings import upstream_client
+from assent.upstream_settings import upstreams
 from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
 from authz.consent_access import NamesNobody, access_named
 from authz.signing_keys import SigningKeys
@@ -42,7 +42,7 @@ from fhir.facts import FactsReader
 from fhir.interaction import Interaction, interaction_of
 from fhir.masks import Masks
 from fhir.own_types import OWN_TYPES
-from fhir.source import OwnSource, Source, UpstreamSource
+from fhir.source import OwnSource, Source
 from fhir.store import Repository
 from fhir.upstream_failure import UpstreamFailure
 from policies.model import Access, Reason
@@ -139,7 +139,7 @@ def _token(file: Path | None) -> str:
 async def _answer(settings: Settings, question: Question) -> Explanation:
     definitions = load_definitions()
     catalogue = load_catalogue(settings.policy_dir)
-    facts = FactsReader(definitions, catalogue, upstream_base=settings.upstream_url or "")
+    facts = FactsReader(definitions, catalogue, upstream_bases=_bases(settings))
     rules = Rules(catalogue, definitions, Masks(catalogue, definitions), facts)
     async with command_engine(settings) as engine:
         repository = Repository(engine, definitions, schema=SCHEMA, clock=now)
@@ -177,7 +177,7 @@ def _patient(access: Access, asked: str | None) -> str | None:
 
 async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tuple[Reason, ...]]:
     """The token as the server sees it: its signature and claims, then whether it is live."""
-    keys = SigningKeys(bench.engine, read_secret(bench.settings), now)
+    keys = SigningKeys(bench.engine, await secret_for(bench.settings, bench.engine), now)
     await keys.reload()
     issuer = bench.settings.public_url
     tokens = AccessTokens(keys, issuer=issuer, audience=f"{issuer}/fhir", clock=now)
@@ -215,16 +215,22 @@ async def _source(bench: Bench, kind: str) -> AsyncIterator[Source]:
     if kind in OWN_TYPES:
         journal = AuditJournal(bench.engine, schema=SCHEMA)
         yield OwnSource(bench.repository, AuditIndexing(journal, bench.repository).settle)
-    elif bench.settings.upstream_url is not None:
-        client = upstream_client(bench.settings)
+    elif bench.settings.upstream_tables():
+        behind = upstreams(bench.settings)
+        if not behind.serves(kind):
+            raise CannotExplain(f"no upstream answers for `{kind}`; name it in `types` of one")
         try:
-            yield UpstreamSource(client)
+            yield behind.source(kind)
         finally:
-            await client.close()
+            await behind.close()
     elif await _has_sandbox(bench.engine):
         yield OwnSource(Repository(bench.engine, bench.definitions, schema=SANDBOX_SCHEMA, clock=now))
     else:
         raise CannotExplain("there is no upstream to read from; set ASSENT_UPSTREAM_URL, or run `assent sandbox` once")
+
+
+def _bases(settings: Settings) -> tuple[str, ...]:
+    return tuple(table.url for table in settings.upstream_tables().values())
 
 
 async def _has_sandbox(engine: AsyncEngine) -> bool:

@@ -9,7 +9,7 @@ import typer
 from assent.commands.connection import command_engine, now
 from assent.commands.output import JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
-from assent.secret_file import read_secret
+from assent.secret_file import secret_for
 from authz.signing_keys import SigningKey, SigningKeys
 
 app = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def list_all(json: JsonOption = False) -> None:
 
     async def run() -> tuple[SigningKey, ...]:
         async with command_engine(settings) as engine:
-            keys = SigningKeys(engine, read_secret(settings), now)
+            keys = SigningKeys(engine, await secret_for(settings, engine), now)
             await keys.start()
             return keys.listed()
 
@@ -40,7 +40,7 @@ def rotate(json: JsonOption = False) -> None:
 
     async def run() -> list[str]:
         async with command_engine(settings) as engine:
-            keys = SigningKeys(engine, read_secret(settings), now)
+            keys = SigningKeys(engine, await secret_for(settings, engine), now)
             await keys.start()
             return await keys.rotate()
 

@@ -10,8 +10,9 @@ import typer
 
 from assent.catalogue_page import catalogue_page
 from assent.commands.output import NO, JsonOption, show_record, show_rows
+from assent.language_files import load_languages
 from assent.load_settings import load_settings
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.policy_files import load_catalogue
 from fhir.definitions import load_definitions
 from fhir.mask_plan import MaskError
 from fhir.masks import Masks
@@ -32,14 +33,15 @@ def check(folder: FolderArgument = None, json: JsonOption = False) -> None:
     folder = folder or load_settings().policy_dir
     try:
         catalogue = load_catalogue(folder)
-        policy_text = load_policy_text(catalogue, folder)
+        spoken = load_languages(catalogue, folder)
         Masks(catalogue, load_definitions())
     except (CatalogueError, MaskError) as error:
         show_record({"ok": False, "error": str(error)}, as_json=json)
         raise typer.Exit(NO) from None
     record: dict[str, object] = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
     record |= {"code_sets": len(catalogue.code_sets), "codes": sum(len(s.codes) for s in catalogue.code_sets)}
-    show_record(record | {"policy_text_sha256": policy_text.sha256}, as_json=json)
+    text = {"policy_text_sha256": spoken.english.policy.sha256, "languages": list(spoken.by_tag)}
+    show_record(record | text, as_json=json)
 
 
 @app.command("show")

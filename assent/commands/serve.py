@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from assent.migrate import migrate
 from assent.progress import Progress
 from assent.server import listen, run_until_signal, serve_until
 from assent.settings import Settings
+from assent.upstream_checks import log_upstreams
 from assent.worker import supervise
 
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on (ASSENT_HOST).")]
@@ -29,8 +31,11 @@ def serve_command(
 ) -> None:
     """Serve, in front of the FHIR server that ASSENT_UPSTREAM_URL names."""
     settings = load_settings(host=host, port=port, workers=workers)
-    if settings.upstream_url is None:
-        typer.echo("set ASSENT_UPSTREAM_URL to a FHIR R4 base URL, or try `assent sandbox`", err=True)
+    if not settings.upstream_tables():
+        typer.echo(
+            "set ASSENT_UPSTREAM_URL to a FHIR R4 base URL, or name upstreams in the file, or try `assent sandbox`",
+            err=True,
+        )
         raise typer.Exit(MISUSED)
     set_up_logging(settings.log_format, settings.log_level)
     progress = Progress(lambda line: typer.echo(line, err=True))
@@ -49,17 +54,27 @@ async def serve(settings: Settings, stop: asyncio.Event, progress: Progress) -> 
         async with own_database(settings) as url:
             progress.step("bringing the database to this release's schema")
             await migrate(url)
-            if settings.workers > 1:
-                progress.step(f"serving {settings.public_url} with {settings.workers} processes")
-                await supervise(settings, url, listener, stop)
-            else:
-                assent = await build(settings, url)
-                progress.step(f"serving {settings.public_url}")
-                try:
-                    await serve_until(stop, assent.asgi, listener, settings)
-                finally:
-                    await assent.aclose()
+            looking = asyncio.create_task(log_upstreams(settings))
+            try:
+                await _serve_on(settings, url, listener, stop, progress)
+            finally:
+                looking.cancel()
             progress.step("stopping")
     finally:
         listener.close()
     progress.step("stopped")
+
+
+async def _serve_on(
+    settings: Settings, url: str, listener: socket.socket, stop: asyncio.Event, progress: Progress
+) -> None:
+    if settings.workers > 1:
+        progress.step(f"serving {settings.public_url} with {settings.workers} processes")
+        await supervise(settings, url, listener, stop)
+        return
+    assent = await build(settings, url)
+    progress.step(f"serving {settings.public_url}")
+    try:
+        await serve_until(stop, assent.asgi, listener, settings)
+    finally:
+        await assent.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
@@ -11,8 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
+from assent.settings import Settings, variable
 from authz.accounts import ROLES, Account, AccountExists, ActsFor, add_account, list_accounts
-from authz.passwords import Passwords
+from authz.identities import LinkRefused, link_identity, unlink_identity
+from authz.passkeys import forget_passkeys
+from authz.passwords import NO_PASSWORD, Passwords
 
 MIN_PASSWORD_LENGTH = 8
 """NIST SP 800-63B §5.1.1.1."""
@@ -27,16 +31,18 @@ def add(
     name: Annotated[str, typer.Option(help="How pages call them.")] = "",
     fhir_user: Annotated[str | None, typer.Option(help="Who they are in FHIR, for example `Patient/p1`.")] = None,
     patient: Annotated[list[str] | None, typer.Option(help="`id=name` of a patient they decide for; repeat.")] = None,
+    no_password: Annotated[bool, typer.Option(help="They sign in at the identity provider only.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Add somebody; the password is asked for, or read from standard input, never taken from the command line."""
     if role not in ROLES:
         raise _misused(f"there is no role `{role}`; choose one of {', '.join(ROLES)}")
     account = Account("", username, name or username, fhir_user, role, _acts_for(patient or [], fhir_user))
-    password = _password()
+    password = None if no_password else _password()
 
     async def work(connection: AsyncConnection) -> Account:
-        return await add_account(connection, account, await Passwords().hash(password), now())
+        stored = NO_PASSWORD if password is None else await Passwords().hash(password)
+        return await add_account(connection, account, stored, now())
 
     try:
         made = in_transaction(load_settings(), work)
@@ -50,6 +56,64 @@ def list_all(json: JsonOption = False) -> None:
     """List the accounts."""
     accounts = in_transaction(load_settings(), list_accounts)
     show_rows([_row(account) for account in accounts], ("username", "name", "role", "fhir_user"), as_json=json)
+
+
+@app.command("link")
+def link(
+    username: Annotated[str, typer.Argument(help="Whose account.")],
+    subject: Annotated[str, typer.Option(help="Who they are there: the value of ASSENT_OIDC_SUBJECT_CLAIM.")],
+    issuer: Annotated[str | None, typer.Option(help="The identity provider. Default: ASSENT_OIDC_ISSUER.")] = None,
+) -> None:
+    """Let somebody sign in at the identity provider."""
+    settings = load_settings()
+    named = _issuer(settings, issuer)
+
+    async def work(connection: AsyncConnection) -> None:
+        await link_identity(connection, username, named, subject, now())
+
+    _linking(settings, work)
+
+
+@app.command("unlink")
+def unlink(
+    username: Annotated[str, typer.Argument(help="Whose account.")],
+    issuer: Annotated[str | None, typer.Option(help="The identity provider. Default: ASSENT_OIDC_ISSUER.")] = None,
+) -> None:
+    """Don't let somebody sign in at the identity provider any more; they are signed out."""
+    settings = load_settings()
+    named = _issuer(settings, issuer)
+
+    async def work(connection: AsyncConnection) -> None:
+        await unlink_identity(connection, username, named)
+
+    _linking(settings, work)
+
+
+@app.command("forget-passkeys")
+def forget(username: Annotated[str, typer.Argument(help="Whose passkeys.")]) -> None:
+    """Remove all of somebody's passkeys; they are signed out."""
+
+    async def work(connection: AsyncConnection) -> int | None:
+        return await forget_passkeys(connection, username)
+
+    count = in_transaction(load_settings(), work)
+    if count is None:
+        raise refuse(f"there is nobody called `{username}`")
+    typer.echo(f"removed {count}")
+
+
+def _linking(settings: Settings, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    try:
+        in_transaction(settings, work)
+    except LinkRefused as refused:
+        raise refuse(str(refused)) from None
+
+
+def _issuer(settings: Settings, given: str | None) -> str:
+    named = given or settings.oidc_issuer
+    if named is None:
+        raise _misused(f"no identity provider is set; name one with `--issuer`, or set `{variable('oidc_issuer')}`")
+    return named
 
 
 def _acts_for(patients: list[str], fhir_user: str | None) -> tuple[ActsFor, ...]:

@@ -10,6 +10,7 @@ from authz.tables import metadata as authz_metadata
 from fhir.audit_chain import chain_table
 from fhir.audit_checkpoints import checkpoint_table
 from fhir.audit_journal import journal_table
+from fhir.export_jobs import export_job_table
 from fhir.record_use import record_use_table
 from fhir.store_tables import store_metadata
 
@@ -17,11 +18,13 @@ SCHEMA = "assent"
 
 
 def expected_metadata() -> list[MetaData]:
-    """The tables of the authorization server, of the FHIR store and of the audit record."""
+    """The tables of the authorization server, of the FHIR store, of the audit record and of exports."""
     audit = MetaData(schema=SCHEMA)
     for table in (journal_table, chain_table, checkpoint_table, record_use_table):
         table(audit)
-    return [authz_metadata, store_metadata(SCHEMA), audit]
+    jobs = MetaData(schema=SCHEMA)
+    export_job_table(jobs)
+    return [authz_metadata, store_metadata(SCHEMA), audit, jobs]
 
 
 def comparison_options() -> dict[str, Any]:

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from assent.app import build
 from assent.asgi import Receive, Scope, Send
 from assent.doctor import examine
+from assent.secret_file import SecretFileError
 from assent.server import listen, serving
 from assent.settings import Settings
 from authz.signing_keys import SigningKeys
 from tests.assent.commands import CommandLine
+from tests.clients.key_server import key_server
 from tests.fhir.audit_place import audit_place
 
 SECRET = "s" * 40
@@ -68,6 +72,7 @@ async def test_a_fresh_installation_is_in_order_and_stays_untouched(assent: Comm
         "audit": "ok",
         "policies": "ok",
         "upstream": "skipped",
+        "sign-in": "skipped",
     }
     assert not assent.data_dir.exists()
     table = await assent.run("doctor")
@@ -107,6 +112,19 @@ async def test_keys_are_opened_with_the_secret(assent: CommandLine, engine: Asyn
     state, text = (await _checks(here, 1))["keys"]
     assert (state, "restore it" in text) == ("failed", True)
     assert not here.data_dir.exists()
+
+
+async def test_a_lost_secret_is_not_replaced_by_a_new_one(
+    assent: CommandLine, engine: AsyncEngine, database_url: str
+) -> None:
+    await SigningKeys(engine, SECRET.encode(), lambda: datetime.now(UTC)).start()
+    here = CommandLine(database_url, assent.data_dir)
+    for command in (("keys", "list"), ("keys", "rotate"), ("audit", "checkpoint")):
+        with pytest.raises(SecretFileError, match="2 signing keys were encrypted; restore it or set ASSENT_SECRET"):
+            raise (await here.run(*command)).exception or AssertionError
+    with pytest.raises(SecretFileError):
+        await build(Settings.model_validate({"data_dir": here.data_dir}), database_url)
+    assert not (here.data_dir / "secret").exists()
 
 
 async def test_a_secret_that_others_may_read_fails(assent: CommandLine) -> None:
@@ -158,6 +176,7 @@ async def test_a_database_that_is_not_there_leaves_its_checks_out(tmp_path: Path
         "audit": "skipped",
         "policies": "ok",
         "upstream": "skipped",
+        "sign-in": "skipped",
     }
     assert "hunter2" not in json.dumps(checks)
 
@@ -174,3 +193,26 @@ async def test_a_clock_that_is_wrong_fails(database_url: str, tmp_path: Path, se
     settings = Settings.model_validate(given)
     skewed = [c async for c in examine(settings, lambda: datetime.now(UTC) + timedelta(seconds=seconds))]
     assert next(c.state for c in skewed if c.name == "clock") == state
+
+
+_PROVIDER = {"ASSENT_OIDC_NAME": "IdP", "ASSENT_OIDC_CLIENT_ID": "assent", "ASSENT_OIDC_CLIENT_SECRET": "s"}
+
+
+async def test_an_identity_provider_is_asked_for_its_metadata_and_keys(assent: CommandLine) -> None:
+    key = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"}).as_dict(private=False)
+    async with key_server() as server:
+        issuer = f"http://127.0.0.1:{server.port}"
+        endpoints = {name: f"{issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+        # The server answers everything alike: one document is both the metadata and the key set.
+        server.body = json.dumps({"issuer": issuer, **endpoints, "keys": [key]}).encode()
+        checks = await _checks(assent, 0, ASSENT_OIDC_ISSUER=issuer, **_PROVIDER)
+        assert checks["sign-in"] == (
+            "ok",
+            f"`{issuer}` answers, 1 of its keys can verify ID tokens; it must know the redirect URI "
+            "`http://127.0.0.1:8000/sign-in/provider/callback`",
+        )
+        other = {"ASSENT_OIDC_ISSUER": f"{issuer}/"}
+        state, text = (await _checks(assent, 1, **other, **_PROVIDER))["sign-in"]
+        assert (state, "(`metadata-issuer`)" in text) == ("failed", True)
+    state, text = (await _checks(assent, 1, ASSENT_OIDC_ISSUER=issuer, **_PROVIDER))["sign-in"]
+    assert (state, "(`connection`)" in text) == ("failed", True)

@@ -142,6 +142,57 @@ def test_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
         read_secret(settings)
 
 
+WHOLE = {
+    "ASSENT_OIDC_ISSUER": "https://idp.example/realms/one/",
+    "ASSENT_OIDC_NAME": "the hospital",
+    "ASSENT_OIDC_CLIENT_ID": "assent",
+    "ASSENT_OIDC_CLIENT_SECRET": "hunter2",
+}
+
+
+def test_an_issuer_stays_as_it_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in WHOLE.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().oidc_issuer == "https://idp.example/realms/one/"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ASSENT_OIDC_ISSUER": None}, "`ASSENT_OIDC_NAME` is set but `ASSENT_OIDC_ISSUER` isn't"),
+        ({"ASSENT_OIDC_NAME": None}, "`ASSENT_OIDC_NAME` is missing"),
+        ({"ASSENT_OIDC_CLIENT_ID": None}, "`ASSENT_OIDC_CLIENT_ID` is missing"),
+        ({"ASSENT_OIDC_CLIENT_SECRET": None}, "exactly one of `ASSENT_OIDC_CLIENT_SECRET` and"),
+        ({"ASSENT_OIDC_PRIVATE_KEY_FILE": "/key.json"}, "exactly one of `ASSENT_OIDC_CLIENT_SECRET` and"),
+        ({"ASSENT_OIDC_ISSUER": "http://idp.example"}, "must begin with `https://`"),
+        (
+            {"ASSENT_OIDC_ISSUER": "http://127.0.0.1:1", "ASSENT_PUBLIC_URL": "https://assent.example"},
+            "`ASSENT_OIDC_ISSUER` must begin with `https://`",
+        ),
+        ({"ASSENT_OIDC_ISSUER": "https://idp.example?x"}, "no query"),
+        ({"ASSENT_OIDC_SCOPE": "profile"}, "must contain `openid`"),
+        ({"ASSENT_OIDC_SUBJECT_CLAIM": "email"}, "must be a claim that stays one person's"),
+        ({"ASSENT_OIDC_SUBJECT_CLAIM": "preferred_username"}, "must be a claim that stays one person's"),
+    ],
+)
+def test_half_an_identity_provider_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str | None], message: str
+) -> None:
+    for name, value in (WHOLE | change).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_without_passwords_there_must_be_an_identity_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSENT_PASSWORDS", "false")
+    with pytest.raises(SettingsError, match="which needs `ASSENT_OIDC_ISSUER`"):
+        load_settings()
+
+
 def test_page_of_settings_lists_exactly_the_settings() -> None:
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     assert settings_table() in page

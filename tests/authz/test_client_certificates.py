@@ -138,6 +138,7 @@ async def test_without_the_proxy_no_header_counts(inner: World, server: World) -
         "%FF%FE",
         quote("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
     ],
+    ids=range(13),  # the certificates are made anew by each worker
 )
 async def test_what_is_no_certificate_is_none(server: World, value: str) -> None:
     assert thumbprint(value.encode()) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from sqlalchemy import select
 from authz import tables
 from authz.client_changes import new_registration_token
 from authz.clients import DPOP, PUSHED, REQUIREMENTS, SIGNED, disable_client
+from fhir.definitions import load_definitions
+from fhir.search_query import parse_search
 from tests.authz.open_registration import GOOD, SERVICE, Open, open_server
 from tests.clients.key_server import key_server
 from tests.conformance.launching import Launch, key_pair, register
@@ -54,6 +57,22 @@ async def test_an_app_reads_what_it_registered_but_not_its_secret(server: Open, 
     method = {"token_endpoint_auth_method": answer.json()["token_endpoint_auth_method"]}
     assert answer.json() == kept | method
     assert "client_secret" not in answer.json()
+
+
+async def test_what_an_app_does_to_its_registration_is_on_record(server: Open) -> None:
+    registered = await server.register()
+    assert (await server.send("PUT", registered, **(GOOD | {"client_name": "Renamed"}))).status_code == 200
+    assert (await server.send("PUT", registered, **(GOOD | {"client_id": "another"}))).status_code == 400
+    assert (await server.send("DELETE", registered)).status_code == 204
+    await server.assent.audit.settle()
+    query = parse_search("AuditEvent", [("_count", "500")], load_definitions(), max_count=500)
+    stored = [json.loads(one.body) for one in (await server.assent.authz.repository.search(query)).matches]
+    mine = [event for event in stored if registered["client_id"] in json.dumps(event["agent"])]
+    assert sorted((event["subtype"][0]["code"], event["action"]) for event in mine) == [
+        ("app", "C"),
+        ("app", "D"),
+        ("app", "U"),
+    ]
 
 
 async def test_of_the_registration_token_only_a_hash_is_kept(server: Open) -> None:

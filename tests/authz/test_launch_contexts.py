@@ -378,9 +378,9 @@ async def test_who_may_not_decide_cant_whatever_page_asks(server: World, ehr: st
     unchanged = await requests.find(asked.id, session)
     assert unchanged == asked
     assert (asked.patient_id, asked.patient_given, asked.user) == (context["patient"], True, context.get("user"))
-    book = PatientsConsentBook(server.assent.authz, requests, server.text)
+    book = PatientsConsentBook(server.assent.authz, requests)
     with pytest.raises(AlreadyDecided):
         await book.grant(asked, session, ConsentChoice(("laboratory",), None, server.text))
     before = await book.sharing(context["patient"])
-    assert "error=access_denied" in await book.refuse(asked, session)
+    assert "error=access_denied" in await book.refuse(asked, session, server.text)
     assert await book.sharing(context["patient"]) == before

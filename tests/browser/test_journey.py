@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,17 +73,18 @@ def introspect(sandbox: Sandbox, token: str) -> dict[str, object]:
     return found
 
 
-def allow_a_part(page: Page, sandbox: Sandbox, callback: str) -> App:
+def allow_a_part(page: Page, sandbox: Sandbox, callback: str, name: str = APP_NAME) -> App:
     """The app's link, sign-in, two categories unticked, Allow, and the exchange of the code."""
-    client = register(sandbox.issuer, APP_NAME, SCOPE, redirect_uri=callback)
+    client = register(sandbox.issuer, name, SCOPE, redirect_uri=callback)
     app = App(sandbox.fhir_base, client["client_id"], SCOPE, callback)
     page.goto(app.authorize_url())
     sign_in(page, sandbox)
-    expect(page.get_by_role("heading", level=1)).to_contain_text(APP_NAME)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     category(page, "Conditions").uncheck()
     category(page, "Claims and coverage").uncheck()
     expect(category(page, "HIV")).not_to_be_checked()
-    picture(page, "consent")
+    if name == APP_NAME:
+        picture(page, "consent")
     page.get_by_role("button", name="Allow").click()
     expect(page.get_by_text("Back in the app.")).to_be_visible()
     app.redeem(page.url)
@@ -119,6 +122,33 @@ def test_shared_in_part_read_in_part_and_taken_back(page: Page, sandbox: Sandbox
     assert introspect(sandbox, app.tokens["access_token"]) == {"active": False}
     refreshed = app.refresh()
     assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
+
+
+def test_what_was_decided_is_told_again_and_taken_along(page: Page, sandbox: Sandbox, callback: str) -> None:
+    app = allow_a_part(page, sandbox, callback, "Sleep Diary")
+    app.read("Observation?category=laboratory&_count=5")
+    page.goto(f"{sandbox.issuer}/my")
+    page.get_by_role("region", name="Sleep Diary").get_by_role("button", name="Revoke").click()
+    ended = page.get_by_role("region", name="Sleep Diary")
+    ended.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History: Sleep Diary")
+    expect(page.get_by_role("heading", level=2)).to_have_count(2)
+    expect(page.get_by_text("The text as it was shown")).to_have_count(1)
+    page.get_by_role("link", name="Who saw what").click()
+    page.get_by_label("App").select_option(label="Sleep Diary")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("listitem").filter(has_text="looked at Lab results")).to_have_count(1)
+    expect(page.locator("ol li").filter(has_not_text="Sleep Diary")).to_have_count(0)
+    page.get_by_role("link", name="My sharing").first.click()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download everything").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.testzip() is None
+        consents = [json.loads(line) for line in archive.read("consents.ndjson").splitlines()]
+        assert archive.read("access-record.ndjson").count(b"Sleep Diary") >= 1
+    assert {consent["patient"]["reference"] for consent in consents} == {f"Patient/{app.tokens['patient']}"}
+    mine = [consent["status"] for consent in consents if app.client_id in json.dumps(consent)]
+    assert mine == ["active", "inactive"]
 
 
 @pytest.mark.smart(27, 54)

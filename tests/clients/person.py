@@ -41,12 +41,21 @@ class Person:
         """Follow a link."""
         return self._shown(self._browser.get(url))
 
-    def sign_in(self) -> Page:
+    def sign_in(self, button: str = "Sign in") -> Page:
         """Sign in, on the page that asks for it."""
-        form = self._form("submit", "Sign in")
+        form = self._form("submit", button)
         form.find("text", "Username").value = self.username
         form.find("password", "Password").value = self._password
-        return self._press(form, "Sign in")
+        return self._press(form, button)
+
+    def cookie(self, name: str) -> str | None:
+        """A cookie of the browser."""
+        return self._browser.cookies.get(name)
+
+    def plant(self, name: str, value: str, url: str) -> None:
+        """Have a cookie there, as somebody might who got at the browser."""
+        self._browser.cookies.clear()
+        self._browser.cookies.set(name, value, domain=f"{urlsplit(url).hostname}.local", path="/")
 
     def choose_patient(self, name: str | None = None) -> Page:
         """Choose a patient by name, or the first; nothing happens when there is nobody to choose."""

@@ -82,6 +82,7 @@ def _settings(sandbox: Sandbox) -> str:
     return "".join(
         (
             _operations('include-tag = "FHIR"', f"Bearer {_reader(sandbox)}", type="Observation"),
+            _operations('include-tag = "Bulk export"', f"Bearer {_exporter(sandbox)}", type="Observation"),
             _operations('include-tag = "Consents"', f"Bearer {_recorder(sandbox)}"),
             _operations('include-path = "/userinfo"', f"Bearer {_reader(sandbox)}"),
             _operations('include-path = "/introspect"', _basic(gateway)),
@@ -115,13 +116,21 @@ def _reader(sandbox: Sandbox) -> str:
 
 
 def _recorder(sandbox: Sandbox) -> str:
-    desk = next(c for c in sandbox.manifest["clients"] if c["client_id"] == "sandbox-recorder")
+    return _service(sandbox, "sandbox-recorder", "assent/consents.cruds")
+
+
+def _exporter(sandbox: Sandbox) -> str:
+    return _service(sandbox, "sandbox-backend", "system/*.rs")
+
+
+def _service(sandbox: Sandbox, client_id: str, scope: str) -> str:
+    desk = next(c for c in sandbox.manifest["clients"] if c["client_id"] == client_id)
     key, me = ECKey.import_key(desk["private_jwks"]["keys"][0]), desk["client_id"]
     end = f"{sandbox.issuer}/token"
     claims = {"iss": me, "sub": me, "aud": end, "exp": int(time.time()) + 60, "jti": secrets.token_hex()}
     form = {
         "grant_type": "client_credentials",
-        "scope": "assent/consents.cruds",
+        "scope": scope,
         "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": jwt.encode({"alg": "ES384", "kid": str(key.kid)}, claims, key, ["ES384"]),
     }

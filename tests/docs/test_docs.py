@@ -24,11 +24,16 @@ from tests.sandbox_server import Sandbox
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)")
+NO_COMMANDS = ("python", "nginx", "json", "toml")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _commands(page: Path) -> list[str]:
-    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in ("python", "nginx", "json"))
+    blocks = (
+        text
+        for language, text in BLOCK.findall(page.read_text())
+        if language not in ("python", "nginx", "json", "toml")
+    )
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -85,12 +90,13 @@ def test_the_ehr_launch_shown_to_app_developers_works(sandbox: Sandbox) -> None:
     assert answer["launch"]
 
 
-def test_the_service_shown_to_app_developers_works(sandbox: Sandbox) -> None:
+def test_the_service_and_its_export_shown_to_app_developers_work(sandbox: Sandbox) -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "apps.md").read_text())
-    (program,) = [text for language, text in blocks if language == "python"]
-    words = [sys.executable, "-c", program.replace("http://127.0.0.1:8000", sandbox.issuer)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - as above
-    assert ast.literal_eval(done.stdout) == [f"Patient/{given.patient}" for given in _sharing_observations()]
+    searching, exporting = [text for language, text in blocks if language == "python"]
+    program = f"{searching}\n{exporting}".replace("http://127.0.0.1:8000", sandbox.issuer)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - as above
+    expected = [f"Patient/{given.patient}" for given in _sharing_observations()]
+    assert [ast.literal_eval(line) for line in done.stdout.splitlines()] == [expected, expected]
 
 
 def _sharing_observations() -> list[ServiceConsent]:

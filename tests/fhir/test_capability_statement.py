@@ -33,7 +33,9 @@ _OF_THE_SYSTEM = {"search-system": ("GET", ""), "history-system": ("GET", "/_his
 
 @pytest.fixture(scope="module")
 def statement() -> dict[str, Any]:
-    told = capability_statement("https://a.example", load_catalogue(None), load_definitions(), "2026-01-01")
+    told = capability_statement(
+        "https://a.example", load_catalogue(None), load_definitions(), "2026-01-01", lambda kind: kind != "Media"
+    )
     return dict(msgspec.json.decode(told))
 
 
@@ -43,6 +45,8 @@ def test_it_is_valid(statement: dict[str, Any]) -> None:
 
 def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[str, Any]) -> None:
     resources = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+    group = resources.pop("Group")  # which can be exported, and nothing else
+    assert group.keys() == {"type", "operation"}
     for kind, resource in resources.items():
         codes = {interaction["code"] for interaction in resource["interaction"]}
         known = {code for code, (m, path) in _REQUESTS.items() if _is(code, m, path.format(kind))}
@@ -50,6 +54,7 @@ def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[
             known |= {"create", "update", "patch", "delete", "history-type"}
         assert codes == ({"read"} if kind == "Binary" else known)
     assert list(resources) == sorted(resources)
+    assert "Media" not in resources  # which has no source here
     assert {kind for kind, resource in resources.items() if "operation" in resource} == {"Patient"}
 
 

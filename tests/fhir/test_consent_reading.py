@@ -14,7 +14,7 @@ from fhir.definitions import load_definitions
 from fhir.facts import FactsReader
 from fhir.resource_type_names import RESOURCE_TYPE_NAMES
 
-_READER = FactsReader(load_definitions(), load_catalogue(), upstream_base="https://upstream.example/fhir")
+_READER = FactsReader(load_definitions(), load_catalogue(), upstream_bases=("https://upstream.example/fhir",))
 
 
 def test_the_names_of_resource_types_are_those_of_fhir_r4() -> None:

@@ -20,7 +20,7 @@ from policies.codes import DATA_ABSENT_REASON_URL
 DEFINITIONS = load_definitions()
 CATALOGUE = load_catalogue()
 MASKS = Masks(CATALOGUE, DEFINITIONS)
-FACTS = FactsReader(DEFINITIONS, CATALOGUE, upstream_base="https://ehr.example/fhir")
+FACTS = FactsReader(DEFINITIONS, CATALOGUE, upstream_bases=("https://ehr.example/fhir",))
 MASKED = {"extension": [{"url": DATA_ABSENT_REASON_URL, "valueCode": "masked"}]}
 
 

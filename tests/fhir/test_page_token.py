@@ -12,7 +12,7 @@ from fhir.page_token import LIFETIME, MAX_TOKEN, PagePayload, PageSealer
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 BINDING = "app grant p1 Observation"
 PAYLOAD = PagePayload(
-    "http://inside.example/fhir?_getpages=1&x=%20", "Observation", (("code", "a|b"), ("code", "ü")), 17, NOW
+    "http://inside.example/fhir?_getpages=1&x=%20", "Observation", (("code", "a|b"), ("code", "ü")), 17, NOW, "p"
 )
 SEALER = PageSealer(b"s" * 32)
 
@@ -50,7 +50,7 @@ def test_token_is_refused(binding: str, sealer: PageSealer, after: timedelta) ->
 def test_the_length_of_a_token_says_nothing_of_the_place(query: tuple[tuple[str, str], ...]) -> None:
     places = [("Observation?_count=51", 0), ("http://inside.example/fhir?_cursor=" + "x" * 300, 123_456)]
     lengths = {
-        len(SEALER.seal(PagePayload(f"{url}&{urlencode(query)}", "Observation", query, at, NOW), binding=BINDING))
+        len(SEALER.seal(PagePayload(f"{url}&{urlencode(query)}", "Observation", query, at, NOW, "p"), binding=BINDING))
         for url, at in places
     }
     assert len(lengths) == 1
@@ -69,5 +69,5 @@ def test_garbage_is_refused(token: str) -> None:
 
 
 def test_too_long_a_token_is_refused() -> None:
-    long = PagePayload("http://inside.example/" + "x" * MAX_TOKEN, "Observation", (), 0, NOW)
+    long = PagePayload("http://inside.example/" + "x" * MAX_TOKEN, "Observation", (), 0, NOW, "p")
     assert SEALER.open(SEALER.seal(long, binding=BINDING), binding=BINDING, now=NOW) is None

@@ -17,6 +17,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from fhir.circuit_breaker import CircuitBreaker
 from fhir.upstream_client import BackendServices, Basic, Bearer, UpstreamAnswer, UpstreamClient, UpstreamFailure
 
 PATIENT = b'{"resourceType":"Patient","id":"p1","multipleBirthInteger":1.50}'
@@ -186,6 +187,16 @@ async def test_a_host_that_takes_no_connection_is_given_up_before_the_whole_time
         async with client_of(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=30, connect_timeout=0.1) as client:
             async with asyncio.timeout(5):
                 assert (await failure_of(client.get("Patient/p1", ()))).kind == "timeout"
+
+
+async def test_after_failures_in_a_row_it_is_not_asked_for_a_while(upstream: Upstream) -> None:
+    upstream.answer = lambda _: whole(b"", "503 Service Unavailable")
+    async with client_of(upstream.base, breaker=CircuitBreaker("lab", failures=2, pause=60)) as client:
+        kinds = [(await failure_of(client.get("Patient/p1", ()))).kind for _ in range(2)]
+        paused = await failure_of(client.get_link(f"{upstream.base}?page=2"))
+    assert (kinds, paused.kind, paused.retry_after) == (["bad-status"] * 2, "paused", 60)
+    assert len(upstream.requests) == 2
+    assert client.outcomes == {"bad-status": 2, "paused": 1}
 
 
 async def test_nobody_there_is_unreachable() -> None:

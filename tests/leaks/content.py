@@ -57,6 +57,13 @@ RESOURCES: list[dict[str, object]] = [
     *_DOCUMENTS,
     patient("ana", text=_TEXT),
     patient("bob"),
+    {
+        "resourceType": "Group",
+        "id": "cohort",
+        "type": "person",
+        "actual": True,
+        "member": [{"entity": {"reference": "Patient/bob"}}],
+    },
     {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "Doc"}]},
     {"resourceType": "Practitioner", "id": "hivdoc", "name": [{"family": "Secretdoc"}]},
     *(observation(f"lab{n}", note=[{"text": f"note {n}"}]) for n in range(12)),

@@ -65,7 +65,7 @@ async def test_l40_the_history_of_a_type_or_of_the_system_is_refused(leaky: Worl
     [
         *("Patient/$everything", "Encounter/enc/$everything", "$everything"),
         *("Composition/c/$document", "DocumentReference/$docref", "Observation/$lastn", "Patient/$match"),
-        *("$export", "Patient/$export", "Group/g/$export", "$export-poll-status?_jobId=1", "Observation/$stats"),
+        *("Patient/ana/$export", "Observation/$export", "$export-poll-status?_jobId=1", "Observation/$stats"),
         *("$meta", "Observation/lab0/$meta", "ValueSet/$expand", "$process-message", "$convert", "$reindex"),
     ],
 )

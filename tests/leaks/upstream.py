@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list)
     lies: dict[str, Lie] = field(default_factory=dict)
     """By path, without the query."""
+    acts: dict[str, ASGIApp] = field(default_factory=dict)
+    """Likewise: what answers in place of the upstream."""
+    held: asyncio.Event | None = None
+    """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
     refusing: Lie | None = None
@@ -90,6 +95,16 @@ class Upstream:
             self.refusing = None
 
     @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """While the block runs, take requests and answer none."""
+        self.held = asyncio.Event()
+        try:
+            yield
+        finally:
+            self.held.set()
+            self.held = None
+
+    @contextmanager
     def listening(self) -> Iterator[list[Asked]]:
         """What is asked while the block runs."""
         begun = len(self.asked)
@@ -108,6 +123,11 @@ class Upstream:
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             path = scope["raw_path"].decode()
             self.asked.append(Asked(scope["method"], f"{path}?{query}" if query else path, headers))
+            if path in self.acts:
+                await self.acts[path](scope, receive, send)
+                return
+            if self.held is not None:
+                await self.held.wait()
             lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
             if lie is None:
                 await self._truth(app, scope, receive, send)

@@ -225,18 +225,29 @@ async def world(
     """Start everything on a fresh database, with these resources upstream. `writes`: whether apps may write there."""
     engine = create_async_engine(database_url)
     dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)
-    async with overheard_upstream(engine, dataset) as upstream:
-        assent = await build(settings_for(folder, upstream, writes=writes), database_url)
-        try:
-            async with assent.engine.begin() as connection:
-                who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
-                account = await add_account(connection, who, "-", datetime.now(UTC))
-            text = load_policy_text(assent.authz.catalogue)
-            async with client_of(assent) as http:
-                yield World(assent, http, account, text, folder, upstream, database_url)
-        finally:
-            await assent.aclose()
-            await engine.dispose()
+    try:
+        async with (
+            overheard_upstream(engine, dataset) as upstream,
+            world_of(settings_for(folder, upstream, writes=writes), upstream, database_url) as running,
+        ):
+            yield running
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def world_of(settings: Settings, upstream: Upstream, database_url: str) -> AsyncIterator[World]:
+    """A server with these settings, before upstreams that run already; ana has an account."""
+    assent = await build(settings, database_url)
+    try:
+        async with assent.engine.begin() as connection:
+            who = Account("", "ana", "Ana", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),))
+            account = await add_account(connection, who, "-", datetime.now(UTC))
+        text = load_policy_text(assent.authz.catalogue)
+        async with client_of(assent) as http:
+            yield World(assent, http, account, text, settings.data_dir, upstream, database_url)
+    finally:
+        await assent.aclose()
 
 
 def settings_for(folder: Path, upstream: Upstream, *, writes: bool = False) -> Settings:
@@ -248,6 +259,9 @@ def settings_for(folder: Path, upstream: Upstream, *, writes: bool = False) -> S
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(TOKEN),
             "upstream_writes": writes,
+            "export_groups": "cohort",
+            # It is made to fail often: each failure must be seen, and not that there were some before.
+            "upstream_failures": 1000,
         }
     )
 

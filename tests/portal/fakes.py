@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import httpx
 from fastapi import FastAPI
 
-from assent.policy_files import load_catalogue, load_policy_text
+from assent.language_files import load_languages
+from assent.policy_files import load_catalogue
 from authz.accounts import Account, ActsFor
 from authz.app_registry import RegisteredApp
 from authz.clients import Client, ClientError, NewClient
@@ -18,8 +19,10 @@ from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
+from authz.sign_in_methods import SignInMethods
+from fhir.consent_writing import PolicyText
+from portal.languages import Language
 from portal.ports import (
-    Activity,
     AuthorizationRequest,
     Check,
     ConsentChoice,
@@ -28,14 +31,17 @@ from portal.ports import (
     Ports,
     SharedWith,
 )
+from portal.record_ports import ActivityAsked, ActivityPage, ConsentVersion, NoSuchPage, Waiting
 from portal.router import PortalPages, portal_pages
 from portal.settings import PortalSettings
+from portal.sign_in_ports import SignInWays
 
 NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
 ADA = ActsFor("ada", "Ada Ito", True)
 BEN = ActsFor("ben", "Ben Ito", False)
 CATALOGUE = load_catalogue()
-POLICY = load_policy_text(CATALOGUE)
+LANGUAGES = load_languages(CATALOGUE)
+POLICY = LANGUAGES.english.policy
 REQUEST = AuthorizationRequest(
     id="req-1",
     app_name="Heart Diary",
@@ -83,6 +89,17 @@ class FakeSessions:
         self.sessions["new"] = session(*self.acts_for, id_hash="s-new")
         return NewSession(self.sessions["new"], "new")
 
+    async def may_begin(self, address: str) -> bool:
+        return self.locked is None
+
+    async def begin(self, account_id: str, auth_time: datetime, methods: SignInMethods) -> NewSession | None:
+        begun = session(*self.acts_for, id_hash="s-new", auth_time=auth_time)
+        self.sessions["new"] = replace(begun, methods=methods)
+        return NewSession(self.sessions["new"], "new")
+
+    async def sign_out_elsewhere(self, session: SignedInSession) -> None:
+        self.signed_out.append(f"not {session.id_hash}")
+
     async def sign_out(self, id_hash: str) -> None:
         self.signed_out.append(id_hash)
 
@@ -106,10 +123,9 @@ class FakeConsents:
 
     consents: list[SharedWith] = field(default_factory=lambda: [SHARED])
     granted: list[ConsentChoice] = field(default_factory=list)
-    refused: int = 0
+    refused: list[PolicyText] = field(default_factory=list)
     decided: bool = False
     changed: list[ConsentChoice] = field(default_factory=list)
-    lines: list[Activity] = field(default_factory=list)
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
         if self.decided:
@@ -117,10 +133,10 @@ class FakeConsents:
         self.granted.append(choice)
         return f"{request.redirect_uri}?code=c"
 
-    async def refuse(self, request: AuthorizationRequest, session: SignedInSession) -> str:
+    async def refuse(self, request: AuthorizationRequest, session: SignedInSession, shown: PolicyText) -> str:
         if self.decided:
             raise AlreadyDecided
-        self.refused += 1
+        self.refused.append(shown)
         return f"{request.redirect_uri}?error=access_denied"
 
     async def find(self, consent_id: str) -> SharedWith | None:
@@ -138,8 +154,39 @@ class FakeConsents:
     async def sharing(self, patient_id: str) -> Sequence[SharedWith]:
         return [c for c in self.consents if c.patient_id == patient_id]
 
-    async def activity(self, patient_id: str, limit: int) -> Sequence[Activity]:
-        return self.lines[:limit]
+    async def revoke_all(self, patient_id: str, by: SignedInSession) -> None:
+        for consent in await self.sharing(patient_id):
+            if consent.can_be_revoked:
+                await self.revoke(consent.consent_id, by)
+
+
+@dataclass
+class FakeRecord:
+    """What is looked up, in memory, and what was asked for."""
+
+    versions: list[ConsentVersion] = field(default_factory=list)
+    found: ActivityPage = field(default_factory=lambda: ActivityPage([], None, [("heart", "Heart Diary")]))
+    asked: list[ActivityAsked] = field(default_factory=list)
+    waits: list[Waiting] = field(default_factory=list)
+
+    async def history(self, consent_id: str, language: Language) -> Sequence[ConsentVersion]:
+        return self.versions
+
+    async def activity(self, patient: ActsFor, asked: ActivityAsked, language: Language) -> ActivityPage:
+        if asked.older == "unfit":
+            raise NoSuchPage
+        self.asked.append(asked)
+        return self.found if patient == ADA else ActivityPage([], None, [])
+
+    async def waiting(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
+        return self.waits
+
+    async def archive(self, patient_id: str, by: SignedInSession, language: Language) -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in (b"PK of ", patient_id.encode()):
+                yield piece
+
+        return pieces()
 
 
 @dataclass
@@ -201,6 +248,7 @@ class Place:
     sessions: FakeSessions
     requests: FakeRequests
     consents: FakeConsents
+    record: FakeRecord
     settings: PortalSettings
     pages: PortalPages
     client: httpx.AsyncClient
@@ -215,13 +263,22 @@ class Place:
         return page_of(await self.client.get(address)).hidden
 
 
-def place(settings: PortalSettings | None = None) -> Place:
+def place(settings: PortalSettings | None = None, ways: SignInWays | None = None) -> Place:
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
-    sessions, requests, consents = FakeSessions(), FakeRequests(), FakeConsents()
+    sessions, requests, consents, record = FakeSessions(), FakeRequests(), FakeConsents(), FakeRecord()
     pages = portal_pages(
         Ports(
-            sessions, requests, consents, FakeClinicians(), FakeApps(), no_ending, nothing_examined, CATALOGUE, POLICY
+            sessions,
+            requests,
+            consents,
+            record,
+            FakeClinicians(),
+            FakeApps(),
+            no_ending,
+            nothing_examined,
+            LANGUAGES,
+            ways or SignInWays(),
         ),
         chosen,
         lambda: NOW,
@@ -230,7 +287,7 @@ def place(settings: PortalSettings | None = None) -> Place:
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
-    return Place(sessions, requests, consents, chosen, pages, client)
+    return Place(sessions, requests, consents, record, chosen, pages, client)
 
 
 class Page(HTMLParser):

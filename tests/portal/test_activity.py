@@ -8,14 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from assent.language_files import load_languages
 from assent.policy_files import load_catalogue
 from fhir.audit_event import AuditRecord, audit_event
 from portal.activity import Names, in_words, user_in
-from portal.ports import Activity
+from portal.languages import Language
+from portal.record_ports import Activity
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 CATALOGUE = load_catalogue(None)
-NAMES = Names({"c1": "Heart Diary"}, {"heart": "Heart Diary"}, {"Patient/ada": "Ada Lind", "Practitioner/d": "Dr Day"})
+LANGUAGES = load_languages(CATALOGUE)
+ENGLISH, SPANISH = LANGUAGES.english, LANGUAGES.by_tag["es"]
+PEOPLE = {"Patient/ada": "Ada Lind", "Practitioner/d": "Dr Day", "Patient/mum": "Mia Lind"}
+NAMES = Names("ada", "Ada Lind", {"c1": "Heart Diary"}, {"heart": "Heart Diary"}, PEOPLE)
 LOOK: dict[str, Any] = {
     "kind": "read",
     "action": "R",
@@ -29,11 +34,11 @@ LOOK: dict[str, Any] = {
 WRITE = LOOK | {"kind": "write", "description": "done", "consents": ("Consent/c1/_history/1",)}
 
 
-def line(**fields: Any) -> Activity:
+def line(language: Language = ENGLISH, **fields: Any) -> Activity:
     """The line of a record; what the record doesn't say is as in most."""
     given = {"outcome": "0", "recorded": NOW, "request_id": "r1", "patient": "ada", **fields}
     event = msgspec.json.decode(msgspec.json.encode(audit_event(AuditRecord(**given))))
-    return in_words(event, NAMES, CATALOGUE)
+    return in_words(event, NAMES, language)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +80,38 @@ def line(**fields: Any) -> Activity:
         (WRITE | {"action": "U"}, "Heart Diary changed Lab results in the record"),
         (WRITE | {"action": "D"}, "Heart Diary deleted Lab results in the record"),
         (WRITE | {"action": "U", "description": "intended"}, "Heart Diary began to change Lab results in the record"),
+        (WRITE | {"action": "C", "categories": ()}, "Heart Diary added to the record"),
+        (WRITE | {"action": "U", "categories": ()}, "Heart Diary changed the record"),
+        (WRITE | {"action": "D", "categories": ()}, "Heart Diary deleted a part of the record"),
+        (
+            WRITE | {"action": "D", "description": "intended", "categories": ()},
+            "Heart Diary began to change the record",
+        ),
         (WRITE | {"action": "U", "outcome": "4"}, "Heart Diary tried to change the record"),
         (
             {"kind": "revoke", "action": "U", "user": "Patient/ada", "entities": ("Consent/c1",)},
             "Ada Lind ended the sharing with Heart Diary",
+        ),
+        (
+            {"kind": "revoke", "action": "U", "user": "Patient/mum", "entities": ("Consent/c1",)},
+            "Mia Lind ended the sharing with Heart Diary, on behalf of Ada Lind",
+        ),
+        *(
+            (
+                {
+                    "kind": "consent",
+                    "action": action,
+                    "client_id": "desk",
+                    "client_name": "Desk",
+                    "entities": ("Consent/c1",),
+                },
+                f"Desk {verb} what Heart Diary may see",
+            )
+            for action, verb in (("C", "recorded"), ("U", "changed"), ("D", "deleted"))
+        ),
+        (
+            {"kind": "export", "action": "R", "user": "Patient/ada"},
+            "Ada Lind downloaded this sharing and access record",
         ),
         (
             {"kind": "revoke", "action": "U", "user": "operator:kim", "entities": ("Consent/c9",)},
@@ -88,15 +121,34 @@ def line(**fields: Any) -> Activity:
 )
 def test_every_record_reads_as_a_sentence(fields: dict[str, Any], words: str) -> None:
     found = line(**fields)
-    assert f"{found.who} {found.what}" == words
+    assert found.sentence.striptags() == words
     assert found.when == NOW
 
 
 def test_many_kinds_of_data_are_counted_rather_than_listed() -> None:
     kinds = [c for c in CATALOGUE.categories.values() if not c.always][:6]
     codes, first = tuple(c.code for c in kinds), ", ".join(c.title for c in kinds[:4])
-    assert line(**LOOK | {"categories": codes}).what == f"looked at {first} and 2 more kinds of data"
-    assert line(**LOOK | {"categories": codes[:5]}).what == f"looked at {first} and 1 more kind of data"
+    heart = "Heart Diary looked at"
+    assert line(**LOOK | {"categories": codes}).sentence.striptags() == f"{heart} {first} and 2 more kinds of data"
+    assert line(**LOOK | {"categories": codes[:5]}).sentence.striptags() == f"{heart} {first} and 1 more kind of data"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (LOOK, "<strong>Heart Diary</strong> miró Resultados de laboratorio"),
+        (LOOK | {"categories": ("laboratory", "immunizations")}, "miró Resultados de laboratorio y Vacunas"),
+        (LOOK | {"user": "Practitioner/d"}, "miró Resultados de laboratorio, para Dr Day"),
+        (WRITE | {"action": "U"}, "cambió datos del historial: Resultados de laboratorio"),
+    ],
+)
+def test_a_sentence_is_translated_whole(fields: dict[str, Any], words: str) -> None:
+    assert str(line(SPANISH, **fields).sentence).endswith(words)
+
+
+def test_a_name_brings_no_markup_of_its_own() -> None:
+    found = line(**LOOK | {"client_id": "new", "client_name": "<b>Steps</b> 100%"})
+    assert found.sentence == "<strong>&lt;b&gt;Steps&lt;/b&gt; 100%</strong> looked at Lab results"
 
 
 @pytest.mark.parametrize(("outcome", "told"), [("0", "done"), ("4", "refused"), ("8", "failed"), ("12", "failed")])
@@ -105,6 +157,6 @@ def test_the_outcome_is_told(outcome: str, told: str) -> None:
 
 
 def test_an_event_that_says_nothing_is_still_a_line() -> None:
-    found = in_words({"resourceType": "AuditEvent"}, NAMES, CATALOGUE)
-    assert (found.who, found.what, found.outcome) == ("Somebody", "used the sharing settings", "failed")
+    found = in_words({"resourceType": "AuditEvent"}, NAMES, ENGLISH)
+    assert (found.sentence.striptags(), found.outcome) == ("Somebody used the sharing settings", "failed")
     assert user_in({}) is None

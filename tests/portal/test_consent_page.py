@@ -80,7 +80,7 @@ async def test_deny_shares_nothing_whatever_is_ticked(here: Place) -> None:
     response = await here.client.post("/authorize/decision", data=sent)
     assert response.status_code == 303
     assert response.headers["location"] == "https://heart.example/callback?error=access_denied"
-    assert (here.consents.granted, here.consents.refused) == ([], 1)
+    assert (here.consents.granted, here.consents.refused) == ([], [POLICY])
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_an_app_that_asks_for_no_data_can_be_allowed(here: Place) -> None:
 @pytest.mark.parametrize("decision", ["", "review", "ALLOW", "maybe"])
 async def test_a_decision_that_is_neither_button_is_none(here: Place, decision: str) -> None:
     response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", decision=decision))
-    assert (response.status_code, here.consents.granted, here.consents.refused) == (400, [], 0)
+    assert (response.status_code, here.consents.granted, here.consents.refused) == (400, [], [])
     assert "Nothing is decided yet." in response.text
     assert page_of(response).named("checkbox") == {"Conditions": False, "Lab results": True, "HIV": False}
 

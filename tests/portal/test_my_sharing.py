@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from portal.my_sharing import one_section_each
-from portal.ports import Activity
-from tests.portal.fakes import ADA, BEN, NOW, SHARED, Place, page_of, place
+from portal.ports import SharedWith
+from portal.record_ports import Waiting
+from tests.portal.fakes import ADA, BEN, NOW, POLICY, SHARED, Place, page_of, place
+
+RESEARCH = replace(
+    SHARED, consent_id="c2", client_id="Organization/x", app_name="Lakeside Research", is_app=False, plain=False
+)
+KEPT = replace(RESEARCH, consent_id="c3", app_name="Dr Day", permits=False, categories=(), asked=(), until=None)
+FINER = replace(SHARED, consent_id="c4", client_id="fine", app_name="Fine App", plain=False, categories=(), asked=())
 
 
 @pytest.fixture
@@ -29,7 +38,7 @@ async def test_signing_in_comes_first(address: str) -> None:
 async def test_each_app_is_a_section_headed_by_its_name_with_change_and_revoke(here: Place) -> None:
     response = await here.client.get("/my")
     page = page_of(response)
-    assert page.headings == ["My sharing", "Heart Diary"]
+    assert page.headings == ["My sharing", "Heart Diary", "Take it with you"]
     assert page.buttons == ["Revoke"]
     assert '<section class="card" aria-labelledby="app-c1">' in response.text
     assert '<a class="button" href="/my/sharing/c1/change" aria-describedby="app-c1">Change</a>' in response.text
@@ -40,7 +49,9 @@ async def test_each_app_is_a_section_headed_by_its_name_with_change_and_revoke(h
 
 async def test_use_is_told_when_it_is_known(here: Place) -> None:
     here.consents.consents = [replace(SHARED, last_used=NOW, uses=41)]
-    assert "21 November 2026, 14:05 UTC</time>; 41 times in all" in (await here.client.get("/my")).text
+    text = (await here.client.get("/my")).text
+    assert "21 November 2026, 14:05 UTC</time>" in text
+    assert "<dd>41 times</dd>" in text
 
 
 async def test_revoke_ends_the_sharing_and_says_so(here: Place) -> None:
@@ -107,10 +118,16 @@ async def test_anothers_consent_looks_like_one_that_is_not_there(here: Place, co
         await here.client.get(f"/my/sharing/{consent_id}/change"),
         await here.client.post(f"/my/sharing/{consent_id}/change", data={"csrf": token}),
         await here.client.post(f"/my/sharing/{consent_id}/revoke", data={"csrf": token}),
+        await here.client.get(f"/my/sharing/{consent_id}/history"),
     ]
-    nowhere = await here.client.get("/my/sharing/unknown/change")
-    assert [(a.status_code, a.text) for a in answers] == [(404, nowhere.text)] * 3
+    nowhere = _without_addresses(await here.client.get("/my/sharing/unknown/change"))
+    assert [(a.status_code, _without_addresses(a)) for a in answers] == [(404, nowhere)] * 4
     assert here.consents.consents[1].state == "limited"
+
+
+def _without_addresses(response: httpx.Response) -> str:
+    """The links to other languages lead back to where one is."""
+    return re.sub(r'next=[^"]*', "", response.text)
 
 
 @pytest.mark.parametrize("page", ["/my", "/my/activity"])
@@ -139,13 +156,64 @@ def test_every_app_is_seen_once_and_every_current_consent_always() -> None:
     assert [c.consent_id for c in ended] == ["c2"]
 
 
-async def test_who_saw_what_is_listed_by_day_in_words(here: Place) -> None:
-    here.consents.lines = [
-        Activity(NOW, "Heart <b>Diary</b>", "read your Lab results", "done"),
-        Activity(NOW - timedelta(days=1), "Steps", "asked for your HIV information", "refused"),
-    ]
-    response = await here.client.get("/my/activity")
-    assert page_of(response).headings == ["Who saw what", "21 November 2026", "20 November 2026"]
-    assert "<strong>Heart &lt;b&gt;Diary&lt;/b&gt;</strong> read your Lab results" in response.text
-    assert "Refused, saw nothing" in response.text
-    assert response.text.count("<ol") == response.text.count("</ol>") == 2
+async def test_decisions_written_elsewhere_stand_apart_and_are_told_as_far_as_words_go(here: Place) -> None:
+    here.consents.consents = [SHARED, RESEARCH, KEPT, FINER]
+    text = (await here.client.get("/my")).text
+    others = text[text.index("Other decisions about this information") : text.index('id="download"')]
+    assert [name in others for name in ("Heart Diary", "Fine App", "Lakeside Research", "Dr Day")] == [0, 0, 1, 1]
+    assert text.count("This decision has finer rules") == 3
+    assert "A part of the health information" in text
+    assert 'action="/my/sharing/c2/revoke"' in text
+    assert "This decision keeps something closed." in others
+    assert [words in others for words in ("Not allowed", "it is taken back", "you take it back")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("shared", "change", "revoke"),
+    [(SHARED, 200, 303), (RESEARCH, 404, 303), (KEPT, 404, 404), (FINER, 404, 303)],
+)
+async def test_only_what_a_form_can_show_is_changed_and_only_what_opens_is_revoked(
+    here: Place, shared: SharedWith, change: int, revoke: int
+) -> None:
+    here.consents.consents = [shared]
+    token = {"csrf": (await here.fields("/my/sign-out"))["csrf"]}
+    address = f"/my/sharing/{shared.consent_id}"
+    assert (await here.client.get(f"{address}/change")).status_code == change
+    sent = {**token, "category": ["conditions"], "duration": "keep", "policy": POLICY.sha256}
+    assert (await here.client.post(f"{address}/change", data=sent)).status_code == (303 if change == 200 else 404)
+    assert len(here.consents.changed) == (1 if change == 200 else 0)
+    assert (await here.client.post(f"{address}/revoke", data=token)).status_code == revoke
+    assert here.consents.consents[0].state == ("revoked" if revoke == 303 else "limited")
+
+
+async def test_everything_is_revoked_after_a_question_that_names_all(here: Place) -> None:
+    bens = replace(SHARED, consent_id="c8", patient_id="ben")
+    here.consents.consents = [SHARED, RESEARCH, KEPT, bens]
+    asks = await here.client.get("/my/revoke-all?patient=ada")
+    assert [name in asks.text for name in ("Heart Diary", "Lakeside Research", "Dr Day")] == [True, True, False]
+    response = await here.client.post("/my/revoke-all", data=page_of(asks).hidden)
+    assert (response.status_code, response.headers["location"]) == (303, "/my?patient=ada&revoked=all")
+    assert (
+        "Nobody can see anything more of your health information."
+        in (await here.client.get("/my?patient=ada&revoked=all")).text
+    )
+    assert [c.state for c in here.consents.consents] == ["revoked", "revoked", "limited", "limited"]
+
+
+async def test_revoking_everything_needs_a_person_whom_one_acts_for_and_something_to_end(here: Place) -> None:
+    token = {"csrf": (await here.fields("/my"))["csrf"]}
+    assert (await here.client.get("/my/revoke-all?patient=eve")).status_code == 404
+    assert (await here.client.post("/my/revoke-all", data={**token, "patient": "eve"})).status_code == 404
+    assert (await here.client.post("/my/revoke-all", data={"patient": "ada"})).status_code == 403
+    nothing = await here.client.get("/my/revoke-all?patient=ben")
+    assert (nothing.status_code, nothing.headers["location"]) == (303, "/my?patient=ben")
+    assert here.consents.consents == [SHARED]
+
+
+async def test_what_waits_for_an_answer_is_named_and_shares_nothing(here: Place) -> None:
+    here.record.waits = [Waiting("Steps", ("vital-signs", "laboratory"), NOW, NOW + timedelta(minutes=10))]
+    text = (await here.client.get("/my")).text
+    assert "Waiting for your answer" in text
+    waiting = text[text.index("Waiting for your answer") : text.index("Until you answer")]
+    assert [title in waiting for title in ("Lab results", "Vital signs", "Conditions")] == [True, True, False]
+    assert "14:15 UTC" in text

@@ -122,6 +122,6 @@ async def test_signing_out_takes_a_button_and_ends_the_session() -> None:
 async def test_demo_users_are_shown_only_where_they_are_given() -> None:
     assert "sandbox" not in (await place().client.get("/sign-in")).text
     assert "sandbox" not in (await place().client.get("/")).text
-    here = place(PortalSettings(https=False, sandbox_hint=(DemoUser("demo-ada", "demo-word", "Patient"),)))
+    here = place(PortalSettings(https=False, sandbox_hint=(DemoUser("demo-ada", "demo-word", "patient"),)))
     assert "demo-word" in (await here.client.get("/sign-in")).text
     assert "/sandbox/manifest.json" in (await here.client.get("/")).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -85,7 +86,7 @@ async def test_vread_answers_each_version(client: httpx.AsyncClient) -> None:
         ("GET", "/Pirate/p1", 404, "not-supported"),
         ("GET", "/", 404, "not-supported"),
         ("GET", "/HumanName", 404, "not-supported"),
-        ("GET", "/Patient/none/_history", 404, "not-found"),
+        ("GET", "/Patient/absent/_history", 404, "not-found"),
         ("GET", "/Patient/$everything", 404, "not-supported"),
         ("GET", "/Patient/p1/Observation", 404, "not-supported"),
         ("GET", "/Patient/p1?name=x", 400, "not-supported"),
@@ -229,3 +230,41 @@ async def test_failure_of_the_database_tells_nothing(client: httpx.AsyncClient, 
     assert _issue(answer) == (500, "exception")
     assert "Secret" not in answer.text
     assert "nowhere" not in answer.text
+
+
+async def test_an_export_is_begun_polled_fetched_and_forgotten(client: httpx.AsyncClient) -> None:
+    asked = {"Prefer": "respond-async"}
+    begun = await client.get("/$export?_type=Patient,Practitioner,Basic", headers=asked)
+    assert (begun.status_code, begun.headers["content-location"][: len(BASE)]) == (202, BASE)
+    job = begun.headers["content-location"].removeprefix(BASE)
+    assert (await client.get(job)).status_code == 202
+    manifest = (await client.get(job)).json()
+    assert [file["type"] for file in manifest["output"]] == ["Patient", "Practitioner"]
+    for file in manifest["output"]:
+        url = file["url"].removeprefix(BASE)
+        lines = (await client.get(url)).text.splitlines()
+        plain = await client.get(url, headers={"accept-encoding": "identity"})
+        assert lines == plain.text.splitlines()
+        everything = await client.get(f"/{file['type']}?_count=500")
+        assert sorted(json.loads(line)["id"] for line in lines) == sorted(_ids(everything.json()))
+    assert (await client.delete(job)).status_code == 202
+    assert (await client.get(job)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("$export", {}, 400),
+        ("$export?_type=Nonsense", {"Prefer": "respond-async"}, 400),
+        ("$export?_elements=id", {"Prefer": "respond-async"}, 400),
+        ("Group/absent/$export", {"Prefer": "respond-async"}, 404),
+        ("Observation/$export", {"Prefer": "respond-async"}, 404),
+        ("$export-jobs/x", {}, 404),
+        ("$export-jobs/x/Patient.ndjson", {}, 404),
+        ("$export", {"Prefer": "respond-async", "Authorization": "Bearer wrong"}, 401),
+    ],
+)
+async def test_an_export_that_cannot_be_is_refused(
+    client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert (await client.get(f"/{path}", headers=headers)).status_code == status

@@ -1,0 +1,89 @@
+"""`assent user`: people without a password, and their links to an identity provider."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authz import passwords
+from authz.identities import linked_account
+from authz.sessions import Sessions
+from tests.assent.commands import CommandLine
+
+ISSUER = "https://idp.example"
+PROVIDER = {
+    "ASSENT_OIDC_ISSUER": ISSUER,
+    "ASSENT_OIDC_NAME": "IdP",
+    "ASSENT_OIDC_CLIENT_ID": "assent",
+    "ASSENT_OIDC_CLIENT_SECRET": "s",
+}
+
+
+@pytest.fixture
+async def assent(database_url: str, tmp_path: Path) -> CommandLine:
+    line = CommandLine(database_url, tmp_path / "data")
+    for name in ("jane", "joe"):
+        added = await line.run("user", "add", name, "--fhir-user", f"Patient/{name}", "--no-password")
+        assert added.exit_code == 0, added.output
+    return line
+
+
+async def test_who_has_no_password_cant_sign_in_with_any(assent: CommandLine, engine: AsyncEngine) -> None:
+    sessions = Sessions(engine, lambda: datetime.now(UTC), idle=timedelta(hours=1), absolute=timedelta(hours=8))
+    for password in ("-", "", "nobody has this password"):
+        assert await sessions.sign_in("jane", password, "127.0.0.1") is None
+
+
+async def test_who_has_no_password_takes_as_long_as_a_name_that_isnt_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def verify(stored: str, password: str) -> bool:
+        compared.append(stored)
+        return False
+
+    monkeypatch.setattr(passwords, "_verify", verify)
+    for stored in (None, passwords.NO_PASSWORD):
+        assert not await passwords.Passwords().check("sandbox", stored)
+    assert [one.split("$")[1] for one in compared] == ["argon2id", "argon2id"]
+
+
+async def test_a_link_is_made_once_and_ended(assent: CommandLine, engine: AsyncEngine) -> None:
+    link = ("user", "link", "jane", "--subject", "77")
+    assert (await assent.run(*link, **PROVIDER)).exit_code == 0
+    async with engine.connect() as connection:
+        assert await linked_account(connection, ISSUER, "77") is not None
+        assert await linked_account(connection, f"{ISSUER}/", "77") is None
+    for words in (link, ("user", "link", "joe", "--subject", "77"), ("user", "link", "jane", "--subject", "78")):
+        again = await assent.run(*words, **PROVIDER)
+        assert (again.exit_code, "linked to" in again.output) == (1, True)
+    assert (await assent.run("user", "unlink", "jane", **PROVIDER)).exit_code == 0
+    assert (await assent.run("user", "unlink", "jane", **PROVIDER)).exit_code == 1
+    async with engine.connect() as connection:
+        assert await linked_account(connection, ISSUER, "77") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("link", "nobody", "--subject", "1"), 1, "there is nobody called `nobody`"),
+        (("link", "jane", "--subject", "a" * 256), 1, "a subject has 1 to 255 printable ASCII characters"),
+        (("link", "jane", "--subject", "ä"), 1, "a subject has"),
+        (("link", "jane", "--subject", ""), 1, "a subject has"),
+        (("unlink", "nobody"), 1, "`nobody` isn't linked"),
+        (("forget-passkeys", "nobody"), 1, "there is nobody called `nobody`"),
+        (("forget-passkeys", "jane"), 0, "removed 0"),
+    ],
+)
+async def test_what_cant_be_done_is_said(assent: CommandLine, words: tuple[str, ...], code: int, says: str) -> None:
+    result = await assent.run("user", *words, **PROVIDER)
+    assert (result.exit_code, says in result.output) == (code, True), result.output
+
+
+async def test_without_a_provider_one_must_be_named(assent: CommandLine) -> None:
+    result = await assent.run("user", "link", "jane", "--subject", "1")
+    assert (result.exit_code, "no identity provider is set" in result.output) == (2, True)
+    named = await assent.run("user", "link", "jane", "--subject", "1", "--issuer", ISSUER)
+    assert named.exit_code == 0

@@ -1,0 +1,192 @@
+"""A walk past every page, as the people for whom they are; names each page when it stands in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from playwright.sync_api import BrowserContext, Page
+
+from tests.clients.app import App, register
+from tests.clients.hospital import Hospital
+from tests.clients.person import Person
+from tests.sandbox_server import Sandbox
+
+SCOPE = "launch/patient openid fhirUser offline_access patient/*.rs"
+LONG_NAME = "The Heart, Lung and Blood Pressure Companion of Lakeside Community Hospital"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A sandbox in which somebody shares with apps already."""
+
+    sandbox: Sandbox
+    callback: str
+
+    def app(self, name: str, scope: str = SCOPE) -> App:
+        """A new app."""
+        client = register(self.sandbox.issuer, name, scope, redirect_uri=self.callback)
+        return App(self.sandbox.fhir_base, client["client_id"], scope, self.callback)
+
+
+def prepared(sandbox: Sandbox, callback: str) -> Ground:
+    """Somebody shares with two apps, ended the sharing with a third, and hasn't answered a fourth."""
+    ground = Ground(sandbox, callback)
+    user = sandbox.user()
+    with Person(user["username"], user["password"]) as person:
+        for name in ("Heart Diary", LONG_NAME):
+            app = ground.app(name)
+            app.redeem(person.authorize(app.authorize_url(), ["Lab results", "Medications", "Vital signs", "HIV"]))
+            app.read("Observation?category=laboratory&_count=5")
+            app.read("Condition")
+        person.authorize(ground.app("Step Counter").authorize_url())
+        person.revoke(sandbox.issuer, "Step Counter")
+        person.open(ground.app("Sleep App").authorize_url())
+    return ground
+
+
+def walk(context: BrowserContext, ground: Ground) -> Iterator[tuple[str, Page]]:
+    """Every page."""
+    page = context.new_page()
+    yield from _anybody(page, ground)
+    yield from _patient(page, ground)
+    yield from _representative(page, ground)
+    yield from _staff(page, ground)
+
+
+def sign_in(page: Page, user: dict[str, Any]) -> None:
+    """On the page that asks for it, whatever its language."""
+    page.locator("#username").fill(user["username"])
+    page.locator("#password").fill(user["password"])
+    press(page, "form[action='/sign-in'] button[type=submit]")
+
+
+def press(page: Page, selector: str) -> None:
+    """Press a button or a link, and wait for the page that it leads to."""
+    with page.expect_navigation():
+        page.locator(selector).first.click()
+
+
+def _anybody(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
+    issuer = ground.sandbox.issuer
+    for name, path in {"home": "/", "api": "/docs", "not-found": "/nowhere", "authorize-error": "/authorize"}.items():
+        page.goto(f"{issuer}{path}")
+        yield name, page
+    page.goto(f"{issuer}/sign-in")
+    yield "sign-in", page
+    sign_in(page, {"username": "nobody", "password": "wrong"})
+    yield "sign-in-problem", page
+
+
+def _patient(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
+    issuer = ground.sandbox.issuer
+    asked = ground.app("Food Diary").authorize_url()
+    page.goto(asked)
+    yield "sign-in-for-app", page
+    sign_in(page, ground.sandbox.user())
+    yield "consent", page
+    ticked = page.locator("input[name=category]:checked")
+    while ticked.count():
+        ticked.first.uncheck(force=True)
+    press(page, "button[value=allow]")
+    yield "consent-problem", page
+    page.goto(f"{issuer}/authorize/continue?request=gone")
+    yield "request-expired", page
+    page.goto(f"{issuer}/my")
+    yield "my", page
+    press(page, "section a[href$='/change']")
+    yield "change", page
+    page.goto(f"{issuer}/my")
+    press(page, "section a[href$='/history']")
+    for details in page.locator("details").all():
+        details.evaluate("found => found.open = true")
+    yield "history", page
+    page.goto(f"{issuer}/my/activity")
+    yield "activity", page
+    page.goto(f"{issuer}/my")
+    press(page, "a[href^='/my/revoke-all']")
+    yield "revoke-all", page
+    yield from _sign_out(page, issuer)
+
+
+def _representative(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
+    page.goto(ground.app("Family Health").authorize_url())
+    sign_in(page, ground.sandbox.user("representative", patients=3))
+    yield "choose-patient", page
+    press(page, "main form button[type=submit]")
+    yield "choose-patient-problem", page
+    page.locator("input[name=patient]").nth(1).check(force=True)
+    press(page, "main form button[type=submit]")
+    yield "consent-for-child", page
+    page.goto(f"{ground.sandbox.issuer}/my")
+    yield "my-of-several", page
+    page.goto(f"{ground.sandbox.issuer}/my/sign-out")
+    press(page, "main form button[type=submit]")
+
+
+def _staff(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
+    issuer = ground.sandbox.issuer
+    page.goto(f"{issuer}/sign-in?{urlencode({'next': '/developer/register'})}")
+    sign_in(page, ground.sandbox.user("developer", patients=0))
+    yield "register-app", page
+    page.locator("#name").fill("Sleep Well")
+    press(page, "main form button[type=submit]")
+    yield "register-app-problem", page
+    page.locator("#redirect_uris").fill("https://sleep.example/callback")
+    page.locator("#kind-confidential-symmetric").check(force=True)
+    press(page, "main form button[type=submit]")
+    yield "app-credentials", page
+    page.goto(f"{issuer}/developer")
+    yield "developer", page
+    page.goto(f"{issuer}/operator")
+    yield "not-yours", page
+    yield from _as(page, ground, "operator", ["/operator", "/operator/health"])
+    yield from _as(page, ground, "clinician", ["/my"])
+
+
+def _as(page: Page, ground: Ground, role: str, paths: list[str]) -> Iterator[tuple[str, Page]]:
+    page.goto(f"{ground.sandbox.issuer}/my/sign-out")
+    press(page, "main form button[type=submit]")
+    page.goto(f"{ground.sandbox.issuer}/sign-in?{urlencode({'next': paths[0]})}")
+    sign_in(page, ground.sandbox.user(role, patients=0))
+    for path in paths:
+        page.goto(f"{ground.sandbox.issuer}{path}")
+        yield f"{role}{path.replace('/', '-')}", page
+
+
+def _sign_out(page: Page, issuer: str) -> Iterator[tuple[str, Page]]:
+    page.goto(f"{issuer}/my/sign-out")
+    yield "sign-out", page
+    press(page, "main form button[type=submit]")
+    yield "signed-out", page
+
+
+def walk_of_sign_ins(context: BrowserContext, hospital: Hospital) -> Iterator[tuple[str, Page]]:
+    """Every page of those who sign in elsewhere or with passkeys, with each notice that a script can show."""
+    page, issuer = context.new_page(), hospital.sandbox.issuer
+    hospital.set_up()
+    page.goto(f"{issuer}/sign-in")
+    _reveal(page)
+    yield "ways-to-sign-in", page
+    page.goto(f"{issuer}/sign-in/provider/callback")
+    yield "sign-in-not-begun", page
+    page.goto(f"{issuer}/sign-in/provider")
+    page.locator("[name=login]").fill("somebody-new")
+    press(page, "button[type=submit]")
+    yield "link", page
+    page.goto(f"{issuer}/sign-in?{urlencode({'next': '/my/passkeys'})}")
+    sign_in(page, hospital.sandbox.user())
+    _reveal(page)
+    yield "passkeys", page
+    page.goto(f"{issuer}/my/passkeys?done=removed")
+    yield "passkey-removed", page
+    page.goto(f"{issuer}/my/sign-out")
+    press(page, "main form button[type=submit]")
+    yield "signed-out-here", page
+
+
+def _reveal(page: Page) -> None:
+    for notice in page.locator("[data-problem]").all():
+        notice.evaluate("found => found.hidden = false")

@@ -1,0 +1,66 @@
+"""`assent sandbox` whose people may sign in at a hospital's identity provider, or with passkeys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.clients.identity_provider import CLIENT_ID, SECRET, OidcProvider, oidc_provider
+from tests.sandbox_server import Sandbox, assent_process, environment, free_port
+
+NAME = "Lakeside Hospital"
+
+
+@dataclass(frozen=True, slots=True)
+class Hospital:
+    """Both servers. Assent's public URL has a host name, which passkeys need."""
+
+    sandbox: Sandbox
+    provider: OidcProvider
+    settings: dict[str, str]
+
+    @property
+    def callback(self) -> str:
+        """Where the provider sends people back to."""
+        return f"{self.sandbox.issuer}/sign-in/provider/callback"
+
+    def set_up(self) -> None:
+        """Begin the provider anew, with nobody signed in."""
+        self.provider.set_up([self.callback])
+
+    def assent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run an `assent` command as the operator does, beside the server."""
+        command = [sys.executable, "-m", "assent", *arguments]
+        return subprocess.run(command, env=self.settings, capture_output=True, text=True, timeout=60)  # noqa: S603
+
+
+@pytest.fixture(scope="session")
+def hospital() -> Iterator[Hospital]:
+    """One for all tests that ask for it; each begins the provider anew and takes a person of its own."""
+    port = free_port()
+    with (
+        oidc_provider() as provider,
+        tempfile.TemporaryDirectory(prefix="assent-hospital-", ignore_cleanup_errors=True) as directory,
+    ):
+        place = Path(directory)
+        settings = environment(
+            place / "data",
+            ASSENT_PORT=str(port),
+            ASSENT_PUBLIC_URL=f"http://localhost:{port}",
+            ASSENT_OIDC_ISSUER=provider.issuer,
+            ASSENT_OIDC_NAME=NAME,
+            ASSENT_OIDC_CLIENT_ID=CLIENT_ID,
+            ASSENT_OIDC_CLIENT_SECRET=SECRET,
+        )
+        provider.set_up([f"http://localhost:{port}/sign-in/provider/callback"])
+        with assent_process(["sandbox"], settings, port, place / "log") as url:
+            manifest = httpx.get(f"{url}/sandbox/manifest.json", timeout=30).raise_for_status().json()
+            yield Hospital(Sandbox(manifest), provider, settings | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
