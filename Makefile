@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/.run ## Install, start everything with synthetic patients, serve on http://127.0.0.1:8000 (PORT=, ASSENT_DATA_DIR=)
@@ -44,6 +44,10 @@ check: $(VENV)/.dev ## Style, types, import floors
 .PHONY: bench
 bench: $(VENV)/.dev ## Run the benchmarks; the method is in bench/README.md
 	@$(BIN)/python -m bench
+
+.PHONY: bench-tokens
+bench-tokens: $(VENV)/.dev ## Compare tokens a second with two other servers (needs npm); the method is in bench/README.md
+	@$(BIN)/python -m bench.tokens
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the dependencies again and lock them by hash, without index addresses

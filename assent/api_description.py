@@ -1,5 +1,5 @@
-"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml`, `openapi_consents.yaml` and, where apps may write,
-`openapi_writes.yaml`; and what unknown addresses and failures look like.
+"""`/openapi.json` and `/docs`, written by hand in `openapi.yaml` and what it is joined from, and what unknown
+addresses and failures look like.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.routing import compile_path
 from authz.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
-_FILES: Final = ("openapi.yaml", "openapi_consents.yaml")
+_FILES: Final = ("openapi.yaml", "openapi_consents.yaml", "openapi_app_state.yaml")
 _WRITES: Final = "openapi_writes.yaml"
 _OPTIONAL: Final = ("/brands", "/sandbox/")
 """Paths by how they begin that not every server has."""

@@ -34,9 +34,11 @@ from assent.request_middleware import RequestMiddleware
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
+from assent.statement_issuers import load_statements
 from assent.upstream_metrics import UpstreamMetrics
 from assent.upstream_settings import export_upstream, upstreams
 from authz.access_tokens import AccessTokens
+from authz.app_state import AppStates
 from authz.audit_signing import AuditSigner
 from authz.client_keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
@@ -74,6 +76,7 @@ from policies.catalogue import Catalogue
 from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
+from portal.emergency_book import StoredEmergencies
 from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
@@ -172,6 +175,7 @@ async def build(
             "/introspect": Introspection(context, gate),
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        state=AppStates(context, gate),
         fhir=export,
         site=site,
     )
@@ -248,6 +252,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
+        statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         writes=settings.upstream_writes,
         tell=ground.bus.tell,
@@ -338,6 +343,7 @@ def _pages(
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock, behind),
             load_languages(ground.catalogue, settings.policy_dir),
+            StoredEmergencies(context, requests),
             ways,
         ),
         PortalSettings(
@@ -373,6 +379,7 @@ def _lifetimes(settings: Settings) -> Lifetimes:
         access_token=timedelta(seconds=settings.access_token_seconds),
         refresh_token=timedelta(days=settings.refresh_token_days),
         sign_in=timedelta(seconds=settings.decision_sign_in_seconds),
+        emergency=timedelta(seconds=settings.emergency_access_seconds) if settings.emergency_access else None,
     )
 
 

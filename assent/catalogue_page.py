@@ -40,9 +40,15 @@ def _categories(heading: str, categories: Iterable[Category]) -> Iterator[str]:
 def _sensitive(catalogue: Catalogue) -> Iterator[str]:
     yield from _table(
         "## Sensitive categories",
-        ("code", "title", "what it means", "security labels"),
+        ("code", "title", "what it means", "security labels", "in an emergency"),
         (
-            (f"`{c.code}`", c.title, c.description, ", ".join(sorted(map(_label, c.labels))))
+            (
+                f"`{c.code}`",
+                c.title,
+                c.description,
+                _labels(c.labels),
+                "open" if c.emergency else "closed",
+            )
             for c in catalogue.sensitive
         ),
     )

@@ -19,10 +19,19 @@ from assent.load_settings import SettingsError
 from assent.postgres_account import EmbeddedPostgresError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
+from assent.statement_issuers import StatementIssuersError
 from policies.catalogue_document import CatalogueError
 from smart.brands import BrandError
 
-FAILURES = (BrandError, CatalogueError, DatabaseUnreachableError, EmbeddedPostgresError, ListenError, SecretFileError)
+FAILURES = (
+    BrandError,
+    CatalogueError,
+    DatabaseUnreachableError,
+    EmbeddedPostgresError,
+    ListenError,
+    SecretFileError,
+    StatementIssuersError,
+)
 
 app = typer.Typer(
     name="assent",

@@ -20,12 +20,15 @@ class Choosy(Protocol):
 
 
 class Dispatch:
-    """Sends requests to the consent endpoint (those of recorders), the FHIR proxy, to exact paths, or to the site."""
+    """Sends requests to the consent endpoint (those of recorders), the FHIR proxy, the state of apps, exact paths, or
+    the site.
+    """
 
-    def __init__(self, *, exact: Mapping[str, App], consents: Choosy, fhir: App, site: App) -> None:
+    def __init__(self, *, exact: Mapping[str, App], consents: Choosy, fhir: App, state: App, site: App) -> None:
         self._exact = exact
         self._consents = consents
         self._fhir = fhir
+        self._state = state
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +37,9 @@ class Dispatch:
         if path == "/fhir" or (path.startswith("/fhir/") and not path.startswith("/fhir/.well-known/")):
             app = self._consents if await self._consents.serves(scope) else self._fhir
             await app(scope, receive, send)
+            return
+        if path.startswith("/app-state/"):
+            await self._state(scope, receive, send)
             return
         endpoint = self._exact.get(path)
         if endpoint is not None:

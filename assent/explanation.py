@@ -27,7 +27,7 @@ from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import NOT_SHARED, ReadPlan, circumstances_of, decide_resource, plan_read, share_of
+from policies.decide import NOT_SHARED, ReadPlan, circumstances_of, decide_resource, plan_read, share_of, speaking
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -81,7 +81,8 @@ def explain_plan(
     name = name_of(interaction)
     token = Reason("token", f"app `{access.client_id}`, patient `{patient}`, purpose `{access.purpose}`")
     plan = plan_read(access, interaction.code, kind, rules.catalogue)
-    asked = _consents_asked(access, circumstances_of(access, patient or "", rules.catalogue, now), consents)
+    speak = tuple(speaking(consents, access, patient or "", rules.catalogue))
+    asked = _consents_asked(access, circumstances_of(access, patient or "", rules.catalogue, now), speak)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
     share = share_of(plan, patient or "", consents, rules.catalogue, now)
@@ -101,7 +102,7 @@ def name_of(interaction: Interaction) -> str:
 def _consents_asked(access: Access, around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
     asked = applicable(consents, around)
     others = [rule for rule in consents if rule not in asked]
-    found = [Reason("consent", _in_force(access, rule), rule.reference) for rule in asked]
+    found = [Reason(rule.kind, _in_force(access, rule), rule.reference) for rule in asked]
     found += [
         Reason("consent", "for another app, purpose or time: not asked", rule.reference)
         for rule in others[:_MOST_OTHERS]
@@ -112,6 +113,8 @@ def _consents_asked(access: Access, around: Circumstances, consents: Sequence[Co
 
 
 def _in_force(access: Access, rule: ConsentRule) -> str:
+    if rule.kind == "emergency":
+        return "opened in an emergency: the operator's rule beside the patient's consents"
     if access.is_service and not rule.root.actors:
         return "in force, names no app: a service is denied by it but not permitted"
     return "in force for this app and purpose"

@@ -31,8 +31,6 @@ DEFAULT_HEADERS = (
 """Set unless the endpoint decided otherwise; pages set their own policy."""
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
-log = structlog.get_logger("assent.access")
-
 
 class RequestMiddleware:
     """ASGI middleware; the outermost."""
@@ -43,6 +41,7 @@ class RequestMiddleware:
         self._app = app
         self._metrics = metrics
         self._monotonic = monotonic
+        self._log = structlog.get_logger("assent.access").bind()  # once: the way through its proxy costs as much again
         self._headers = (*DEFAULT_HEADERS, STRICT_TRANSPORT) if https else DEFAULT_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +68,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, finishing)
         except Exception:
-            log.exception("request failed", route=_route(scope))
+            self._log.exception("request failed", route=_route(scope))
             if status:
                 raise  # the answer has begun: the server can only break the connection
             await respond_problem(finishing, 500, "internal error; quote the x-request-id header when you report it")
@@ -87,7 +86,7 @@ class RequestMiddleware:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = scope["method"], _route(scope)
         self._metrics.observe(method, route, status, seconds)
-        log.info(
+        self._log.info(
             "request",
             method=method if method in METHODS else "other",
             route=route,

@@ -202,7 +202,19 @@ class Settings(BaseSettings):
     signing_key_days: int = Field(
         90, ge=1, le=366, description="A signing key older than this is replaced when the server starts."
     )
+    emergency_access: bool = Field(
+        False,
+        description="Whether clinicians may open records in an emergency without a consent; docs/emergency-access.md.",
+    )
+    emergency_access_seconds: int = Field(
+        3600, ge=60, le=86400, description="An emergency access ends after this long; nothing renews it."
+    )
     open_registration: bool = Field(False, description="Whether any app may register itself (RFC 7591).")
+    statement_issuers_file: Path | None = Field(
+        None,
+        description="JSON file that names who may vouch for apps by software statements (RFC 7591), and their keys;"
+        " see docs/apps.md. Default: nobody.",
+    )
     jwks_hosts: HostNames = Field(
         (),
         description="Hosts (`name` or `name:port`), separated by commas, that may serve clients' keys (`jwks_uri`)"

@@ -24,7 +24,8 @@ from authz.oauth_errors import OAuthError, no_details
 from authz.opaque_secret import hash_of, new_secret
 from policies.catalogue import Catalogue
 from policies.model import Scope
-from smart.scope_syntax import split_scope
+from smart.app_state import apart
+from smart.scope_syntax import parse_scope, split_scope
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """RFC 7636 §4.2: base64url of a SHA-256."""
@@ -174,9 +175,17 @@ def _scope(client: Client, parameters: Mapping[str, str]) -> str:
             clinical and _may_ask(clinical[0], client, allowed)
         ):
             texts.append(text)
+    texts = _without_lone_state(texts)
     if not texts:
         raise OAuthError("invalid_scope", "no scope was asked for that this app may have")
     return " ".join(texts)
+
+
+def _without_lone_state(texts: Sequence[str]) -> list[str]:
+    """What an app keeps about a patient goes along with what they share; with nothing to share, it isn't granted."""
+    clinical, state = apart(split_scope(" ".join(texts))[1])
+    lone = () if clinical else tuple(scope for scope in state if scope.context == "patient")
+    return [text for text in texts if parse_scope(text) not in lone]
 
 
 def _without_role(text: str) -> str:
@@ -200,7 +209,7 @@ def _within(scope: Scope, allowed: Scope) -> bool:
 
 def _purpose(client: Client, parameters: Mapping[str, str], catalogue: Catalogue) -> str:
     purpose = parameters.get("purpose_of_use") or next(iter(client.purposes), "")
-    if purpose not in client.purposes or purpose not in catalogue.purposes:
+    if purpose not in client.purposes or purpose not in catalogue.askable:
         raise OAuthError("invalid_request", "`purpose_of_use` is not one that is registered for this app")
     return purpose
 

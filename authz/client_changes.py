@@ -86,6 +86,7 @@ async def change_client(
         "post_logout_redirect_uris": list(new.post_logout_redirect_uris),
         "scope": new.scope,
         "requires": sorted(new.requires),
+        "software_statement": new.software_statement,
     }
     await _write(connection, client.client_id, values)
     changed = await find_client(connection, client.client_id)

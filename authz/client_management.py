@@ -6,6 +6,7 @@ The registration token stays the same: an app that loses the answer to a change 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +26,7 @@ from authz.registration import (
     shown_secret,
     unauthorized,
 )
+from authz.software_statements import Statement, kept_statement
 from fhir.change_bus import Change
 
 _READ_ONLY: Final = (
@@ -38,6 +40,36 @@ _WRONG: Final = "the registration token is not that of this client"
 
 class _Unauthorized(Exception):
     """No token, or not this client's: one answer, whether there is such a client or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request, read before its sender is known."""
+
+    request: Request
+    body: bytes
+    statement: Statement | OAuthError | None
+
+    def metadata_for(self, client: Client) -> dict[str, Any]:
+        """The new metadata, with what a software statement settles. Raises OAuthError.
+
+        An app that registered with a statement keeps to it, or to a newer one about the same software. The one that
+        is registered was verified then; that it has expired since ends nothing.
+        """
+        metadata, given, kept = parse_metadata(self.body), self.statement, client.software_statement
+        if kept is not None and metadata.get("software_statement", kept) == kept:
+            return kept_statement(kept).over(metadata)
+        if isinstance(given, OAuthError):
+            raise given
+        if given is None:
+            if kept is not None:
+                raise OAuthError("invalid_software_statement", "`software_statement` can't be taken away")
+            return metadata
+        before = given if kept is None else kept_statement(kept)
+        if (before.issuer, before.subject) != (given.issuer, given.subject):
+            text = "the software statement must be by the same `iss`, about the same `sub`"
+            raise OAuthError("unapproved_software_statement", text)
+        return given.over(metadata)
 
 
 class ManagementEndpoint:
@@ -54,8 +86,10 @@ class ManagementEndpoint:
             return unauthorized(_WRONG)
         try:
             body = await read_body(request)  # before a database connection is held
+            statement = await context.statements.presented(body, context.client_keys, context.clock().timestamp())
             async with context.engine.begin() as connection:
-                answer = await self._answer(connection, request, client_id, token.strip(), body)
+                sent = _Sent(request, body, statement)
+                answer = await self._answer(connection, sent, client_id, token.strip())
         except _Unauthorized:
             return unauthorized(_WRONG, "invalid_token")
         except (ClientError, OAuthError) as error:
@@ -64,10 +98,8 @@ class ManagementEndpoint:
             context.tell(Change("client", client_id))
         return answer
 
-    async def _answer(
-        self, connection: AsyncConnection, request: Request, client_id: str, token: str, body: bytes
-    ) -> Response:
-        context = self._context
+    async def _answer(self, connection: AsyncConnection, sent: _Sent, client_id: str, token: str) -> Response:
+        context, request = self._context, sent.request
         found = await find_managed(connection, client_id, token)
         if found is None:
             raise _Unauthorized
@@ -78,7 +110,7 @@ class ManagementEndpoint:
             await record_registration(connection, context, client, "D", request)
             return Response(status_code=204, headers=NO_STORE)
         if request.method == "PUT":
-            metadata = parse_metadata(body)
+            metadata = sent.metadata_for(client)
             client, secret = await self._change(connection, client, metadata)
             await record_registration(connection, context, client, "U", request)
             method = chosen_method(metadata, client)

@@ -40,7 +40,7 @@ def parse_metadata(body: bytes) -> dict[str, Any]:
 
 
 def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
-    """RFC 7591 §2 metadata as a registration. Raises OAuthError."""
+    """RFC 7591 §2 metadata as a registration; a `software_statement` in it was verified. Raises OAuthError."""
     method = metadata.get("token_endpoint_auth_method", "client_secret_basic")
     grants = metadata.get("grant_types", ["authorization_code"])
     texts = [metadata.get(name, "") for name in ("client_name", "scope")]
@@ -68,6 +68,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         jwks_uri=jwks_uri if signs else None,
         post_logout_redirect_uris=tuple(after),
         requires=_requires(metadata),
+        software_statement=metadata.get("software_statement"),
     )
 
 
@@ -88,6 +89,8 @@ def described(client: Client, method: str) -> dict[str, Any]:
         answer["jwks_uri"] = client.jwks_uri
     if client.post_logout_redirect_uris:
         answer["post_logout_redirect_uris"] = list(client.post_logout_redirect_uris)
+    if client.software_statement is not None:  # RFC 7591 §3.2.1
+        answer["software_statement"] = client.software_statement
     return answer | dict.fromkeys(sorted(client.requires), True)
 
 

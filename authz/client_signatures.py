@@ -94,21 +94,24 @@ async def fetch_registered(
 
 def verified_claims(signed: SignedText, client: Client, fetched: FetchedKeys | None) -> Mapping[str, Any]:
     """The claims, signed with a key that the client registered. Raises SignatureRefused."""
-    key = _key(signed, client, fetched)
+    if "jku" in signed.header and (client.jwks_uri is None or signed.header["jku"] != client.jwks_uri):
+        raise SignatureRefused("its `jku` is not the registered `jwks_uri`")
+    return claims_by(signed, _registered(client, fetched))
+
+
+def claims_by(signed: SignedText, keys: Sequence[Jwk]) -> Mapping[str, Any]:
+    """The claims, signed with the one of these keys that has its `kid` and fits (SMART 2.2, signature verification).
+
+    Raises SignatureRefused.
+    """
+    found = matching(keys, signed.kid, signed.alg)
+    if len(found) != 1:
+        raise SignatureRefused("no registered key, or more than one, has its `kid` and fits its algorithm")
+    key = KeySet.import_key_set({"keys": [dict(found[0])]}).keys[0]
     try:
         return dict(jwt.decode(signed.text, key, algorithms=[signed.alg]).claims)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as broken:
         raise SignatureRefused("its signature doesn't verify with a registered key") from broken
-
-
-def _key(signed: SignedText, client: Client, fetched: FetchedKeys | None) -> Any:
-    """The one key of that `kid` that fits (SMART 2.2, signature verification)."""
-    if "jku" in signed.header and (client.jwks_uri is None or signed.header["jku"] != client.jwks_uri):
-        raise SignatureRefused("its `jku` is not the registered `jwks_uri`")
-    found = matching(_registered(client, fetched), signed.kid, signed.alg)
-    if len(found) != 1:
-        raise SignatureRefused("no registered key, or more than one, has its `kid` and fits its algorithm")
-    return KeySet.import_key_set({"keys": [dict(found[0])]}).keys[0]
 
 
 def _registered(client: Client, fetched: FetchedKeys | None) -> Sequence[Jwk]:

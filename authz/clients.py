@@ -65,6 +65,8 @@ class Client:
     awaits_review: bool = False
     requires: frozenset[str] = frozenset()
     """Of REQUIREMENTS."""
+    software_statement: str | None = None
+    """With which it was registered (RFC 7591 §2.3); verified then."""
 
     @property
     def is_live(self) -> bool:
@@ -110,6 +112,8 @@ class NewClient:
     client_secret: str | None = None
     requires: frozenset[str] = frozenset()
     """Of REQUIREMENTS."""
+    software_statement: str | None = None
+    """With which it was registered (RFC 7591 §2.3); verified then."""
 
     @property
     def needs_secret(self) -> bool:
@@ -138,6 +142,7 @@ async def add_client(
         jwks_uri=new.jwks_uri,
         post_logout_redirect_uris=new.post_logout_redirect_uris,
         requires=new.requires,
+        software_statement=new.software_statement,
     )
     await connection.execute(
         insert(tables.client).values(
@@ -152,6 +157,7 @@ async def add_client(
             scope=client.scope,
             purposes=list(client.purposes),
             requires=sorted(client.requires),
+            software_statement=client.software_statement,
             created_at=now,
         )
     )
@@ -276,4 +282,5 @@ def client_from_row(row: Mapping[str, Any]) -> Client:
         jwks_uri=row["jwks_uri"],
         post_logout_redirect_uris=tuple(row["post_logout_redirect_uris"]),
         requires=frozenset(row["requires"]),
+        software_statement=row["software_statement"],
     )

@@ -88,7 +88,7 @@ class ClinicianAccess:
                 raise NotShared
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
-            code = await create_grant(
+            _, code = await create_grant(
                 connection,
                 replace(request, purpose=TREATMENT),
                 user_id=account.id,

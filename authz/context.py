@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from authz.access_tokens import AccessTokens
 from authz.client_keys import ClientKeys
 from authz.signing_keys import SigningKeys
+from authz.software_statements import SoftwareStatements
 from fhir.audit_trail import AuditTrail
 from fhir.change_bus import Change
 from fhir.store import Repository
@@ -31,6 +32,8 @@ class Lifetimes:
     refresh_token: timedelta
     sign_in: timedelta
     """How old a sign-in may be with which somebody decides about an app."""
+    emergency: timedelta | None = None
+    """How long emergency access lasts; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class AuthzContext:
     """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes
     open_registration: bool = False
+    statements: SoftwareStatements = field(default_factory=SoftwareStatements)
+    """Software statements by those whom the operator trusts."""
     client_certificates: bool = False
     """Whether a proxy hands on the certificates with which clients connect."""
     writes: bool = False

@@ -1,7 +1,7 @@
 """CORS for apps that live in a browser: SMART App Launch 2.2, "Considerations for CORS support".
 
-Discovery is open to any origin (its routes say so themselves). `/token`, `/par`, `/revoke`, `/userinfo`, `/register`
-and `/fhir` are open to the origins of registered redirect URIs. Cookies never cross origins.
+Discovery is open to any origin (its routes say so themselves). `/token`, `/par`, `/revoke`, `/userinfo`, `/register`,
+`/fhir` and `/app-state` are open to the origins of registered redirect URIs. Cookies never cross origins.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from authz.clients import list_clients
 from fhir.change_bus import Change, ChangeBus
 
 _PATHS: Final = ("/token", "/par", "/revoke", "/userinfo", "/register")
-_PUBLIC: Final = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
+_BELOW: Final = ("/fhir/", "/app-state/", "/register/")
+_PUBLIC: Final = ("/fhir/metadata", "/app-state/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
     (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, if-match, x-request-id"),
@@ -64,7 +65,7 @@ class CrossOrigin:
     async def _allowed(self, path: str, origin: bytes) -> bytes | None:
         if path.startswith(_PUBLIC):
             return b"*"
-        if path not in _PATHS and not path.startswith("/fhir/"):
+        if path not in _PATHS and not path.startswith(_BELOW):
             return None
         origins = self._origins
         if origins is None or not self._bus.healthy():

@@ -83,7 +83,7 @@ class Decisions:
             consent_id = None
             if request.patient_id is not None and choice.asked:
                 consent_id = await self._write(connection, request, account, choice, now, "active")
-            code = await create_grant(
+            _, code = await create_grant(
                 connection,
                 request,
                 user_id=account.id,

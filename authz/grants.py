@@ -28,7 +28,10 @@ from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of, open_categories
+from policies.emergency import emergency_rule
 from policies.model import Scope
+from policies.purpose_of_use import BREAK_GLASS
+from smart.app_state import apart
 from smart.scope_intersection import granted_scopes, granted_with_writes
 from smart.scope_syntax import format_as_asked, split_scope
 
@@ -52,7 +55,14 @@ class Grant:
     """What the EHR said about the launch, as in authz.launch_context_body."""
     auth_time: datetime
     methods: SignInMethods
+    ends: datetime | None
+    """When it ends by itself; None when it doesn't."""
     revoked: bool
+
+    @property
+    def in_emergency(self) -> bool:
+        """Given to a clinician in an emergency (authz.emergency_access); hangs on no consent."""
+        return self.purpose == BREAK_GLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,9 @@ async def create_grant(
     methods: SignInMethods,
     now: datetime,
     code_lifetime: timedelta,
-) -> str:
-    """Store the grant and its authorization code; returns the code."""
+    ends: datetime | None = None,
+) -> tuple[str, str]:
+    """Store the grant and its authorization code; returns its id and the code."""
     grant_id, code = new_secret()[:22], new_secret()
     session, _, _ = split_scope(request.scope)
     await connection.execute(
@@ -98,6 +109,7 @@ async def create_grant(
             amr=list(methods.amr),
             acr=methods.acr,
             created_at=now,
+            expires_at=ends,
         )
     )
     await connection.execute(
@@ -110,7 +122,7 @@ async def create_grant(
             expires_at=now + code_lifetime,
         )
     )
-    return code
+    return grant_id, code
 
 
 async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
@@ -144,30 +156,36 @@ async def open_now(
 
     `writes`: whether this server lets apps write at all.
     """
-    if grant.revoked:
+    if grant.revoked or (grant.ends is not None and grant.ends <= now):
         return None
-    session, clinical, _ = split_scope(grant.scope_asked)
+    session, asked, _ = split_scope(grant.scope_asked)
+    clinical, state = apart(asked)
+    if not clinical or grant.standing or grant.in_emergency:
+        # What an app keeps about a patient hangs on what that patient shares with it by a decision of their own.
+        state = tuple(scope for scope in state if scope.context == "user")
     if not clinical:
-        return OpenNow(" ".join(session), (), ())
+        return OpenNow(_text(session, state, grant), state, ())
     if grant.patient_id is None:
         return None
-    rules = await _consents_of(connection, repository, grant)
+    rules = await _rules_of(connection, repository, catalogue, grant)
     around = Circumstances(grant.patient_id, frozenset({grantee_of(grant.client_id)}), grant.purpose, now)
     opened = open_categories(rules, around, catalogue)
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
-    # Who consented for a clinician's use of an app wasn't asked whether that clinician may change the record.
-    if writes and not grant.standing:
+    # Who consented for a clinician's use of an app wasn't asked whether that clinician may change the record; nor was
+    # anybody in an emergency.
+    if writes and not grant.standing and not grant.in_emergency:
         granted = {"rs": opened} | {
             letters: tuple(map(_written, open_categories(rules, replace(around, writes=action), catalogue)))
             for letters, action in (("c", "collect"), ("ud", "correct"))
         }
-        left = granted_with_writes(clinical, granted, everyday)
+        kept = granted_with_writes(clinical, granted, everyday)
     else:
-        left = granted_scopes(clinical, opened, everyday)
-    scope = " ".join(part for part in (*session, format_as_asked(left, grant.scope_asked)) if part)
-    return OpenNow(scope, left, tuple(rule.reference for rule in applicable(rules, around)))
+        kept = granted_scopes(clinical, opened, everyday)
+    left = (*kept, *state)
+    spoke = (rule.reference for rule in applicable(rules, around) if rule.kind == "consent")
+    return OpenNow(_text(session, left, grant), left, tuple(spoke))
 
 
 def _written(category: Category) -> Category:
@@ -176,11 +194,27 @@ def _written(category: Category) -> Category:
     return replace(category, scopes=tuple(line for line in lines if line.resource_type not in NOT_WRITTEN))
 
 
-async def _consents_of(connection: AsyncConnection, repository: Repository, grant: Grant) -> Sequence[ConsentRule]:
+def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
+    return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
+
+
+async def _rules_of(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant
+) -> Sequence[ConsentRule]:
+    if grant.in_emergency and grant.patient_id is not None:
+        return await emergency_rules(connection, repository, catalogue, grant.patient_id)
     if grant.standing and grant.patient_id is not None:
-        return await standing_rules(connection, repository, grant.patient_id)
+        return await standing_rules(connection, repository, grant.patient_id) or ()
     stored = None if grant.consent_id is None else await repository.read("Consent", grant.consent_id, connection)
     return () if stored is None or stored.deleted else (read_consent(msgspec.json.decode(stored.body)),)
+
+
+async def emergency_rules(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, patient_id: str
+) -> tuple[ConsentRule, ...]:
+    """The patient's active consents and the operator's rule; none when there are more consents than can be judged."""
+    consents = await standing_rules(connection, repository, patient_id)
+    return () if consents is None else (*consents, emergency_rule(patient_id, catalogue))
 
 
 async def new_refresh_token(
@@ -200,6 +234,6 @@ async def new_refresh_token(
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
-    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "revoked")}
+    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "ends", "revoked")}
     methods = SignInMethods(tuple(row["amr"]), row["acr"])
-    return Grant(**kept, methods=methods, revoked=row["revoked_at"] is not None)
+    return Grant(**kept, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None)

@@ -1,4 +1,6 @@
-"""`/register`: RFC 7591 dynamic registration, where the operator opened it or for who has the operator's token."""
+"""`/register`: RFC 7591 dynamic registration, where the operator opened it, or for who has the operator's token or a
+software statement by somebody whom the operator trusts (authz.software_statements).
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,24 @@ class RegistrationEndpoint:
         now = context.clock()
         scheme, _, initial = request.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
+        invited = bearer or context.open_registration
         try:
-            if not (bearer or context.open_registration):
-                raise OAuthError("access_denied", "registration is not open here, ask the operator", status=403)
+            if not (invited or context.statements.are_taken):
+                raise _closed()
             body = await read_body(request)
+            statement = await context.statements.presented(body, context.client_keys, now.timestamp())
+            if statement is None and not invited:
+                raise _closed()
             async with context.engine.begin() as connection:
                 if bearer and not await use_initial_token(connection, initial.strip(), now):
                     return unauthorized("the token for registering is unknown, expired or used up", "invalid_token")
                 metadata = parse_metadata(body)
+                if isinstance(statement, OAuthError):
+                    raise statement
+                metadata = metadata if statement is None else statement.over(metadata)
                 new = new_client_from(metadata)
+                if not invited and (statement is None or not statement.vouches_for(new)):
+                    raise _closed("the software statement must name `redirect_uris`, or the keys of a service")
                 client, secret = await add_client(connection, new, now, addresses=context.client_keys.addresses)
                 token = await new_registration_token(connection, client.client_id)
                 await record_registration(connection, context, client, "C", request)
@@ -46,6 +57,10 @@ class RegistrationEndpoint:
         answer = described(client, chosen_method(metadata, client))
         answer |= {"client_id_issued_at": int(now.timestamp()), **management(context, client, token)}
         return JSONResponse(answer | shown_secret(secret), 201, NO_STORE)
+
+
+def _closed(but: str = "ask the operator") -> OAuthError:
+    return OAuthError("access_denied", f"registration is not open here, {but}", status=403)
 
 
 async def record_registration(

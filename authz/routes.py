@@ -77,8 +77,8 @@ def oauth_router(
     async def jwks() -> Response:
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
-    offered = {"registration": context.open_registration, "certificates": context.client_certificates}
-    offered["writes"] = context.writes
+    registration = context.open_registration or context.statements.are_taken
+    offered = {"registration": registration, "certificates": context.client_certificates, "writes": context.writes}
     smart = {**smart_configuration(context.issuer, **offered), **announced}
     openid = openid_configuration(context.issuer, **offered)
     documents = {

@@ -45,11 +45,11 @@ async def hold_standing(connection: AsyncConnection, patient_id: str) -> None:
 
 async def standing_rules(
     connection: AsyncConnection, repository: Repository, patient_id: str
-) -> tuple[ConsentRule, ...]:
-    """The patient's active consents; none when there are more than can be judged, since a part could widen."""
+) -> tuple[ConsentRule, ...] | None:
+    """The patient's active consents; None when there are more than can be judged, since a part could widen."""
     bodies = await StoredConsents(repository).active_consents(patient_id, MAX_CONSENTS + 1, connection)
     if len(bodies) > MAX_CONSENTS:
-        return ()
+        return None
     return tuple(read_consent(msgspec.json.decode(body)) for body in bodies)
 
 
@@ -63,7 +63,7 @@ async def standing_for_treatment(
     now: datetime,
 ) -> Standing | None:
     """What is open to the app for treatment; None when the patient shares nothing with it."""
-    rules = await standing_rules(connection, repository, patient_id)
+    rules = await standing_rules(connection, repository, patient_id) or ()
     around = Circumstances(patient_id, frozenset({grantee_of(client_id)}), TREATMENT, now)
     opened = tuple(c for c in open_categories(rules, around, catalogue) if not c.always)
     if not any(not c.sensitive for c in opened):

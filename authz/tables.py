@@ -45,6 +45,7 @@ client = Table(
     Column("jwks", JSONB),
     Column("jwks_uri", Text),
     Column("registration_token_hash", Text),
+    Column("software_statement", Text),
     Column("redirect_uris", ARRAY(Text), nullable=False),
     Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default="{}"),
     Column("scope", Text, nullable=False),
@@ -194,6 +195,24 @@ grant = Table(
     Index("ix_grant_patient_client", "patient_id", "client_id"),
 )
 
+emergency_access = Table(
+    "emergency_access",
+    metadata,
+    # No foreign keys: the record outlives grants, apps and accounts.
+    Column("grant_id", Text, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("client_name", Text, nullable=False),
+    Column("fhir_user", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("patient_id", Text, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False, index=True),
+    _moment("ends_at"),
+    _moment("reviewed_at", nullable=True),
+    Column("reviewed_by", Text),
+    Column("review_note", Text),
+)
+
 authorization_code = Table(
     "authorization_code",
     metadata,
@@ -262,3 +281,17 @@ policy_text = Table(
     Column("text", Text, nullable=False),
     _moment("created_at"),
 )
+
+app_state = Table(
+    "app_state",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("client_id", Text, ForeignKey(client.c.client_id, ondelete="CASCADE"), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    _moment("updated_at"),
+    Index("ix_app_state_owner", "client_id", "subject", "code"),
+)
+"""State that apps keep here: the newest version only, so that what an app deletes is gone."""

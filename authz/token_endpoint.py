@@ -195,9 +195,13 @@ class TokenEndpoint:
                 consents=opened.consents,
                 jkt=asked.jkt,
                 x5t=asked.x5t,
+                not_after=None if grant.ends is None else int(grant.ends.timestamp()),
             )
         )
-        answer = token_answer(token, scope, int(context.lifetimes.access_token.total_seconds()), asked.jkt)
+        lifetime = context.lifetimes.access_token
+        if grant.ends is not None:
+            lifetime = min(lifetime, grant.ends - now)
+        answer = token_answer(token, scope, int(lifetime.total_seconds()), asked.jkt)
         answer |= token_parameters(grant.patient_id, grant.launch)
         if grant.offline:
             answer["refresh_token"] = await new_refresh_token(

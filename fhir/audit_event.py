@@ -25,6 +25,8 @@ Kind = Literal[
     "introspect",
     "app",
     "export",
+    "state",
+    "emergency",
 ]
 Action = Literal["C", "R", "U", "D", "E"]
 Outcome = Literal["0", "4", "8", "12"]
@@ -56,7 +58,11 @@ _SOURCE_TYPE: Final = "http://terminology.hl7.org/CodeSystem/security-source-typ
 
 _REFERENCE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_INTERACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "delete", "E": "operation"}
+_EMERGENCIES: Final = {
+    "C": {"system": _DCM, "code": "110127", "display": "Emergency Override Started"},
+    "D": {"system": _DCM, "code": "110138", "display": "Emergency Override Stopped"},
+}
+_REST_ACTIONS: Final = {"C": "create", "R": "read", "U": "update", "D": "delete", "E": "operation"}
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
@@ -84,6 +90,8 @@ class AuditRecord(msgspec.Struct, frozen=True):
     """Names of the upstreams that what was shown came from, or that what was written went to."""
     actors: tuple[str, ...] = ()
     """Clients that used the app's token in its place (RFC 8693 §4.1)."""
+    reason: str = ""
+    """Why, as a person told it: beside the purpose."""
 
 
 def audit_event(record: AuditRecord) -> dict[str, object]:
@@ -100,7 +108,8 @@ def audit_event(record: AuditRecord) -> dict[str, object]:
     if record.description:
         event["outcomeDesc"] = _text(record.description)
     if record.purpose:
-        event["purposeOfEvent"] = [{"coding": [_coding(_REASON, _text(record.purpose))]}]
+        purpose: dict[str, object] = {"coding": [_coding(_REASON, _text(record.purpose))]}
+        event["purposeOfEvent"] = [purpose | {"text": _text(record.reason)} if record.reason else purpose]
     event["agent"] = _agents(record)
     event["source"] = {
         "observer": {"display": "Assent"},
@@ -120,13 +129,16 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return rest, _coding(_INTERACTION, "read", "read")
         case "search":
             return rest, _coding(_INTERACTION, "search", "search")
-        case "consent" | "write":
-            code = _INTERACTIONS[record.action]
+        case "consent" | "state" | "write":
+            code = _REST_ACTIONS[record.action]
             return rest, _coding(_INTERACTION, code, code)
         case "sign-in":
             return _coding(_DCM, "110114", "User Authentication"), _coding(_DCM, "110122", "Login")
         case "export":
             return _coding(_DCM, "110106", "Export"), _coding(EVENT_SYSTEM, "export", "export")
+        case "emergency":
+            subtype = _EMERGENCIES.get(record.action) or _coding(EVENT_SYSTEM, "emergency-review", "emergency-review")
+            return _coding(_DCM, "110113", "Security Alert"), subtype
         case _:
             return _coding(_DCM, "110113", "Security Alert"), _coding(EVENT_SYSTEM, record.kind, record.kind)
 

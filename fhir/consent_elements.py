@@ -43,6 +43,7 @@ _IN_USE: Final = ("usual", "official", "secondary")
 _TYPES: Final = RESOURCE_TYPE_NAMES | {"Resource", "DomainResource"}
 _FHIR_ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}", re.ASCII)
 _MAX_REFERENCE: Final = 2_000
+_REST_OF_SECOND: Final = timedelta(microseconds=999_999)
 _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d:\d\d(\.\d{1,30})?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII)
 
 
@@ -236,7 +237,13 @@ def read_period(value: object, path: str, problems: list[str]) -> Period:
 
 
 def instant_of(value: object, *, end: bool) -> datetime | None:
-    """First (or, for `end`, last) instant that a FHIR date/dateTime covers, in UTC; None when malformed.
+    """First (or, for `end`, last) instant that a FHIR date/dateTime covers, in UTC; None when malformed."""
+    span = span_of(value)
+    return None if span is None else span[end]
+
+
+def span_of(value: object) -> tuple[datetime, datetime] | None:
+    """First and last instant that a FHIR date/dateTime covers, in UTC; None when malformed.
 
     FHIR R4 datatypes, Period: an end of `2012-02-03` covers that whole day. A value without a time zone is UTC.
     """
@@ -245,13 +252,12 @@ def instant_of(value: object, *, end: bool) -> datetime | None:
     try:
         if len(value) > 10:
             moment = datetime.fromisoformat(value)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            covers_second = end and "." not in value
-            return moment.astimezone(UTC) + (timedelta(microseconds=999_999) if covers_second else timedelta())
-        day = _last_day(value) if end else date.fromisoformat(f"{value}-01-01"[:10])
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return moment, moment if "." in value else moment + _REST_OF_SECOND
+        first, last = date.fromisoformat(f"{value}-01-01"[:10]), _last_day(value)
     except (ValueError, OverflowError):
         return None
-    return datetime.combine(day, time.max if end else time.min, tzinfo=UTC)
+    return datetime.combine(first, time.min, tzinfo=UTC), datetime.combine(last, time.max, tzinfo=UTC)
 
 
 def _last_day(value: str) -> date:

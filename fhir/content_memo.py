@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import Final
 
 from fhir.mask_plan import MaskNode
+from fhir.searchset import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
 
@@ -22,7 +23,7 @@ _OVERHEAD: Final = 4_096
 
 
 class Content:
-    """What is known of one resource's content: its facts, its categories, and its minimized form under each mask."""
+    """What is known of one resource's content: its facts, its categories, and what each mask shows of it."""
 
     __slots__ = ("categories", "facts", "forms", "kind", "weight")
 
@@ -30,7 +31,7 @@ class Content:
         self.facts: Final = facts
         self.kind: Final = kind
         self.categories: Final = kind.everyday | kind.sensitive
-        self.forms: dict[MaskNode, bytes] = {}
+        self.forms: dict[MaskNode, Shown] = {}
         self.weight = _OVERHEAD
 
 
@@ -56,12 +57,12 @@ class ContentMemo:
             content.weight += len(raw)
             self._add(content.weight)
 
-    def keep_form(self, raw: bytes, content: Content, mask: MaskNode, form: bytes) -> None:
+    def keep_form(self, raw: bytes, content: Content, mask: MaskNode, form: Shown) -> None:
         """Remember how content looks under a mask."""
         if raw in self._contents:
             content.forms[mask] = form
-            content.weight += len(form)
-            self._add(len(form))
+            content.weight += len(form.body)
+            self._add(len(form.body))
 
     def _add(self, weight: int) -> None:
         self._weight += weight

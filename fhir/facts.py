@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from fhir.consent_elements import instant_of
+from fhir.consent_elements import instant_of, span_of
 from fhir.definitions import Definitions, SearchPath
 from fhir.own_types import OWN_TYPES
 from fhir.question_codes import question_codes
@@ -124,6 +124,9 @@ class FactsReader:
         if not isinstance(literal, str):
             return None
         literal = _below(self._bases, literal)
+        kind, _, name = literal.partition("/")
+        if kind and name and "/" not in name and ":" not in literal:
+            return literal
         parts = literal.split("/")
         if len(parts) == 4 and parts[2] == "_history":
             parts = parts[:2]
@@ -156,7 +159,8 @@ class _Walk:
             deeper: list[object] = []
             for value in level:
                 if type(value) is dict:  # decoded JSON has no subclasses
-                    self._object(value)
+                    if "code" in value or "reference" in value:
+                        self._object(value)
                     deeper += value.values() if "meta" not in value else self._without_meta(value)
                 elif type(value) is list:
                     deeper += value
@@ -256,9 +260,8 @@ def _interval(value: object) -> tuple[datetime, datetime] | None:
         start, end = value.get("start"), value.get("end")
         low = instant_of(start, end=False) if start is not None else datetime.min.replace(tzinfo=UTC)
         high = instant_of(end, end=True) if end is not None else datetime.max.replace(tzinfo=UTC)
-    else:
-        low, high = instant_of(value, end=False), instant_of(value, end=True)
-    return None if low is None or high is None else (low, high)
+        return None if low is None or high is None else (low, high)
+    return span_of(value)
 
 
 def _text(value: object) -> str:

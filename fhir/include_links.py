@@ -40,10 +40,6 @@ class IncludeLinks:
             source, name, target = [*value.split(":"), ""][:3]
             self._asked.append((kind, source, definitions.search_parameters(source)[name].paths, target))
 
-    def __bool__(self) -> bool:
-        """Whether the search includes anything."""
-        return bool(self._asked)
-
     def of(self, resource: Mapping[str, object]) -> Links:
         """What a decoded resource leads to."""
         found: dict[str, set[str]] = {"_include": set(), "_revinclude": set()}

@@ -50,7 +50,7 @@ def restricted(
     """The mask held to the elements that the app asked for; required elements stay (FHIR R4 §3.1.1.5.9)."""
     if elements is None:
         return node
-    wanted = {"resourceType", "id", "meta"}
+    wanted = {"resourceType", "id", "meta", "contained"}
     for name, element in definitions.children(resource_type, "").items():
         if name in elements or element.min > 0:
             for member, _ in json_members(name, element):

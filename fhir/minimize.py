@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -18,9 +17,9 @@ import msgspec
 from fhir.mask_plan import MaskNode, Treatment
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
 
-_MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
-_SUBSETTED: Final = f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"SUBSETTED"}}'.encode()
-_REDACTED: Final = f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"REDACTED"}}'.encode()
+_MASKED: Final = msgspec.Raw(f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}')
+_SUBSETTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"SUBSETTED"}}')
+_REDACTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"REDACTED"}}')
 _META: Final = frozenset({"versionId", "lastUpdated", "profile", "security"})
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -52,83 +51,76 @@ class MinimizeRules:
 def minimize(resource: bytes | msgspec.Raw, node: MaskNode, rules: MinimizeRules) -> bytes:
     """The resource as this reader may see it. Raises NotMinimizable."""
     try:
-        return _Pass(rules).resource(resource, node)
+        return _encode(_Pass(rules).resource(resource, node))
     except (msgspec.DecodeError, RecursionError, TypeError) as broken:
         raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 
 
 class _Pass:
-    """One resource on its way through."""
+    """One resource on its way through.
+
+    What is kept goes as raw slices into the dict that is encoded at the end, and comes out as it was.
+    """
 
     def __init__(self, rules: MinimizeRules) -> None:
         self._rules = rules
-        self._contained: set[str] = set()
+        self._contained: dict[str, object] = {}
         self._changed = False
 
-    def resource(self, raw: bytes | msgspec.Raw, node: MaskNode) -> bytes:
+    def resource(self, raw: bytes | msgspec.Raw, node: MaskNode) -> dict[str, object]:
         members = _members(raw)
-        kept = {} if "contained" not in members else self._contained_resources(members["contained"])
         meta = members.pop("meta", None)
-        parts: list[bytes] = []
-        treatments = node.members
-        for name, value in members.items():
-            if treatments.get(name) == "keep":
-                parts.append(_named(name) + bytes(value))
-            elif name == "contained":
-                if kept:
-                    parts.append(b'"contained":[' + b",".join(kept.values()) + b"]")
-            elif (part := self._member(name, value, node)) is not None:
-                parts.append(_named(name) + part)
-        parts.extend(self._replaced(node))
+        if "contained" in members:  # whatever refers to them may stand before them
+            self._contained = self._contained_resources(members["contained"])
+        kept = self._kept(members, node)
         header = self._meta(meta)
-        if header != b"{}":  # FHIR R4 JSON: no empty objects
-            parts.insert(min(2, len(parts)), b'"meta":' + header)
-        return b"{" + b",".join(parts) + b"}"
+        if not header:  # FHIR R4 JSON: no empty objects
+            return kept
+        pairs = list(kept.items())
+        pairs.insert(2, ("meta", header))
+        return dict(pairs)
 
-    def _object(self, raw: bytes | msgspec.Raw, node: MaskNode) -> bytes:
-        parts = [
-            _encode(name) + b":" + part
-            for name, value in _members(raw).items()
-            if (part := self._member(name, value, node)) is not None
-        ]
-        parts += self._replaced(node)
-        return b"{" + b",".join(parts) + b"}" if parts else _MASKED  # FHIR R4 JSON: no empty objects
-
-    def _replaced(self, node: MaskNode) -> list[bytes]:
+    def _kept(self, members: Mapping[str, msgspec.Raw], node: MaskNode) -> dict[str, object]:
+        """What stays of an object's members, in their order, then what stands for those that R4 requires."""
+        treatments = node.members
+        kept: dict[str, object] = {}
+        for name, value in members.items():
+            treatment = treatments.get(name)
+            if treatment == "keep" or (treatment is None and node.open):
+                kept[name] = value
+            elif treatment is None:
+                self._changed = True
+            elif (inside := self._inside(value, treatment)) is not None:
+                kept[name] = inside
         if node.replacements:
             self._changed = True
-        return [b'"' + name.encode() + b'":' + value for name, value in node.replacements.items()]
+            kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
+        return kept
 
-    def _member(self, name: str, value: msgspec.Raw, node: MaskNode) -> bytes | None:
-        treatment = node.members.get(name)
-        if treatment is None:
-            if node.open:
-                return bytes(value)
-            self._changed = True
-            return None
-        if treatment == "keep":
-            return bytes(value)
-        if treatment == "refused":
-            raise NotMinimizable("an element that is kept in part has a modifier extension")
-        return self._inside(value, treatment)
-
-    def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> bytes | None:
+    def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> object:
+        """What stays of a member whose inside matters; None for nothing."""
         if treatment == "extensions":
             return self._extensions(value)
-        one: Callable[[msgspec.Raw], bytes] = (
-            self._reference if treatment == "reference" else lambda raw: self._object(raw, treatment)  # type: ignore[arg-type]  # the other treatments end above
-        )
-        if bytes(value)[:1] == b"[":
-            return b"[" + b",".join(one(item) for item in _items(value)) + b"]"
-        return one(value)
+        if treatment == "contained":
+            return list(self._contained.values()) or None
+        if isinstance(treatment, MaskNode):
+            if _is_list(value):
+                return [self._object(item, treatment) for item in _items(value)]
+            return self._object(value, treatment)
+        if treatment != "reference":
+            raise NotMinimizable("an element that is kept in part has a modifier extension")
+        return [self._reference(item) for item in _items(value)] if _is_list(value) else self._reference(value)
 
-    def _reference(self, raw: msgspec.Raw) -> bytes:
+    def _object(self, raw: msgspec.Raw, node: MaskNode) -> object:
+        return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
+
+    def _reference(self, raw: msgspec.Raw) -> object:
         """`reference` and `type` stay; `display` only for providers and products; `identifier` never (L32, L34)."""
         members = _members(raw)
         literal = _string(members["reference"]) if "reference" in members else ""
         if literal.startswith("#"):
             if literal[1:] in self._contained:
-                return b'{"reference":' + bytes(members["reference"]) + b"}"
+                return {"reference": members["reference"]}
             self._changed = True
             return _MASKED
         target = self._rules.relative(literal)
@@ -136,25 +128,25 @@ class _Pass:
             # Elsewhere, or nothing but a name or an identifier: whom it means can't be checked.
             self._changed = True
             return _MASKED
-        parts = [b'"reference":' + _encode(target)]
+        kept: dict[str, object] = {"reference": target}
         named = target.partition("/")[0] in self._rules.named_references
         for name, value in members.items():
             if name == "type" or (named and name == "display"):
-                parts.append(_named(name) + bytes(value))
+                kept[name] = value
             elif name != "reference":
                 self._changed = True
-        return b"{" + b",".join(parts) + b"}"
+        return kept
 
-    def _extensions(self, raw: msgspec.Raw) -> bytes | None:
+    def _extensions(self, raw: msgspec.Raw) -> list[msgspec.Raw] | None:
         """Extensions of the resource itself: only those whose URL the catalogue names (L33)."""
         items = _items(raw)
-        kept = [bytes(i) for i in items if _url(i) in self._rules.extensions]
+        kept = [item for item in items if _url(item) in self._rules.extensions]
         self._changed = self._changed or len(kept) < len(items)
-        return b"[" + b",".join(kept) + b"]" if kept else None
+        return kept or None
 
-    def _contained_resources(self, raw: msgspec.Raw) -> Mapping[str, bytes]:
-        """Contained products and providers, each under its own mask; anything else goes (L31)."""
-        kept: dict[str, bytes] = {}
+    def _contained_resources(self, raw: msgspec.Raw) -> dict[str, object]:
+        """Contained products and providers by id, each under its own mask; anything else goes (L31)."""
+        kept: dict[str, object] = {}
         for item in _items(raw):
             members = _members(item)
             resource_type = _string(members["resourceType"]) if "resourceType" in members else ""
@@ -165,38 +157,34 @@ class _Pass:
             inner = _Pass(self._rules)
             kept[_string(members["id"])] = inner.contained(item, node)
             self._changed = self._changed or inner._changed
-        self._contained = set(kept)
         return kept
 
-    def contained(self, raw: msgspec.Raw, node: MaskNode) -> bytes:
+    def contained(self, raw: msgspec.Raw, node: MaskNode) -> object:
         """A contained resource has no meta of its own worth keeping (FHIR R4 dom-4, dom-5)."""
         members = dict(node.members)
         members.pop("meta")
         members.pop("contained")
         return self._object(raw, MaskNode(members, replacements=node.replacements))
 
-    def _meta(self, raw: msgspec.Raw | None) -> bytes:
+    def _meta(self, raw: msgspec.Raw | None) -> dict[str, object]:
         members = {} if raw is None else _members(raw)
-        parts: list[bytes] = []
-        security = _items(members.pop("security")) if "security" in members else []
+        labels = _items(members.pop("security")) if "security" in members else []
+        kept: dict[str, object] = {}
         for name, value in members.items():
             if name in _META:
-                parts.append(_named(name) + bytes(value))
+                kept[name] = value
             else:
                 self._changed = True
-        labels = [bytes(item) for item in security]
         if self._changed:
             labels.append(_REDACTED)
-            parts.append(b'"tag":[' + _SUBSETTED + b"]")
+            kept["tag"] = [_SUBSETTED]
         if labels:
-            parts.append(b'"security":[' + b",".join(labels) + b"]")
-        return b"{" + b",".join(parts) + b"}"
+            kept["security"] = labels
+        return kept
 
 
-@lru_cache(maxsize=2_000)
-def _named(name: str) -> bytes:
-    """The beginning of a member whose name a mask knows: these come again and again."""
-    return _encode(name) + b":"
+def _is_list(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
 
 
 def _url(raw: msgspec.Raw) -> str:

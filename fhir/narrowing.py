@@ -29,18 +29,20 @@ def upstream_search(search: SearchRequest, plan: ReadPlan, catalogue: Catalogue,
 
 def is_about_nobody(kind: str, catalogue: Catalogue) -> bool:
     """Whether resources of the type belong to no patient: providers, places, products."""
-    return kind in {s.resource_type for c in catalogue.categories.values() if c.always for s in c.scopes}
+    return any(category.always for category, _ in catalogue.scopes_by_type.get(kind, ()))
 
 
 def category_bound(kind: str, plan: ReadPlan, catalogue: Catalogue) -> list[str]:
     """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
+    pairs = catalogue.scopes_by_type.get(kind, ())
+    among = dict.fromkeys(category for category, _ in pairs)
     opened = {
         c.code
         for share in plan.shares.values()
-        for c in open_categories(share.consents, share.circumstances, catalogue)
+        for c in open_categories(share.consents, share.circumstances, catalogue, among)
     }
     bound: list[str] = []
-    for category, scope in catalogue.scopes_by_type.get(kind, ()):
+    for category, scope in pairs:
         if category.code not in opened:
             continue
         values = [value for name, value in scope.parameters if name == "category"]

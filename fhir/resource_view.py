@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -10,8 +11,8 @@ import msgspec
 from fhir.content_memo import Content, ContentMemo
 from fhir.definitions import Definitions
 from fhir.facts import FactsReader
-from fhir.include_links import NO_LINKS, IncludeLinks
-from fhir.mask_plan import MaskCompiler
+from fhir.include_links import IncludeLinks
+from fhir.mask_plan import MaskCompiler, MaskNode
 from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.resource_body import content_of
@@ -20,7 +21,7 @@ from fhir.strict_json import decode_once
 from fhir.write_merge import merge
 from policies.catalogue import Catalogue
 from policies.classify import classify
-from policies.decide import ReadPlan, decide_resource
+from policies.decide import Decisions, ReadPlan
 from policies.model import Permit, ResourceFacts
 
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
@@ -47,25 +48,23 @@ class ResourceViews:
         includes: Sequence[tuple[str, str]] = (),
     ) -> Show:
         """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
-        links = IncludeLinks(includes, self._definitions, self._facts.relative)
+        decisions = Decisions(plan, self._catalogue)
+        links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
         rules = self._rules(plan.purpose)
 
         def show(raw: bytes) -> Shown | None:
             content = self._content(raw)
             facts = content.facts
             node = self._masks.node(plan.purpose, facts.resource_type)
-            if node is None or not isinstance(decide_resource(plan, facts, self._catalogue, content.kind), Permit):
+            if node is None or not isinstance(decisions.of(facts, content.kind), Permit):
                 return None
-            found = links.of(_decode(raw)) if links else NO_LINKS
             wanted = elements.get(facts.resource_type)
             if wanted is not None:
                 kept = restricted(node, wanted, self._definitions, facts.resource_type)
-                return Shown(facts, minimize(raw, kept, rules), found, content.categories)
-            form = content.forms.get(node)
-            if form is None:
-                form = minimize(raw, node, rules)
-                self._memo.keep_form(raw, content, node, form)
-            return Shown(facts, form, found, content.categories)
+                shown = Shown(facts, minimize(raw, kept, rules), categories=content.categories)
+            else:
+                shown = content.forms.get(node) or self._form(raw, content, node, rules)
+            return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
 
@@ -82,6 +81,12 @@ class ResourceViews:
             return merge(node, self._rules(purpose), before, seen, new)
         except (TypeError, AttributeError, KeyError) as broken:
             raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+
+    def _form(self, raw: bytes, content: Content, node: MaskNode, rules: MinimizeRules) -> Shown:
+        """What may be seen under a mask, whoever sees it: remembered with the content."""
+        form = Shown(content.facts, minimize(raw, node, rules), categories=content.categories)
+        self._memo.keep_form(raw, content, node, form)
+        return form
 
     def facts(self, raw: bytes) -> ResourceFacts:
         """What rules look at in a resource. Raises NotMinimizable."""

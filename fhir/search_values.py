@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -102,15 +102,17 @@ _MAX_EXPONENT: Final = 100
 """Numbers beyond 10^±100 measure nothing, and writing them out could fill a disk."""
 
 
-def find_by_path(resource: Mapping[str, object], path: SearchPath) -> Iterator[object]:
+def find_by_path(resource: Mapping[str, object], path: SearchPath) -> Sequence[object]:
     """Everything that stands at a path, arrays flattened at every step; `path.target` isn't looked at."""
-    found: list[object] = [resource]
+    found: Sequence[object] = (resource,)
     for at, step in enumerate(path.steps):
-        found = [item for node in found if isinstance(node, Mapping) for item in _items(node.get(step))]
+        found = [item for node in found if isinstance(node, dict) for item in _items(node.get(step))]
+        if not found:
+            return found
         for place, below, wanted in path.where:
             if place == at:
                 found = [item for item in found if wanted in _strings_below(item, below.split("."))]
-    yield from found
+    return found
 
 
 def values_of(

@@ -62,11 +62,11 @@ class Shown:
     links: Links = NO_LINKS
     categories: frozenset[str] = frozenset()
     """Codes of the data categories that it belongs to."""
+    name: str = field(init=False)
+    """`Type/id`."""
 
-    @property
-    def name(self) -> str:
-        """`Type/id`."""
-        return f"{self.facts.resource_type}/{self.facts.id}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.facts.resource_type}/{self.facts.id}")
 
 
 Show = Callable[[bytes], Shown | None]
@@ -109,10 +109,11 @@ async def fill_page(
         bundle = _read(await fetch(url), bundle_type)
         seen = 0
         for entry in bundle.entry:
-            match = _mode(entry) == "match"
+            mode = "match" if entry.search is None else entry.search.mode
+            match = mode == "match"
             seen += match
             passed = match and (seen <= position or page.next_url is not None)
-            shown = None if passed and not including else _shown(entry, show)
+            shown = None if passed and not including else _shown(entry, mode, show)
             if shown is None:
                 continue
             if including:
@@ -166,14 +167,10 @@ def _read(body: bytes, bundle_type: str) -> _Bundle:
     return bundle
 
 
-def _mode(entry: _Entry) -> str:
-    return entry.search.mode if entry.search is not None else "match"
-
-
-def _shown(entry: _Entry, show: Show) -> Shown | None:
+def _shown(entry: _Entry, mode: str, show: Show) -> Shown | None:
     """A resource that can't be read or minimized is withheld like any other (unknown means deny)."""
     resource = bytes(entry.resource)
-    if not resource or _mode(entry) not in ("match", "include"):
+    if not resource or mode not in ("match", "include"):
         return None
     try:
         return show(resource)

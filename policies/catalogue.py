@@ -17,6 +17,7 @@ from policies.catalogue_document import CatalogueError, check_keys, items_at, ma
 from policies.code_sets import CodeSet, Source, read_code_sets, read_source
 from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
 from policies.model import Coding, Scope
+from policies.purpose_of_use import BREAK_GLASS
 from policies.sensitive_codes import SensitiveCodes
 
 
@@ -35,6 +36,8 @@ class Category:
     """Security labels that put a resource into this sensitive category."""
     always: bool = False
     """Never asked about: providers, places, products. Holds nothing about a patient."""
+    emergency: bool = True
+    """Whether emergency access opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,16 @@ class Catalogue:
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
 
     @cached_property
+    def codes(self) -> frozenset[str]:
+        """Codes of all categories."""
+        return frozenset(self.categories)
+
+    @cached_property
+    def askable(self) -> Mapping[str, Purpose]:
+        """Purposes that an app can be registered for. Nobody asks for break-glass: people give it, on a page."""
+        return {code: purpose for code, purpose in self.purposes.items() if code != BREAK_GLASS}
+
+    @cached_property
     def everyday(self) -> tuple[Category, ...]:
         """Categories with a toggle that aren't sensitive."""
         return tuple(c for c in self.categories.values() if not c.sensitive and not c.always)
@@ -88,6 +101,11 @@ class Catalogue:
     def sensitive(self) -> tuple[Category, ...]:
         """Sensitive categories, each with a toggle of its own."""
         return tuple(c for c in self.categories.values() if c.sensitive)
+
+    @cached_property
+    def closed_in_emergency(self) -> tuple[Category, ...]:
+        """What emergency access doesn't open."""
+        return tuple(c for c in self.categories.values() if not c.emergency)
 
     @cached_property
     def sensitive_codes(self) -> SensitiveCodes:
@@ -160,17 +178,22 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
 def _category(item: Mapping[str, object]) -> Category:
     code = string_at("categories.code", item.get("code"))
     place = f"categories.{code}"
-    check_keys(place, item, {"code", "title", "description", "data"}, optional={"always"})
-    always = item.get("always", False)
-    if not isinstance(always, bool):
-        raise CatalogueError(f"{place}.always: must be true or false")
+    check_keys(place, item, {"code", "title", "description", "data"}, optional={"always", "emergency"})
     return Category(
         code=code,
         title=string_at(f"{place}.title", item["title"]),
         description=string_at(f"{place}.description", item["description"]),
         scopes=tuple(_scope(f"{place}.data", line) for line in items_at(f"{place}.data", item["data"])),
-        always=always,
+        always=_flag(place, item, "always", unless=False),
+        emergency=_flag(place, item, "emergency", unless=True),
     )
+
+
+def _flag(place: str, item: Mapping[str, object], name: str, *, unless: bool) -> bool:
+    value = item.get(name, unless)
+    if not isinstance(value, bool):
+        raise CatalogueError(f"{place}.{name}: must be true or false")
+    return value
 
 
 def _scope(place: str, line: Mapping[str, object]) -> Scope:
@@ -182,7 +205,7 @@ def _scope(place: str, line: Mapping[str, object]) -> Scope:
 def _sensitive(item: Mapping[str, object]) -> Category:
     code = string_at("sensitivities.code", item.get("code"))
     place = f"sensitivities.{code}"
-    check_keys(place, item, {"code", "title", "description", "labels"})
+    check_keys(place, item, {"code", "title", "description", "labels"}, optional={"emergency"})
     labels = frozenset(
         _coding(text) if "|" in text else Coding(ACT_CODE_SYSTEM, text)
         for text in strings_at(f"{place}.labels", item["labels"])
@@ -194,6 +217,7 @@ def _sensitive(item: Mapping[str, object]) -> Category:
         scopes=(),
         sensitive=True,
         labels=labels,
+        emergency=_flag(place, item, "emergency", unless=False),
     )
 
 

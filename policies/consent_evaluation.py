@@ -21,6 +21,7 @@ from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
 _READING: Final = frozenset({"access", "use", "disclose"})
+_SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -88,13 +89,20 @@ def consent_decision(
             if permit and around.by_name and not rule.root.actors:
                 continue
             source = f"{rule.reference}#{path}"
-            text = "the consent permits this" if permit else "the consent denies this"
-            (permits if permit else denials).append(Reason("consent", text, source))
+            text = f"{_SPEAKERS[rule.kind]} {'permits' if permit else 'denies'} this"
+            (permits if permit else denials).append(Reason(rule.kind, text, source))
     if denials:
         return Deny(tuple(denials))
     if permits:
         return Permit(tuple(permits))
     return Deny((Reason("default", "no consent in force permits this"),))
+
+
+def looks_at_details(provision: Provision) -> bool:
+    """Whether a provision, or one in it, tells apart resources of the same type, classes and labels."""
+    return bool(provision.codes or provision.data or provision.data_period is not None) or any(
+        map(looks_at_details, provision.provisions)
+    )
 
 
 def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | None:
@@ -114,6 +122,8 @@ def _by_itself_and_below(provision: Provision, question: _Question) -> tuple[boo
     permitted: tuple[bool, str] | None = None
     denied: tuple[bool, str] | None = None
     for nested in provision.provisions:
+        if _is_about_other_data(nested, question):
+            continue
         found = _decide(nested, question)
         if found is None:
             continue
@@ -127,6 +137,15 @@ def _by_itself_and_below(provision: Provision, question: _Question) -> tuple[boo
     if permitted is not None:
         return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
     return (bool(provision.permit), provision.path) if labels and purpose else None
+
+
+def _is_about_other_data(provision: Provision, question: _Question) -> bool:
+    """Whether its classes alone say that a provision doesn't match, as those of most exceptions do: asked first."""
+    return bool(
+        provision.classes
+        and not provision.not_understood
+        and not _classes_match(provision.classes, question, permit=bool(provision.permit))
+    )
 
 
 def _reaches_beyond(nested: Provision, parent: Provision, question: _Question, labels: bool, purpose: bool) -> bool:
@@ -149,7 +168,6 @@ def _holds_for_all_below(provision: Provision, question: _Question) -> bool:
     """The conditions that bind a provision and all its exceptions: all must match (AND), each by any value (OR)."""
     around, facts, _ = question
     permit = bool(provision.permit)
-    # The categories come first: they tell most provisions apart.
     return (
         (not provision.classes or _classes_match(provision.classes, question, permit=permit))
         and provision.period.holds(around.now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from policies.model import Coding
 
@@ -66,3 +67,5 @@ class ConsentRule:
     period: Period = Period()
     """R5 `Consent.period`."""
     not_understood: tuple[str, ...] = ()
+    kind: Literal["consent", "emergency"] = "consent"
+    """Whose rule it is: somebody's consent, or the operator's for emergencies (policies.emergency)."""

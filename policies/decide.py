@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from policies.catalogue import Catalogue, Category
 from policies.classify import Classification, classify
 from policies.codes import DATA_CATEGORY_SYSTEM
-from policies.consent_evaluation import Circumstances, applicable, consent_decision
+from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
 from policies.consent_rule import ConsentRule, Provision
+from policies.emergency import breaks_glass, emergency_rule
 from policies.model import (
     PERMISSIONS,
     WRITE_ACTIONS,
@@ -67,12 +69,19 @@ class ReadPlan:
 
     def sharing(self, shares: Mapping[str, Share]) -> ReadPlan:
         """The same plan with what these patients' consents say."""
-        return replace(self, shares=shares)
+        return ReadPlan(self.access, self.permission, self.scopes, shares)
 
 
 _NOT_ABOUT: Final = "the resource is not about the patient in context alone"
 _ABOUT_NOBODY_SHARING: Final = "the resource is not about one patient alone who shares with this app"
 NOT_SHARED: Final = Deny((Reason("consent", "no consent of the patient for this app and purpose is in force"),))
+
+
+def speaking(
+    consents: Iterable[ConsentRule], access: Access, patient: str, catalogue: Catalogue
+) -> Iterable[ConsentRule]:
+    """The patient's consents, and in an emergency the operator's rule beside them."""
+    return (*consents, emergency_rule(patient, catalogue)) if breaks_glass(access) else consents
 
 
 def grantee_of(client_id: str) -> str:
@@ -91,7 +100,7 @@ def circumstances_of(
         now,
         by_name=access.is_service,
         users=frozenset() if access.user is None else frozenset({access.user}),
-        categories=frozenset(catalogue.categories),
+        categories=catalogue.codes,
         writes=WRITE_ACTIONS.get(permission, ""),
     )
 
@@ -105,7 +114,9 @@ def plan_read(access: Access, interaction: str, resource_type: str, catalogue: C
         return _deny("token", "the token has no patient in context, so patient data stays closed")
     if permission in WRITE_ACTIONS and access.is_service:
         return _deny("token", "a backend service's token writes nothing")
-    if access.purpose not in catalogue.purposes:
+    if permission in WRITE_ACTIONS and breaks_glass(access):
+        return _deny("token", "a token for an emergency writes nothing")
+    if access.purpose not in (catalogue.purposes if breaks_glass(access) else catalogue.askable):
         return _deny("token", f"the purpose of use `{access.purpose}` is not in the catalogue")
     scopes = open_scopes_of(access)
     if not any(names_type(s, resource_type) and permission in s.permissions for s in scopes):
@@ -132,7 +143,7 @@ def share_of(
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
     around = circumstances_of(plan.access, patient, catalogue, now, plan.permission)
-    found = applicable(consents, around)
+    found = applicable(speaking(consents, plan.access, patient, catalogue), around)
     if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
     return Share(found, around)
@@ -158,14 +169,50 @@ def decide_resource(
         share = _share_about(plan, facts)
         if share is None:
             return _deny("compartment", _NOT_ABOUT if plan.patient is not None else _ABOUT_NOBODY_SHARING)
-    scope = next((s for s in plan.scopes if plan.permission in s.permissions and covers(s, facts)), None)
-    if scope is None:
+    if not any(plan.permission in scope.permissions and covers(scope, facts) for scope in plan.scopes):
         return _deny("scope", "no scope of the token covers the resource")
     if kind.everyday <= catalogue.always and not kind.sensitive:
         return Permit((Reason("category", "the resource is about no patient", _source(kind)),))
     if share is None:
         return _deny("sensitivity", "the resource is sensitive and about no patient whose consents could open it")
     return _by_consents(share, facts, kind)
+
+
+class Decisions:
+    """Decides the resources of one answer, and those that no rule of it could tell apart once."""
+
+    def __init__(self, plan: ReadPlan, catalogue: Catalogue) -> None:
+        self._plan = plan
+        self._catalogue = catalogue
+        self._known: dict[object, Decision] | None = None
+
+    def of(self, facts: ResourceFacts, kind: Classification) -> Decision:
+        """As `decide_resource`."""
+        if self._known is None:
+            self._known = {}  # the first, which of a read is the only one: there is nothing that it could be like
+        elif not self._detailed:
+            likeness = self._likeness(facts, kind)
+            decision = self._known.get(likeness)
+            if decision is None:
+                decision = self._known[likeness] = decide_resource(self._plan, facts, self._catalogue, kind)
+            return decision
+        return decide_resource(self._plan, facts, self._catalogue, kind)
+
+    def _likeness(self, facts: ResourceFacts, kind: Classification) -> tuple[object, ...]:
+        """INVARIANT: everything that `decide_resource` looks at, but what only consents with details do."""
+        return (
+            *(facts.resource_type, facts.owners, facts.foreign, facts.labels, facts.profiles),
+            *(kind.everyday, kind.sensitive, kind.labels),
+            *map(facts.tokens.get, self._parameters),
+        )
+
+    @cached_property
+    def _detailed(self) -> bool:
+        return any(looks_at_details(rule.root) for share in self._plan.shares.values() for rule in share.consents)
+
+    @cached_property
+    def _parameters(self) -> tuple[str, ...]:
+        return tuple({name for scope in self._plan.scopes for name, _ in scope.parameters})
 
 
 def _share_about(plan: ReadPlan, facts: ResourceFacts) -> Share | None:
@@ -189,15 +236,19 @@ def _by_consents(share: Share, facts: ResourceFacts, kind: Classification) -> De
 
 
 def open_categories(
-    consents: Sequence[ConsentRule], around: Circumstances, catalogue: Catalogue
+    consents: Sequence[ConsentRule],
+    around: Circumstances,
+    catalogue: Catalogue,
+    among: Iterable[Category] | None = None,
 ) -> tuple[Category, ...]:
     """Categories of which the consents open at least something: for the token's scope and for narrowing queries.
 
-    It may say more than is open (conditions on single resources aren't asked here), never less. Every resource is
-    decided again by itself, so saying more is safe.
+    `among`: those that are asked about, None for all. It may say more than is open (conditions on single resources
+    aren't asked here), never less. Every resource is decided again by itself, so saying more is safe.
     """
     rules = [_without_details(rule) for rule in applicable(consents, around)]
-    return tuple(c for c in catalogue.categories.values() if c.always or _opens(rules, around, c))
+    asked = catalogue.categories.values() if among is None else among
+    return tuple(c for c in asked if c.always or _opens(rules, around, c))
 
 
 def _opens(rules: Sequence[ConsentRule], around: Circumstances, category: Category) -> bool:

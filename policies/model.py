@@ -106,7 +106,9 @@ class Access:
 class Reason:
     """One cause of a decision: which kind of rule, where it stands, and a sentence for the reader."""
 
-    rule: Literal["token", "scope", "consent", "category", "sensitivity", "compartment", "guard", "mask", "default"]
+    rule: Literal[
+        "token", "scope", "consent", "category", "sensitivity", "compartment", "guard", "mask", "default", "emergency"
+    ]
     text: str
     """Lowercase, one sentence, offending value in backticks; never data of a patient."""
     source: str = ""

@@ -77,6 +77,8 @@ class _Line:
         say = self.language.gettext
         app, person = self._app() or say("An app"), self._person() or say("Somebody")
         writer = self._person() or self._app() or say("Somebody")  # a recorder of consents may act for nobody
+        if any(reference.startswith("Basic/") for reference in _references(self.event)):
+            return self._said(say("%(who)s used notes of its own"), app)
         act = next((str(coding.get("code")) for coding in self.event.get("subtype", ())), "")
         if act in _WRITES and self._app() and not any(name.startswith("Consent/") for name in _concerned(self.event)):
             return self._wrote(act)
@@ -97,11 +99,26 @@ class _Line:
                 return self._in_place(self._said(say("%(who)s changed what %(app)s may see"), writer, app=self._of()))
             case "revoke":
                 return self._in_place(self._said(say("%(who)s ended the sharing with %(app)s"), person, app=self._of()))
+            case "110127":
+                return self._opened(app, person)
+            case "110138":
+                return self._said(say("%(who)s ended an emergency access with %(app)s"), person, app=app)
+            case "emergency-review":
+                return self._said(say("%(who)s reviewed an emergency access with %(app)s"), person, app=app)
             case "export":
                 return self._in_place(self._said(say("%(who)s downloaded this sharing and access record"), person))
             case _:
                 who = self._app() or person
                 return self._in_place(self._said(say("%(who)s used the sharing settings"), who))
+
+    def _opened(self, app: str, person: str) -> Markup:
+        say = self.language.gettext
+        reason = next((str(p["text"]) for p in self.event.get("purposeOfEvent", ()) if "text" in p), "")
+        if not self.done:
+            told = say("%(who)s asked to open the record with %(app)s in an emergency, which was denied: “%(reason)s”")
+        else:
+            told = say("%(who)s opened the record with %(app)s in an emergency: “%(reason)s”")
+        return self._said(told, person, app=app, reason=reason)
 
     def _looked(self) -> Markup:
         app, person = self._app(), self._person()

@@ -46,7 +46,7 @@ def new_client_of(sent: AppForm, catalogue: Catalogue) -> NewClient:
     unknown = next((text for text in split_scope(scope)[2] if not text.startswith(OWN_SCOPES)), None)
     if unknown is not None:
         raise ClientError(f"there is no scope `{unknown[:100]}`")
-    if not sent.purposes or not set(sent.purposes) <= set(catalogue.purposes):
+    if not sent.purposes or not set(sent.purposes) <= set(catalogue.askable):
         raise ClientError("choose at least one purpose")
     keyed = sent.kind in ("confidential-asymmetric", "backend")
     return NewClient(

@@ -8,7 +8,7 @@ step, not only where it is chosen.
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 
@@ -20,10 +20,19 @@ from portal.consent_form import Offer, first_offer, read_choice, with_problem, w
 from portal.content_policy import LOOPBACK
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest, ConsentChoice
-from portal.visit import Portal, Sent, acting_for, read_sent, see_other, shown_policy, sign_in_first
+from portal.visit import (
+    CONTINUE,
+    Portal,
+    Sent,
+    acting_for,
+    address_of,
+    read_sent,
+    see_other,
+    shown_policy,
+    sign_in_first,
+)
 
 HANDLE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
-CONTINUE = "/authorize/continue"
 
 
 def authorize_routes(portal: Portal) -> APIRouter:
@@ -54,13 +63,13 @@ def authorize_routes(portal: Portal) -> APIRouter:
 
 async def _continue(portal: Portal, handle: str, session: SignedInSession | None, *, again: bool) -> Response:
     if session is None and HANDLE.fullmatch(handle):
-        return sign_in_first(_address(handle))
+        return sign_in_first(address_of(handle))
     asked = await _find(portal, handle, session) if session is not None else None
     if session is None or asked is None:
         return portal.pages.error("request-expired", 400, session=session)
     if not _signed_in_lately(asked, session):
-        return sign_in_first(_address(handle))
-    if not _launched_by(session, asked):
+        return sign_in_first(address_of(handle))
+    if not launched_by(session, asked):
         return no_access(portal, session, asked, "wrong-user")
     if not asked.needs_patient:
         return _consent_page(portal, session, asked, None, _first_offer(portal, asked))
@@ -81,30 +90,30 @@ async def _continue(portal: Portal, handle: str, session: SignedInSession | None
 
 async def _choose(portal: Portal, session: SignedInSession, form: Form) -> Response:
     handle = form.one("request")
-    asked = await _find(portal, handle, session)
-    if asked is None or not _signed_in_lately(asked, session):
+    asked = await find_open(portal, handle, session)
+    if asked is None:
         return portal.pages.error("request-expired", 400, session=session)
-    if asked.patient_given or not asked.needs_patient or not _launched_by(session, asked):
+    if asked.patient_given or not asked.needs_patient or not launched_by(session, asked):
         return portal.pages.error("request-expired", 400, session=session)
     if as_clinician(session, asked):
-        return await choose_record(portal, session, asked, form, _address(handle))
+        return await choose_record(portal, session, asked, form, address_of(handle))
     chosen = form.one("patient")
     if not chosen:
         return _patient_page(portal, session, asked, problem=True)
     if acting_for(session, chosen) is None:
         return portal.pages.error("not-yours", 403, session=session)
     await portal.ports.requests.choose_patient(handle, session, chosen)
-    return see_other(_address(handle))
+    return see_other(address_of(handle))
 
 
 async def _decide(portal: Portal, sent: Sent) -> Response:
     session, form = sent.session, sent.form
-    asked = await _find(portal, form.one("request"), session)
-    if asked is None or not _signed_in_lately(asked, session):
+    asked = await find_open(portal, form.one("request"), session)
+    if asked is None:
         return portal.pages.error("request-expired", 400, session=session)
     if form.one("decision") == "deny":
         return await _refuse(portal, sent, asked)
-    if not _launched_by(session, asked):
+    if not launched_by(session, asked):
         return no_access(portal, session, asked, "wrong-user")
     if asked.needs_patient and as_clinician(session, asked):
         return await decide_on_record(portal, session, asked, form)
@@ -141,12 +150,18 @@ async def _find(portal: Portal, handle: str, session: SignedInSession) -> Author
     return await portal.ports.requests.find(handle, session)
 
 
+async def find_open(portal: Portal, handle: str, session: SignedInSession) -> AuthorizationRequest | None:
+    """The request, if this person may go on with it; None when it is over, or their sign-in is too old for it."""
+    asked = await _find(portal, handle, session)
+    return None if asked is None or not _signed_in_lately(asked, session) else asked
+
+
 def _signed_in_lately(asked: AuthorizationRequest, session: SignedInSession) -> bool:
     return asked.signed_in_since is None or session.auth_time >= asked.signed_in_since
 
 
-def _launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
-    """A launch for one user is nobody else's (SMART 2.2, EHR launch: the app joins the EHR's session)."""
+def launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
+    """Whether it isn't a launch for another person (SMART 2.2, EHR launch: the app joins the EHR's session)."""
     return asked.user in (None, session.account.fhir_user)
 
 
@@ -165,7 +180,7 @@ def _patient_page(
         status=status,
         session=session,
         redirect_uri=asked.redirect_uri,
-        address=_address(asked.id),
+        address=address_of(asked.id),
         asked=asked,
         problem=problem,
     )
@@ -179,17 +194,13 @@ def _consent_page(
         status=200 if offer.problem is None else 400,
         session=session,
         redirect_uri=asked.redirect_uri,
-        address=_address(asked.id),
+        address=address_of(asked.id),
         asked=asked,
         patient=patient,
         offer=offer,
         several=len(session.account.acts_for) > 1 and not asked.patient_given,
         returns_to=_host(asked.redirect_uri),
     )
-
-
-def _address(handle: str) -> str:
-    return f"{CONTINUE}?request={quote(handle, safe='')}"
 
 
 def _host(redirect_uri: str) -> str | None:

@@ -13,7 +13,7 @@ from authz.decisions import AlreadyDecided
 from authz.sessions import SignedInSession
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest
-from portal.visit import Portal, acting_for, see_other
+from portal.visit import Portal, acting_for, address_of, see_other
 
 _LONGEST_NAME = 100
 
@@ -33,9 +33,14 @@ async def show_record(
         return await _choice(portal, session, asked)
     record = await portal.ports.clinicians.record(asked, session, asked.patient_id)
     if record is None:
-        return no_access(portal, session, asked, "not-shared")
+        return await _not_shared(portal, session, asked)
     return portal.pages.page(
-        "open_record.html", session=session, redirect_uri=asked.redirect_uri, asked=asked, record=record
+        "open_record.html",
+        session=session,
+        redirect_uri=asked.redirect_uri,
+        asked=asked,
+        record=record,
+        emergency=await portal.ports.emergencies.may_ask(asked, session),
     )
 
 
@@ -50,7 +55,7 @@ async def choose_record(
     try:
         await portal.ports.clinicians.choose(asked, session, form.one("patient"))
     except NotShared:
-        return no_access(portal, session, asked, "not-shared")
+        return await _not_shared(portal, session, asked)
     return see_other(address)
 
 
@@ -66,16 +71,33 @@ async def decide_on_record(
     try:
         return see_other(await portal.ports.clinicians.grant(asked, session))
     except NotShared:
-        return no_access(portal, session, asked, "not-shared")
+        return await _not_shared(portal, session, asked)
     except AlreadyDecided:
         return portal.pages.error("request-expired", 400, session=session)
 
 
-def no_access(portal: Portal, session: SignedInSession, asked: AuthorizationRequest, why: str) -> Response:
-    """A page from which only the way back to the app leads on, with `access_denied`. `why` is one of its kinds."""
+def no_access(
+    portal: Portal, session: SignedInSession, asked: AuthorizationRequest, why: str, *, emergency: bool = False
+) -> Response:
+    """A page from which only the way back to the app leads on, with `access_denied`, or an emergency.
+
+    `why` is one of its kinds.
+    """
     return portal.pages.page(
-        "no_access.html", status=403, session=session, redirect_uri=asked.redirect_uri, asked=asked, why=why
+        "no_access.html",
+        status=403,
+        session=session,
+        redirect_uri=asked.redirect_uri,
+        address=address_of(asked.id),
+        asked=asked,
+        why=why,
+        emergency=emergency,
     )
+
+
+async def _not_shared(portal: Portal, session: SignedInSession, asked: AuthorizationRequest) -> Response:
+    emergency = await portal.ports.emergencies.may_ask(asked, session)
+    return no_access(portal, session, asked, "not-shared", emergency=emergency)
 
 
 async def _choice(
@@ -90,4 +112,5 @@ async def _choice(
         records=await portal.ports.clinicians.records(asked, session, name.strip()),
         name=name,
         problem=problem,
+        emergency=await portal.ports.emergencies.may_ask(asked, session),
     )

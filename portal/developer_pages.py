@@ -78,7 +78,7 @@ def _form(portal: Portal, session: SignedInSession, filled: AppForm, problem: st
         status=200 if problem is None else 400,
         session=session,
         filled=filled,
-        purposes=portal.pages.language.catalogue.purposes,
+        purposes=portal.pages.language.catalogue.askable,
         problem=problem,
     )
 

@@ -88,6 +88,8 @@ async def _sharing_page(portal: Portal, request: Request, session: SignedInSessi
         others=[shared for shared in current if not shared.is_own_kind],
         ended=ended,
         waiting=await portal.ports.record.waiting(patient.patient_id, session),
+        emergencies=await portal.ports.emergencies.about(patient.patient_id),
+        in_emergencies=bool(portal.ports.emergencies.lasts),
         all_revoked=request.query_params.get("revoked") == "all" and not any(c.can_be_revoked for c in current),
         revoked=_done(shown, request.query_params.get("revoked"), now_current=False),
         changed=_done(shown, request.query_params.get("changed"), now_current=True),

@@ -66,4 +66,11 @@ async def _overview(portal: Portal, session: SignedInSession) -> Response:
     waiting = [app for app in apps if app.state == "waiting"]
     asked = {app.client.client_id: asked_categories(app.client.scope, portal.ports.catalogue) for app in waiting}
     others = [app for app in apps if app.state != "waiting"]
-    return portal.pages.page("operator.html", session=session, waiting=waiting, asked=asked, others=others)
+    return portal.pages.page(
+        "operator.html",
+        session=session,
+        waiting=waiting,
+        asked=asked,
+        others=others,
+        unreviewed=await portal.ports.emergencies.unreviewed(),
+    )

@@ -11,6 +11,7 @@ from fhir.interaction import NOT_WRITTEN
 from policies.catalogue import Catalogue
 from policies.model import WRITE_ACTIONS, Scope
 from portal.ports import AuthorizationRequest
+from smart.app_state import apart
 from smart.scope_intersection import intersection
 from smart.scope_syntax import split_scope
 
@@ -49,6 +50,7 @@ class PendingRequests:
 def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -> AuthorizationRequest:
     session, clinical, _ = split_scope(pending.scope)
     launch = pending.launch or {}
+    records, state = apart(clinical)
     return AuthorizationRequest(
         id=handle,
         app_name=pending.client.name,
@@ -58,11 +60,12 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
         writes=asked_writes(pending.scope, context.catalogue) if context.writes else "",
         identity=bool({"openid", "fhirUser", "profile"} & set(session)),
         offline="offline_access" in session,
-        needs_patient=bool(clinical) or "launch/patient" in session or "patient" in launch,
+        needs_patient=bool(records) or "launch/patient" in session or "patient" in launch,
         patient_id=pending.patient_id,
         patient_given="patient" in launch,
         user=launch.get("user"),
         signed_in_since=pending.signed_in_since,
+        keeps=frozenset(scope.context for scope in state),
     )
 
 

@@ -20,6 +20,7 @@ from fhir.consent_summary import ConsentState
 from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
+from portal.emergency_ports import EmergencyBook
 from portal.languages import Languages
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
@@ -89,6 +90,8 @@ class AuthorizationRequest:
     """The fhirUser for whom the EHR launched the app; nobody else may decide."""
     signed_in_since: datetime | None = None
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
+    keeps: frozenset[str] = frozenset()
+    """About whom it may keep notes of its own here: `patient`, `user` (SMART 2.2, App State)."""
 
 
 class AuthorizationRequests(Protocol):
@@ -302,6 +305,7 @@ class Ports:
     examine: Callable[[], AsyncIterator[Check]]
     """Looks whether the server is well, one check after the other."""
     languages: Languages
+    emergencies: EmergencyBook
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
 

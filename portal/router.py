@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
+from portal.emergency_pages import emergency_routes
 from portal.end_session import end_session_routes
 from portal.federated_sign_in import federated_routes
 from portal.language_choice import language_routes
@@ -69,6 +70,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         passkey_sign_in_routes,
         passkey_routes,
         authorize_routes,
+        emergency_routes,
         my_routes,
         record_routes,
         developer_routes,

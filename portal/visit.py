@@ -20,6 +20,7 @@ from portal.ports import Ports
 from portal.settings import PortalSettings
 
 LONGEST_COOKIE = 512
+CONTINUE = "/authorize/continue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ async def read_sent(portal: Portal, request: Request) -> Sent | Response:
     if not is_own_form(request, form.one("csrf"), session.csrf_secret):
         return portal.pages.error("foreign-form", 403, session=session)
     return Sent(session, form)
+
+
+def address_of(handle: str) -> str:
+    """Where an authorization request goes on."""
+    return f"{CONTINUE}?request={quote(handle, safe='')}"
 
 
 def see_other(address: str) -> RedirectResponse:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from smart import app_state
+
 CAPABILITIES: Final = (
     "launch-ehr",
     "launch-standalone",
@@ -26,10 +28,11 @@ CAPABILITIES: Final = (
     "permission-user",
     "permission-v1",
     "permission-v2",
+    app_state.CAPABILITY,
 )
 _SCOPES: Final = (
     *("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"),
-    *("patient/*.rs", "system/*.rs"),
+    *("patient/*.rs", "system/*.rs", "patient/Basic.cruds", "user/Basic.cruds"),
 )
 _WRITE_SCOPES: Final = ("patient/*.cruds",)
 _GRANT_TYPES: Final = (
@@ -78,6 +81,7 @@ def smart_configuration(
     return {
         **_endpoints(issuer, registration=registration, certificates=certificates, writes=writes),
         "capabilities": list(CAPABILITIES),
+        "associated_endpoints": [{"url": f"{issuer}/app-state", "capabilities": [app_state.CAPABILITY]}],
     }
 
 

@@ -25,6 +25,7 @@ from authz.decisions import AlreadyDecided, end_consent
 from authz.launch_contexts import create_launch
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
+from tests.authz.state_app import ANA, StateApp, state
 from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
@@ -346,3 +347,15 @@ async def test_a_clinicians_read_is_recorded_with_the_clinician_and_the_purpose(
     mine = [event for event in found if ward.client_id in event]
     assert mine
     assert any("Observation/lab0" in event and "Practitioner/raman" in event and "TREAT" in event for event in mine)
+
+
+async def test_an_app_keeps_settings_of_a_clinician_and_nothing_about_the_patient(ward: Ward) -> None:
+    await ward.keep(ward.consent("laboratory"))
+    scope = "launch patient/*.rs patient/Basic.cruds user/Basic.cruds"
+    token = (await ward.redeem(await ward.allow(await ward.request(scope)))).token
+    granted = token["scope"].split(" ")
+    assert "user/Basic.cruds" in granted
+    assert "patient/Basic.cruds" not in granted
+    app = StateApp(ward.server, ward.client_id, dict(token))
+    assert (await app.send("POST", "Basic", state(subject=ANA))).status_code == 403
+    await app.kept(state(subject=f"{ISSUER}/fhir/Practitioner/raman"))

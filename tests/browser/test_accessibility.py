@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.browser.axe import overflow, violations
-from tests.browser.walk import Ground, prepared, sign_in, walk, walk_of_sign_ins
+from tests.browser.walk import Ground, prepared, sign_in, walk, walk_of_emergencies, walk_of_sign_ins
 from tests.clients.app_site import site
 from tests.clients.chromium import chromium
 from tests.clients.hospital import Hospital
@@ -20,6 +20,7 @@ Scheme = Literal["light", "dark"]
 PAGES = 29
 """How many pages the walk passes; a page that goes missing goes unchecked."""
 SIGN_INS = 6
+EMERGENCIES = 5
 PHONE = ViewportSize(width=320, height=800)
 DESK = ViewportSize(width=1280, height=900)
 ENLARGED = ViewportSize(width=640, height=450)
@@ -81,6 +82,24 @@ def test_no_way_to_sign_in_breaks_a_rule_or_scrolls_sideways(
         wide[name], broken[name] = overflow(page), violations(page)
     context.close()
     assert len(wide) == SIGN_INS
+    assert {name: by for name, by in wide.items() if by > 0} == {}
+    assert {name: rules for name, rules in broken.items() if rules} == {}
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme", "window"),
+    [("en", "light", DESK), ("es", "dark", DESK), ("en", "dark", PHONE), ("es", "light", PHONE)],
+)
+def test_no_page_of_an_emergency_breaks_a_rule_or_scrolls_sideways(
+    browser: Browser, hospital: Hospital, language: str, scheme: Scheme, window: ViewportSize
+) -> None:
+    context = browser.new_context(locale=language, color_scheme=scheme, viewport=window)
+    wide, broken = {}, {}
+    for name, page in walk_of_emergencies(context, hospital):
+        assert page.locator("html").get_attribute("lang") == language
+        wide[name], broken[name] = overflow(page), violations(page)
+    context.close()
+    assert len(wide) == EMERGENCIES
     assert {name: by for name, by in wide.items() if by > 0} == {}
     assert {name: rules for name, rules in broken.items() if rules} == {}
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import BrowserContext, Page
 
+from tests.authz.test_ehr_launch import clinic_app
 from tests.clients.app import App, register
 from tests.clients.hospital import Hospital
 from tests.clients.person import Person
@@ -36,7 +37,7 @@ def prepared(sandbox: Sandbox, callback: str) -> Ground:
     ground = Ground(sandbox, callback)
     user = sandbox.user()
     with Person(user["username"], user["password"]) as person:
-        for name in ("Heart Diary", LONG_NAME):
+        for name in ("Pulse Diary", LONG_NAME):
             app = ground.app(name)
             app.redeem(person.authorize(app.authorize_url(), ["Lab results", "Medications", "Vital signs", "HIV"]))
             app.read("Observation?category=laboratory&_count=5")
@@ -185,6 +186,35 @@ def walk_of_sign_ins(context: BrowserContext, hospital: Hospital) -> Iterator[tu
     page.goto(f"{issuer}/my/sign-out")
     press(page, "main form button[type=submit]")
     yield "signed-out-here", page
+
+
+def walk_of_emergencies(context: BrowserContext, hospital: Hospital) -> Iterator[tuple[str, Page]]:
+    """From a clinician's emergency to its patient and its review."""
+    page, sandbox = context.new_page(), hospital.sandbox
+    page.goto(clinic_app(sandbox, None, "launch/patient patient/*.rs").authorize_url())
+    sign_in(page, sandbox.user("clinician", patients=0))
+    yield "choose-record", page
+    press(page, "a[href^='/authorize/emergency']")
+    yield "emergency", page
+    page.locator("form[action='/authorize/emergency']").evaluate("form => form.noValidate = true")
+    page.locator("#record").fill(sandbox.user()["patients"][0])
+    page.locator("#reason").fill("Unconscious, nobody can be asked")
+    press(page, "form[action='/authorize/emergency'] button[type=submit]")
+    yield "emergency-problem", page
+    page.locator("#confirm").check()
+    # Nobody answers at the app's address, but the browser goes there.
+    with page.expect_event("requestfailed", lambda request: "localhost:9090/callback?code=" in request.url):
+        page.locator("form[action='/authorize/emergency'] button[type=submit]").click()
+    page.wait_for_url("chrome-error://**")
+    for name, user, path in (
+        ("operator-emergency", sandbox.user("operator", patients=0), "/operator/emergency"),
+        ("my-emergency", sandbox.user(), "/my"),
+    ):
+        page.goto(f"{sandbox.issuer}/my/sign-out")
+        press(page, "main form button[type=submit]")
+        page.goto(f"{sandbox.issuer}/sign-in?{urlencode({'next': path})}")
+        sign_in(page, user)
+        yield name, page
 
 
 def _reveal(page: Page) -> None:

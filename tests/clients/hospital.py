@@ -1,4 +1,4 @@
-"""`assent sandbox` whose people may sign in at a hospital's identity provider, or with passkeys."""
+"""`assent sandbox` of a hospital: sign-in at its identity provider or with passkeys, and emergency access."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def hospital() -> Iterator[Hospital]:
             ASSENT_OIDC_NAME=NAME,
             ASSENT_OIDC_CLIENT_ID=CLIENT_ID,
             ASSENT_OIDC_CLIENT_SECRET=SECRET,
+            ASSENT_EMERGENCY_ACCESS="true",
         )
         provider.set_up([f"http://localhost:{port}/sign-in/provider/callback"])
         with assent_process(["sandbox"], settings, port, place / "log") as url:

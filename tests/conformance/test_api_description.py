@@ -84,6 +84,7 @@ def _settings(sandbox: Sandbox) -> str:
             _operations('include-tag = "FHIR"', f"Bearer {_reader(sandbox)}", type="Observation"),
             _operations('include-tag = "Bulk export"', f"Bearer {_exporter(sandbox)}", type="Observation"),
             _operations('include-tag = "Consents"', f"Bearer {_recorder(sandbox)}"),
+            _operations('include-tag = "App State"', f"Bearer {_reader(sandbox)}"),
             _operations('include-path = "/userinfo"', f"Bearer {_reader(sandbox)}"),
             _operations('include-path = "/introspect"', _basic(gateway)),
             _operations('include-path = ["/token", "/revoke", "/par"]', _basic(app)),
@@ -108,7 +109,7 @@ parameters = {{ {parameters} }}
 
 
 def _reader(sandbox: Sandbox) -> str:
-    scope = "launch/patient openid fhirUser patient/*.rs"
+    scope = "launch/patient openid fhirUser patient/*.rs patient/Basic.cruds user/Basic.cruds"
     app = App(sandbox.fhir_base, register(sandbox.issuer, "Reader", scope)["client_id"], scope)
     user = sandbox.user()
     with Person(user["username"], user["password"]) as person:

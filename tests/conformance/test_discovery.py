@@ -107,12 +107,28 @@ async def test_the_capabilities_of_access_for_apps_that_an_ehr_launches_are_anno
     assert {"permission-patient", "permission-user"} <= found
 
 
-@pytest.mark.smart(387, 388, 371, 439)
+@pytest.mark.smart(371, 439)
+async def test_an_app_keeps_state_at_the_endpoint_that_is_announced_for_it(server: World) -> None:
+    found = await _document(server)
+    assert "smart-app-state" in found["capabilities"]
+    (endpoint,) = found["associated_endpoints"]
+    assert endpoint == {"url": f"{ISSUER}/app-state", "capabilities": ["smart-app-state"]}
+    app = await (await launch(server, "launch/patient patient/*.rs patient/Basic.cs")).app(("laboratory",))
+    about, system = f"{FHIR_BASE}/Patient/ana", "https://app.example"
+    kept = {"code": {"coding": [{"system": system, "code": "c"}]}, "subject": {"reference": about}}
+    headers = {"Authorization": f"Bearer {app.token['access_token']}"}
+    made = await server.http.post(f"{endpoint['url']}/Basic", json={"resourceType": "Basic", **kept}, headers=headers)
+    assert made.status_code == 201
+    query = {"code": f"{system}|c", "subject": about}
+    answer = await server.http.get(f"{endpoint['url']}/Basic", params=query, headers=headers)
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == [made.json()["id"]]
+
+
+@pytest.mark.smart(387, 388)
 async def test_what_is_not_offered_is_not_announced(server: World) -> None:
     found = await _document(server)
     absent = {"user_access_brand_bundle", "user_access_brand_identifier", "smart_app_state_endpoint"}
-    assert not {*absent, "associated_endpoints", "registration_endpoint"} & set(found)
-    assert "smart-app-state" not in found["capabilities"]
+    assert not {*absent, "registration_endpoint"} & set(found)
 
 
 @pytest.mark.smart(438, 19)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhir.content_memo import MAX_RESOURCE, Content, ContentMemo
 from fhir.mask_plan import MaskNode
+from fhir.searchset import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
 
@@ -24,8 +25,8 @@ def test_each_mask_has_a_form_of_its_own() -> None:
     memo, known = ContentMemo(), content()
     narrow, wide = MaskNode({}), MaskNode({})
     memo.keep(b"{}", known)
-    memo.keep_form(b"{}", known, narrow, b"1")
-    assert (known.forms.get(narrow), known.forms.get(wide)) == (b"1", None)
+    memo.keep_form(b"{}", known, narrow, seen := Shown(known.facts, b"1"))
+    assert (known.forms.get(narrow), known.forms.get(wide)) == (seen, None)
 
 
 def test_content_used_least_lately_goes_first() -> None:
@@ -40,7 +41,7 @@ def test_content_used_least_lately_goes_first() -> None:
 def test_forms_count_towards_the_bound() -> None:
     memo, known = ContentMemo(max_bytes=content().weight + 100), content()
     memo.keep(b"a", known)
-    memo.keep_form(b"a", known, MaskNode({}), b"x" * 200)
+    memo.keep_form(b"a", known, MaskNode({}), Shown(known.facts, b"x" * 200))
     assert memo.find(b"a") is None
 
 

@@ -194,7 +194,7 @@ def test_elements_asked_for_narrow_the_mask_and_never_widen_it() -> None:
     node = MASKS.node("HRESCH", "Patient")
     assert node is not None
     kept = restricted(node, frozenset({"gender", "name"}), DEFINITIONS, "Patient")
-    assert set(kept.members) == {"resourceType", "id", "meta", "gender", "_gender"}
+    assert set(kept.members) == {"resourceType", "id", "meta", "contained", "gender", "_gender"}
 
 
 _json = st.recursive(

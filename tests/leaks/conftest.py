@@ -82,7 +82,9 @@ async def shared_writable(
     make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """A world in which apps may write."""
-    async with world(await make_database(), tmp_path_factory.mktemp("writes"), WRITTEN, writes=True) as running:
+    async with world(
+        await make_database(), tmp_path_factory.mktemp("writes"), WRITTEN, upstream_writes=True
+    ) as running:
         yield running
 
 

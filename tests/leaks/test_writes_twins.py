@@ -43,8 +43,8 @@ def _other_secrets(resource: Mapping[str, object]) -> dict[str, object]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pair(make_database: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[World, World]]:
     async with (
-        world(await make_database(), tmp_path_factory.mktemp("bare"), _without(), writes=True) as bare,
-        world(await make_database(), tmp_path_factory.mktemp("full"), RESOURCES, writes=True) as full,
+        world(await make_database(), tmp_path_factory.mktemp("bare"), _without(), upstream_writes=True) as bare,
+        world(await make_database(), tmp_path_factory.mktemp("full"), RESOURCES, upstream_writes=True) as full,
     ):
         yield bare, full
 

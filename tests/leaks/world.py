@@ -220,15 +220,15 @@ def _consents(of: str | None = "ana") -> Any:
 
 @asynccontextmanager
 async def world(
-    database_url: str, folder: Path, resources: Sequence[Mapping[str, object]], *, writes: bool = False
+    database_url: str, folder: Path, resources: Sequence[Mapping[str, object]], **more: object
 ) -> AsyncIterator[World]:
-    """Start everything on a fresh database, with these resources upstream. `writes`: whether apps may write there."""
+    """Start everything on a fresh database, with these resources upstream; `more`: settings besides the usual ones."""
     engine = create_async_engine(database_url)
     dataset = Dataset(hashlib.sha256(repr(resources).encode()).hexdigest(), lambda: resources)
     try:
         async with (
             overheard_upstream(engine, dataset) as upstream,
-            world_of(settings_for(folder, upstream, writes=writes), upstream, database_url) as running,
+            world_of(settings_for(folder, upstream, **more), upstream, database_url) as running,
         ):
             yield running
     finally:
@@ -250,7 +250,7 @@ async def world_of(settings: Settings, upstream: Upstream, database_url: str) ->
         await assent.aclose()
 
 
-def settings_for(folder: Path, upstream: Upstream, *, writes: bool = False) -> Settings:
+def settings_for(folder: Path, upstream: Upstream, **more: object) -> Settings:
     """Settings of a server before this upstream."""
     return Settings.model_validate(
         {
@@ -258,10 +258,10 @@ def settings_for(folder: Path, upstream: Upstream, *, writes: bool = False) -> S
             "upstream_url": upstream.url,
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(TOKEN),
-            "upstream_writes": writes,
             "export_groups": "cohort",
             # It is made to fail often: each failure must be seen, and not that there were some before.
             "upstream_failures": 1000,
+            **more,
         }
     )
 

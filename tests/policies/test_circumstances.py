@@ -54,6 +54,13 @@ def test_a_denied_category_that_is_no_longer_in_the_catalogue_denies_all() -> No
     assert isinstance(decide_resource(plan, _LAB, CATALOGUE), Deny)
 
 
+def test_an_exception_for_other_data_that_is_not_understood_denies_all() -> None:
+    other = [{"system": "urn:assent:data-category", "code": "medications"}]
+    for denied, outcome in (({}, Permit), ({"invented": True}, Deny)):
+        plan = _plan(None, [read_consent(_consent({"type": "deny", "class": other, **denied}))])
+        assert isinstance(decide_resource(plan, _LAB, CATALOGUE), outcome)
+
+
 def test_a_category_counts_as_open_where_a_label_opens_part_of_it() -> None:
     psychiatry = [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY"}]
     rules = [read_consent(_consent(securityLabel=psychiatry))]

@@ -13,6 +13,7 @@ from policies.consent_evaluation import Circumstances, applicable, consent_decis
 from policies.consent_rule import ConsentRule, Provision
 from policies.decide import ReadPlan, plan_read
 from policies.model import Access, Deny, Permit, ResourceFacts, Scope
+from policies.purpose_of_use import BREAK_GLASS
 
 APP = "urn:assent:client|app"
 AROUND = Circumstances("ana", frozenset({APP}), "PATRQT", datetime(2026, 11, 21, tzinfo=UTC))
@@ -78,3 +79,12 @@ def test_a_service_writes_nothing_whatever_its_scopes(interaction: str) -> None:
     assert found.reasons[0].text == "a backend service's token writes nothing"
     mine = Access("app", "g", (Scope("patient", "*", "cruds"),), 0, "", patient="ana")
     assert isinstance(plan_read(mine, interaction, "Observation", load_catalogue()), ReadPlan)
+
+
+@pytest.mark.parametrize("interaction", ["create", "update", "patch", "delete"])
+def test_an_emergency_writes_nothing_whatever_its_scopes(interaction: str) -> None:
+    scopes = (Scope("patient", "*", "cruds"),)
+    access = Access("app", "grant", scopes, 0, "", patient="ana", purpose=BREAK_GLASS)
+    found = plan_read(access, interaction, "Observation", load_catalogue())
+    assert isinstance(found, Deny)
+    assert found.reasons[0].text == "a token for an emergency writes nothing"

@@ -17,10 +17,12 @@ from authz.app_registry import RegisteredApp
 from authz.clients import Client, ClientError, NewClient
 from authz.clinician_access import NotShared
 from authz.decisions import AlreadyDecided
+from authz.emergency_access import UnfitReason, clean_reason
 from authz.end_session import Ending
 from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from authz.sign_in_methods import SignInMethods
 from fhir.consent_writing import PolicyText
+from portal.emergency_ports import OpenedInEmergency
 from portal.languages import Language
 from portal.ports import (
     AuthorizationRequest,
@@ -209,6 +211,42 @@ class FakeClinicians:
 
 
 @dataclass
+class FakeEmergencies:
+    """Accesses in memory; tests/authz/test_emergency_access.py has the real ones."""
+
+    lasts: timedelta = timedelta()
+    found: list[OpenedInEmergency] = field(default_factory=list)
+    opened: list[tuple[str, str]] = field(default_factory=list)
+    done: list[tuple[str, ...]] = field(default_factory=list)
+
+    async def may_ask(self, request: AuthorizationRequest, session: SignedInSession) -> bool:
+        return bool(self.lasts)
+
+    async def open(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str, reason: str) -> str:
+        self.opened.append((patient_id, clean_reason(reason)))
+        return f"{request.redirect_uri}?code=c"
+
+    async def about(self, patient_id: str) -> Sequence[OpenedInEmergency]:
+        return [access for access in self.found if access.patient_id == patient_id]
+
+    async def newest(self) -> Sequence[OpenedInEmergency]:
+        return self.found
+
+    async def unreviewed(self) -> int:
+        return sum(access.reviewed_at is None for access in self.found)
+
+    async def review(self, access_id: str, note: str, by: SignedInSession) -> bool:
+        if not note:
+            raise UnfitReason
+        self.done.append(("review", access_id, note))
+        return any(access.id == access_id for access in self.found)
+
+    async def end(self, access_id: str, by: SignedInSession) -> bool:
+        self.done.append(("end", access_id))
+        return any(access.id == access_id for access in self.found)
+
+
+@dataclass
 class FakeApps:
     """Nobody registered any app; tests/portal/test_developer_pages.py has the real ones."""
 
@@ -249,6 +287,7 @@ class Place:
     requests: FakeRequests
     consents: FakeConsents
     record: FakeRecord
+    emergencies: FakeEmergencies
     settings: PortalSettings
     pages: PortalPages
     client: httpx.AsyncClient
@@ -267,6 +306,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents, record = FakeSessions(), FakeRequests(), FakeConsents(), FakeRecord()
+    emergencies = FakeEmergencies()
     pages = portal_pages(
         Ports(
             sessions,
@@ -278,6 +318,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
             no_ending,
             nothing_examined,
             LANGUAGES,
+            emergencies,
             ways or SignInWays(),
         ),
         chosen,
@@ -287,7 +328,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
-    return Place(sessions, requests, consents, record, chosen, pages, client)
+    return Place(sessions, requests, consents, record, emergencies, chosen, pages, client)
 
 
 class Page(HTMLParser):

@@ -252,3 +252,21 @@ async def test_an_answer_about_writing_that_was_not_offered_is_refused(here: Pla
     response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", writes=sent))
     assert response.status_code == 400
     assert here.consents.granted == []
+
+
+@pytest.mark.parametrize(
+    ("keeps", "said", "unsaid"),
+    [
+        ({"patient"}, ["notes here about Ada Ito"], ["your settings for it"]),
+        ({"user"}, ["your settings for it"], ["notes here about", "As an operator"]),
+        ({"patient", "user"}, ["notes here about Ada Ito", "your settings for it"], []),
+        (set(), [], ["notes here about", "your settings for it"]),
+    ],
+)
+async def test_the_page_says_what_the_app_may_keep_here(
+    here: Place, keeps: set[str], said: list[str], unsaid: list[str]
+) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, keeps=frozenset(keeps))
+    page = (await here.client.get(ADDRESS)).text
+    assert [text for text in said if text not in page] == []
+    assert [text for text in unsaid if text in page] == []
