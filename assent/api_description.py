@@ -19,16 +19,17 @@ from authz.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
 _FILES: Final = ("openapi.yaml", "openapi_consents.yaml", "openapi_app_state.yaml")
+_WRITES: Final = "openapi_writes.yaml"
 _OPTIONAL: Final = ("/brands", "/sandbox/")
 """Paths by how they begin that not every server has."""
 
 
-def describe(site: FastAPI, pages: PortalPages) -> None:
-    """Add the description as JSON and as a page."""
+def describe(site: FastAPI, pages: PortalPages, *, writes: bool) -> None:
+    """Add the description as JSON and as a page. `writes`: whether apps may write."""
 
     @cache
     def description() -> dict[str, Any]:
-        whole, served = api_description(), {route.path for route in iter_route_contexts(site.routes)}
+        whole, served = api_description(writes=writes), {route.path for route in iter_route_contexts(site.routes)}
         whole["paths"] = {
             path: item for path, item in whole["paths"].items() if path in served or not path.startswith(_OPTIONAL)
         }
@@ -57,10 +58,19 @@ def describe(site: FastAPI, pages: PortalPages) -> None:
         return pages.pages.seen_by(request).error("request-expired", 400)
 
 
-def api_description() -> dict[str, Any]:
-    """The OpenAPI 3.1 document, every path of it."""
-    found, *others = (yaml.safe_load(files("assent").joinpath(name).read_bytes()) for name in _FILES)
-    return {**found, "paths": {path: item for part in (found, *others) for path, item in part["paths"].items()}}
+def api_description(*, writes: bool = False) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, every path of it; with `writes`, what apps write too."""
+    found, *others = (_read(name) for name in (*_FILES, *((_WRITES,) if writes else ())))
+    paths = dict(found["paths"])
+    for other in others:
+        for path, item in other["paths"].items():
+            paths[path] = paths.get(path, {}) | item
+    return {**found, "paths": paths}
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(files("assent").joinpath(name).read_bytes())
+    return content
 
 
 def _allowed(site: FastAPI, path: str) -> set[str]:

@@ -254,6 +254,7 @@ def _authz(ground: _Ground) -> AuthzContext:
         open_registration=settings.open_registration,
         statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
+        writes=settings.upstream_writes,
         tell=ground.bus.tell,
     )
 
@@ -303,9 +304,12 @@ def _proxy_parts(
         serves=serves,
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
-        capability_statement=capability_statement(settings.public_url, catalogue, definitions, today, serves),
+        capability_statement=capability_statement(
+            settings.public_url, catalogue, definitions, today, serves, writes=settings.upstream_writes
+        ),
         max_search_count=settings.max_search_count,
         clock=ground.clock,
+        writes=behind if settings.upstream_writes else None,
     )
 
 
@@ -364,7 +368,7 @@ def _site(
         site.include_router(brand_routes(brands))
     if sandbox is not None:
         site.include_router(sandbox.routes(context))
-    describe(site, pages)
+    describe(site, pages, writes=ground.settings.upstream_writes)
     return site
 
 

@@ -152,6 +152,11 @@ class Settings(BaseSettings):
         description="Largest answer that is accepted; a longer one is refused.",
     )
 
+    upstream_writes: bool = Field(
+        False,
+        description="Whether apps may create, change and delete there what scopes and the patient's consent permit. "
+        "The upstream must keep versions and honour `If-Match`.",
+    )
     upstream_failures: int = Field(
         5,
         ge=1,

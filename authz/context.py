@@ -58,6 +58,8 @@ class AuthzContext:
     """Software statements by those whom the operator trusts."""
     client_certificates: bool = False
     """Whether a proxy hands on the certificates with which clients connect."""
+    writes: bool = False
+    """Whether apps may write into the upstream what patients permit."""
     tell: Callable[[Change], None] = _nobody
     """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 

@@ -18,10 +18,11 @@ _PATHS: Final = ("/token", "/par", "/revoke", "/userinfo", "/register")
 _BELOW: Final = ("/fhir/", "/app-state/", "/register/")
 _PUBLIC: Final = ("/fhir/metadata", "/app-state/metadata", "/fhir/.well-known/", "/.well-known/", "/jwks", "/brands")
 _PREFLIGHT: Final = (
-    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, HEAD, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, if-match, prefer, x-request-id"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, dpop, content-type, accept, prefer, if-match, x-request-id"),
     (b"access-control-max-age", b"600"),
 )
+_EXPOSED: Final = b"x-request-id, www-authenticate, retry-after, x-assent-source, etag, location"
 
 
 class CrossOrigin:
@@ -46,10 +47,7 @@ class CrossOrigin:
             return
         headers = [
             (b"access-control-allow-origin", allowed),
-            (
-                b"access-control-expose-headers",
-                b"x-request-id, www-authenticate, etag, location, retry-after, x-assent-source",
-            ),
+            (b"access-control-expose-headers", _EXPOSED),
         ]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": [*headers, *_PREFLIGHT]})

@@ -48,6 +48,8 @@ class Choice:
     asked: tuple[str, ...]
     ends: datetime | None
     text: PolicyText
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction that were allowed besides `access`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Decisions:
                 starts=now,
                 ends=choice.ends,
                 text=choice.text,
+                writes=choice.writes,
             )
             await self._next_version(connection, consent_id, found.version, decision)
             await keep_text(connection, choice.text, now)
@@ -225,6 +228,7 @@ class Decisions:
             starts=now,
             ends=choice.ends,
             text=choice.text,
+            writes=choice.writes,
             status=status,
         )
 

@@ -89,6 +89,9 @@ def _resource(given: Mapping[str, str]) -> tuple[str, str]:
         if found is None or kind not in ("", found[1]):
             raise ProxyRefusal(400, "value", "`resource` must be `Type/id`, and of the `type` if there is one")
         kind, id = found[1], found[2]
+        if kind == "Binary":
+            text = "a Binary is opened by the DocumentReference that points at it: ask about that one"
+            raise ProxyRefusal(400, "not-supported", text)
     if kind not in RESOURCE_TYPE_NAMES:
         raise ProxyRefusal(400, "required", "`type` (a resource type of R4) or `resource` is needed")
     return kind, id

@@ -7,7 +7,7 @@ RFC 6749 §4.1, §6; RFC 9700 §4.14 (refresh token rotation). What a grant open
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,8 +20,9 @@ from authz.opaque_secret import hash_of, new_secret
 from authz.sign_in_methods import SignInMethods
 from authz.standing_consents import standing_rules
 from fhir.change_bus import announce
+from fhir.interaction import NOT_WRITTEN
 from fhir.store import Repository
-from policies.catalogue import Catalogue
+from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of, open_categories
@@ -29,7 +30,7 @@ from policies.emergency import emergency_rule
 from policies.model import Scope
 from policies.purpose_of_use import BREAK_GLASS
 from smart.app_state import apart
-from smart.scope_intersection import granted_scopes
+from smart.scope_intersection import granted_scopes, granted_with_writes
 from smart.scope_syntax import format_as_asked, split_scope
 
 
@@ -145,9 +146,18 @@ async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions:
 
 
 async def open_now(
-    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant, now: datetime
+    connection: AsyncConnection,
+    repository: Repository,
+    catalogue: Catalogue,
+    grant: Grant,
+    now: datetime,
+    *,
+    writes: bool = False,
 ) -> OpenNow | None:
-    """What the consents leave of what was asked; None when the grant or what it hangs on is gone."""
+    """What the consents leave of what was asked; None when the grant or what it hangs on is gone.
+
+    `writes`: whether this server lets apps write at all.
+    """
     if grant.revoked or (grant.ends is not None and grant.ends <= now):
         return None
     session, asked, _ = split_scope(grant.scope_asked)
@@ -174,9 +184,25 @@ async def open_now(
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
-    left = (*granted_scopes(clinical, opened, everyday), *state)
+    # Who consented for a clinician's use of an app wasn't asked whether that clinician may change the record; nor was
+    # anybody in an emergency.
+    if writes and not grant.standing and not grant.in_emergency:
+        granted = {"rs": opened} | {
+            letters: tuple(map(_written, open_categories(rules, replace(around, writes=action), catalogue)))
+            for letters, action in (("c", "collect"), ("ud", "correct"))
+        }
+        kept = granted_with_writes(clinical, granted, everyday)
+    else:
+        kept = granted_scopes(clinical, opened, everyday)
+    left = (*kept, *state)
     spoke = (rule.reference for rule in applicable(rules, around) if rule.kind == "consent")
     return OpenNow(_text(session, left, grant), left, tuple(spoke))
+
+
+def _written(category: Category) -> Category:
+    """The category without what no app writes."""
+    lines = () if category.always else category.scopes
+    return replace(category, scopes=tuple(line for line in lines if line.resource_type not in NOT_WRITTEN))
 
 
 def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:

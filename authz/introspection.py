@@ -113,7 +113,9 @@ class Introspection:
             grant = await find_grant(connection, access.grant_id)
             if grant is None:
                 return None
-            opened = await open_now(connection, context.repository, context.catalogue, grant, context.clock())
+            opened = await open_now(
+                connection, context.repository, context.catalogue, grant, context.clock(), writes=context.writes
+            )
             return None if opened is None else (grant, opened)
 
     def _extensions(self, access: Access, opened: OpenNow) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def oauth_router(
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
     registration = context.open_registration or context.statements.are_taken
-    offered = {"registration": registration, "certificates": context.client_certificates}
+    offered = {"registration": registration, "certificates": context.client_certificates, "writes": context.writes}
     smart = {**smart_configuration(context.issuer, **offered), **announced}
     openid = openid_configuration(context.issuer, **offered)
     documents = {

@@ -173,7 +173,7 @@ class TokenEndpoint:
 
     async def _issue(self, connection: AsyncConnection, asked: TokenRequest, grant: Grant) -> dict[str, Any]:
         context, client, now = self._context, asked.client, asked.now
-        opened = await open_now(connection, context.repository, context.catalogue, grant, now)
+        opened = await open_now(connection, context.repository, context.catalogue, grant, now, writes=context.writes)
         account = await load_account(connection, grant.user_id)
         if opened is None or account is None:
             raise OAuthError("invalid_grant", "the consent behind this grant has ended")

@@ -54,7 +54,9 @@ async def exchange(
     grant = await find_grant(connection, access.grant_id)
     opened = None
     if grant is not None:
-        opened = await open_now(connection, context.repository, context.catalogue, grant, asked.now)
+        opened = await open_now(
+            connection, context.repository, context.catalogue, grant, asked.now, writes=context.writes
+        )
     left = None if opened is None else _left(str(claims["scope"]), opened)
     seconds = _seconds(access, asked.now, context)
     if left is None or seconds <= 0:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir.audit_event import AuditRecord, Outcome
+from fhir.audit_event import Action, AuditRecord, Kind, Outcome
 from fhir.interaction import Interaction
 from fhir.own_types import OWN_TYPES
 from fhir.proxy_request import ProxyRequest
@@ -23,7 +23,8 @@ from fhir.searchset import Shown
 from policies.decide import ReadPlan
 from policies.model import Access
 
-_USUAL: Final = ("read", "search-type")
+_USUAL: Final = ("read", "search-type", "create", "update", "delete")
+_WRITTEN: Final[dict[str, Action]] = {"create": "C", "update": "U", "patch": "U", "delete": "D"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,29 @@ def record_of_refusal(request: ProxyRequest, access: Access, interaction: Intera
     return _record(request, access, interaction, now, access.patient, (), access.consents, outcome="4")
 
 
+def record_of_write(
+    request: ProxyRequest,
+    access: Access,
+    interaction: Interaction,
+    now: datetime,
+    *,
+    entity: str | None,
+    categories: frozenset[str],
+    outcome: Outcome,
+    description: str,
+    upstream: str,
+) -> AuditRecord:
+    """What a write is about to do, or has done; `entity` is `Type/id`, None before there is one."""
+    found = _record(request, access, interaction, now, access.patient, (), access.consents, outcome=outcome)
+    return msgspec.structs.replace(
+        found,
+        entities=() if entity is None else (entity,),
+        categories=tuple(sorted(categories)),
+        description=description,
+        upstreams=(upstream,),
+    )
+
+
 def _from(upstream_of: Callable[[str], str], record: AuditRecord, shown: Sequence[Shown]) -> AuditRecord:
     types = {one.facts.resource_type for one in shown} - OWN_TYPES
     return msgspec.structs.replace(record, upstreams=tuple(sorted(set(map(upstream_of, types)))))
@@ -101,9 +125,10 @@ def _record(
     with_query: bool = True,
 ) -> AuditRecord:
     search = interaction.is_search
+    kind: Kind = "search" if search else "write" if interaction.is_write else "read"
     return AuditRecord(
-        kind="search" if search else "read",
-        action="E" if search else "R",
+        kind=kind,
+        action=_WRITTEN.get(interaction.code, "E" if search else "R"),
         outcome=outcome,
         recorded=now,
         request_id=request.request_id,

@@ -18,6 +18,7 @@ Kind = Literal[
     "token",
     "read",
     "search",
+    "write",
     "revoke",
     "sign-in",
     "consent",
@@ -37,6 +38,8 @@ CATEGORY_DETAIL: Final = "data-category"
 """Type of the details, beside the patient, that say which kinds of data were shown."""
 UPSTREAM_DETAIL: Final = "upstream"
 """Type of the details, beside them, that say by which upstreams it was answered: the operator's names for these."""
+DONE: Final = "done"
+"""Description of a write that took place; what was only intended says so."""
 EVENT_SYSTEM: Final = "urn:assent:audit-event"
 MAX_ENTITIES: Final = 2_000
 """References that one event names; how many more there were stands in a detail."""
@@ -84,7 +87,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     interaction: str = ""
     """The restful-interaction code of a read or search that is narrower than `read` and `search`."""
     upstreams: tuple[str, ...] = ()
-    """Names of the upstreams that what was shown came from."""
+    """Names of the upstreams that what was shown came from, or that what was written went to."""
     actors: tuple[str, ...] = ()
     """Clients that used the app's token in its place (RFC 8693 §4.1)."""
     reason: str = ""
@@ -126,7 +129,7 @@ def _codings(record: AuditRecord) -> tuple[dict[str, str], dict[str, str]]:
             return rest, _coding(_INTERACTION, "read", "read")
         case "search":
             return rest, _coding(_INTERACTION, "search", "search")
-        case "consent" | "state":
+        case "consent" | "state" | "write":
             code = _REST_ACTIONS[record.action]
             return rest, _coding(_INTERACTION, code, code)
         case "sign-in":

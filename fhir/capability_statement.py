@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from fhir.definitions import Definitions
+from fhir.interaction import Interaction, interaction_of
+from fhir.narrowing import is_about_nobody
 from fhir.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
@@ -42,10 +44,22 @@ _BINARY: Final[dict[str, Any]] = {
 
 
 def capability_statement(
-    issuer: str, catalogue: Catalogue, definitions: Definitions, date: str, serves: Callable[[str], bool]
+    issuer: str,
+    catalogue: Catalogue,
+    definitions: Definitions,
+    date: str,
+    serves: Callable[[str], bool],
+    *,
+    writes: bool = False,
 ) -> bytes:
-    """The statement for everybody, of types that have a source; what a caller may use, token and consents decide."""
-    resources = [_resource(kind, definitions) for kind in catalogue.scopes_by_type]
+    """The statement for everybody, of types that have a source; what a caller may use, token and consents decide.
+
+    `writes`: whether apps may write.
+    """
+    resources = [
+        _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
+        for kind in catalogue.scopes_by_type
+    ]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -87,7 +101,7 @@ def _security(issuer: str) -> dict[str, Any]:
     }
 
 
-def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
+def _resource(kind: str, definitions: Definitions, *, writes: bool) -> dict[str, Any]:
     parameters = [
         {"name": p.code, "type": p.kind, "definition": p.url}
         for p in sorted(definitions.search_parameters(kind).values(), key=lambda p: p.code)
@@ -102,7 +116,29 @@ def _resource(kind: str, definitions: Definitions) -> dict[str, Any]:
     }
     if kind == "Patient":
         resource["operation"] = [_EVERYTHING, _EXPORTS["patient-"]]
-    return _kept(resource) if kind == "Consent" else resource
+    if kind == "Consent":
+        return _kept(resource)
+    return resource | _written(kind, resource["interaction"]) if writes else resource
+
+
+def _written(kind: str, read: list[dict[str, str]]) -> dict[str, Any]:
+    """What apps may do besides reading, where the server lets them write."""
+    tried = (("create", "POST", kind), ("update", "PUT", f"{kind}/1"), ("patch", "PATCH", f"{kind}/1"))
+    more = [
+        {"code": code}
+        for code, method, path in (*tried, ("delete", "DELETE", f"{kind}/1"))
+        if isinstance(interaction_of(method, f"/{path}", writes=True), Interaction)
+    ]
+    if not more:
+        return {}
+    return {
+        "interaction": [*read, *more],
+        "versioning": "versioned-update",
+        "updateCreate": False,
+        "conditionalCreate": False,
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+    }
 
 
 def _kept(resource: dict[str, Any]) -> dict[str, Any]:

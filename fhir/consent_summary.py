@@ -15,6 +15,7 @@ from fhir.consent_elements import instant_of
 from fhir.consent_writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
+from policies.model import WRITE_ACTIONS
 
 _ELEMENTS: Final = frozenset(
     {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
@@ -47,6 +48,8 @@ class ConsentSummary:
     purpose: str
     until: datetime | None
     state: ConsentState
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction by which the grantee may change what is there."""
 
 
 def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
@@ -73,6 +76,7 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),
         until=until,
         state=_state(consent.get("status", ""), until, now, limited=limited),
+        writes=_writes(provision),
     )
 
 
@@ -104,6 +108,11 @@ def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> tuple[st
         return ()
     denied = {code for nested in provision.get("provision", ()) for code in _categories(nested)}
     return (*_categories(provision), *(code for code in sensitive if code not in denied))
+
+
+def _writes(provision: Mapping[str, Any]) -> tuple[str, ...]:
+    named = {coding.get("code") for action in provision.get("action", ()) for coding in action.get("coding", ())}
+    return tuple(sorted(named & set(WRITE_ACTIONS.values()))) if provision.get("type") == "permit" else ()
 
 
 def _categories(provision: Mapping[str, Any]) -> list[str]:

@@ -56,6 +56,8 @@ class ConsentDecision:
     starts: datetime
     ends: datetime | None
     text: PolicyText
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction that the app may do besides `access`."""
     status: str = "active"
     """`active`, or `rejected` when the person said no."""
 
@@ -118,7 +120,9 @@ def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Ca
         "type": "permit" if permit else "deny",
         "period": period,
         "actor": [_actor(decision)],
-        "action": [{"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": "access"}]}],
+        "action": [
+            {"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": code}]} for code in ("access", *decision.writes)
+        ],
         "purpose": [{"system": ACT_REASON_SYSTEM, "code": decision.purpose}],
     }
     if permit:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from fhir.own_types import OWN_TYPES
+
 _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 _READ: Final = re.compile(rf"/({_TYPE})/({_ID})")
@@ -21,6 +23,27 @@ _EVERYTHING: Final = re.compile(rf"/Patient/({_ID})/\$everything")
 _EXPORT: Final = re.compile(rf"(/Patient|/Group/{_ID})?/\$export")
 _BASE: Final = ("", "/")
 _MADE_OF_SEARCHES: Final = ("search-type", "search-system", "operation")
+WRITES: Final = ("create", "update", "patch", "delete")
+NOT_WRITTEN: Final = frozenset({*OWN_TYPES, "Binary", "Provenance"})
+"""What Assent writes itself, what tells of who wrote, and what belongs to no category."""
+_LASTING: Final = "Patient"
+"""A record isn't begun and isn't ended by an app that was let into one."""
+
+
+InteractionCode = Literal[
+    "read",
+    "vread",
+    "history-instance",
+    "search-type",
+    "search-system",
+    "operation",
+    "batch",
+    "capabilities",
+    "create",
+    "update",
+    "patch",
+    "delete",
+]
 
 
 NO_EXPORT: Final = "bulk export is for backend services, each in a request of its own"
@@ -31,9 +54,7 @@ NO_EXPORT: Final = "bulk export is for backend services, each in a request of it
 class Interaction:
     """A supported interaction. `code` is a FHIR restful-interaction code; the one `operation` is `$everything`."""
 
-    code: Literal[
-        "read", "vread", "history-instance", "search-type", "search-system", "operation", "batch", "capabilities"
-    ]
+    code: InteractionCode
     resource_type: str = ""
     id: str = ""
     version: str = ""
@@ -42,6 +63,11 @@ class Interaction:
     def is_search(self) -> bool:
         """Whether it asks for what matches, and not for one resource by its id."""
         return self.code in _MADE_OF_SEARCHES
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes what is there."""
+        return self.code in WRITES
 
     @property
     def path(self) -> str:
@@ -60,9 +86,26 @@ class Unsupported:
     """The methods that the path does have, with 405 (RFC 9110 §15.5.6)."""
 
 
-def interaction_of(method: str, path: str) -> Interaction | Unsupported:
-    """Read the interaction from an undecoded path below the FHIR base (`/Patient/p1`)."""
-    return _supported(method, path) or _unsupported(method, path)
+def interaction_of(method: str, path: str, *, writes: bool = False) -> Interaction | Unsupported:
+    """Read the interaction from an undecoded path below the FHIR base (`/Patient/p1`); `writes`: whether apps may."""
+    write = _write(method, path) if writes else None
+    return write or _supported(method, path) or _unsupported(method, path, writes=writes)
+
+
+def _write(method: str, path: str) -> Interaction | None:
+    found = (_SEARCH if method == "POST" else _READ).fullmatch(path)
+    if found is None or found[1] in NOT_WRITTEN or not {".", ".."}.isdisjoint(path.split("/")):
+        return None
+    if method == "POST":
+        return None if found[1] == _LASTING else Interaction("create", found[1])
+    match method:
+        case "PUT":
+            return Interaction("update", found[1], found[2])
+        case "PATCH":
+            return Interaction("patch", found[1], found[2])
+        case "DELETE" if found[1] != _LASTING:
+            return Interaction("delete", found[1], found[2])
+    return None
 
 
 def _supported(method: str, path: str) -> Interaction | None:
@@ -94,9 +137,11 @@ def _posted(path: str) -> Interaction | None:
     return Interaction("search-type", found[1]) if found else None
 
 
-def _unsupported(method: str, path: str) -> Unsupported:
-    if allow := tuple(m for m in ("GET", "HEAD", "POST") if _supported(m, path)):
-        text = "this server is read-only for apps" if method in _WRITES else "the method is not one for this path"
+def _unsupported(method: str, path: str, *, writes: bool) -> Unsupported:
+    read_only = "apps don't write this, and no write is conditional" if writes else "this server is read-only for apps"
+    methods = ("GET", "HEAD", "POST", *(("PUT", "PATCH", "DELETE") if writes else ()))
+    if allow := tuple(m for m in methods if _supported(m, path) or (writes and _write(m, path))):
+        text = read_only if method in _WRITES else "the method is not one for this path"
         return Unsupported(405, "not-supported", text, allow)
     if _EXPORT.fullmatch(path):
         return Unsupported(403, "forbidden", NO_EXPORT)
@@ -104,7 +149,7 @@ def _unsupported(method: str, path: str) -> Unsupported:
         if pattern.fullmatch(path):
             return Unsupported(501, "not-supported", f"{name} is not supported")
     if method in _WRITES:
-        return Unsupported(405, "not-supported", "this server is read-only for apps")
+        return Unsupported(405, "not-supported", read_only)
     return Unsupported(404, "not-found", "there is nothing at this path")
 
 

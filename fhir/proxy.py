@@ -20,9 +20,11 @@ from fhir.proxy_parts import Answered, Asked, NothingOpened, ProxyParts
 from fhir.proxy_request import ProxyRefusal, ProxyRequest, check_accept, read_request
 from fhir.reading import answer_read
 from fhir.refusals import refusal_of
-from fhir.responses import Receive, Scope, Send, send_fhir, send_outcome
+from fhir.responses import Receive, Scope, Send, send_bodiless, send_fhir, send_outcome
 from fhir.searching import answer_search
 from fhir.upstreams import TypeNotServed
+from fhir.write_reading import read_write
+from fhir.writing import answer_create, answer_delete, answer_patch, answer_update
 from policies.model import Access, Deny
 
 _ROUTES: Final = {
@@ -34,6 +36,10 @@ _ROUTES: Final = {
     "search-system": "/fhir",
     "operation": "/fhir/Patient/{id}/$everything",
     "batch": "/fhir (batch)",
+    "create": "/fhir/{type}",
+    "update": "/fhir/{type}/{id}",
+    "patch": "/fhir/{type}/{id}",
+    "delete": "/fhir/{type}/{id}",
 }
 _ANSWERS: Final[Mapping[str, Callable[[ProxyParts, Asked], Awaitable[Answered]]]] = {
     "read": answer_read,
@@ -42,8 +48,12 @@ _ANSWERS: Final[Mapping[str, Callable[[ProxyParts, Asked], Awaitable[Answered]]]
     "search-type": answer_search,
     "search-system": answer_system_search,
     "operation": answer_everything,
+    "create": answer_create,
+    "update": answer_update,
+    "patch": answer_patch,
+    "delete": answer_delete,
 }
-"""Steps 4 to 6, by interaction."""
+"""Steps 4 to 6, by interaction; what writes is recorded there too, before and after (fhir/writing.py)."""
 
 
 class FhirProxy:
@@ -56,6 +66,8 @@ class FhirProxy:
         """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
         try:
             request = await read_request(scope, receive)
+            if self._parts.writes is not None:
+                request = await read_write(scope, receive, request)
             answered = await self._answer(request)
         except Exception as error:
             refusal = refusal_of(error)
@@ -64,11 +76,14 @@ class FhirProxy:
             await send_outcome(send, refusal.status, refusal.code, refusal.text, headers=refusal.headers)
             return
         body = b"" if request.method == "HEAD" else answered.body
-        await send_fhir(send, 200, body, headers=answered.headers, content_type=answered.content_type)
+        if answered.status == 204:
+            await send_bodiless(send, 204, headers=answered.headers)
+            return
+        await send_fhir(send, answered.status, body, headers=answered.headers, content_type=answered.content_type)
 
     async def _answer(self, request: ProxyRequest, *, admitted: bool = False) -> Answered:
         parts = self._parts
-        interaction = interaction_of(request.method, request.path)
+        interaction = interaction_of(request.method, request.path, writes=parts.writes is not None)
         request.log["route"] = _route(interaction)
         if isinstance(interaction, Unsupported):
             allow = ((b"allow", ", ".join(interaction.allow).encode()),) if interaction.allow else ()

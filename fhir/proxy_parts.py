@@ -21,6 +21,7 @@ from fhir.responses import Headers
 from fhir.search_guarding import guard_search
 from fhir.search_request import SearchRequest
 from fhir.source import Source
+from fhir.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
@@ -75,6 +76,8 @@ class ProxyParts:
     capability_statement: bytes
     max_search_count: int
     clock: Callable[[], datetime]
+    writes: Upstreams | None = None
+    """Where writes go, each to its type's; None where apps may not write."""
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -115,6 +118,7 @@ class Answered:
     content_type: bytes = b""
     """Empty for FHIR JSON."""
     headers: Headers = ()
+    status: int = 200
 
 
 class NothingOpened(ProxyRefusal):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from fhir.presented_token import PresentedToken
 from fhir.responses import Receive, Scope
+
+if TYPE_CHECKING:
+    from fhir.write_request import WriteHeaders
 
 MAX_QUERY: Final = 8_192
 MAX_FORM: Final = 65_536
@@ -45,7 +48,9 @@ class ProxyRequest:
     accept: bytes = b""
     """The Accept header."""
     body: bytes = b""
-    """Of a batch; a search's form is among the parameters."""
+    """Of a batch or a write; a search's form is among the parameters."""
+    write: WriteHeaders | None = None
+    """Of a write, the headers that decide how it is meant."""
 
 
 async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:

@@ -15,8 +15,10 @@ from fhir.include_links import IncludeLinks
 from fhir.mask_plan import MaskCompiler, MaskNode
 from fhir.masks import Masks, restricted
 from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.resource_body import content_of
 from fhir.searchset import Shown
 from fhir.strict_json import decode_once
+from fhir.write_merge import merge
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.decide import Decisions, ReadPlan
@@ -65,6 +67,20 @@ class ResourceViews:
             return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
+
+    def merged(self, purpose: str, old: tuple[bytes, bytes] | None, new: dict[str, object]) -> dict[str, object]:
+        """What is stored when `new` is written. `old`: the resource as it is and as it is seen; None for none.
+
+        Raises NotWritable and NotMinimizable.
+        """
+        node = self._masks.node(purpose, str(new.get("resourceType")))
+        if node is None:
+            raise NotMinimizable("nothing of the type may be seen")
+        before, seen = ({}, {}) if old is None else map(content_of, old)
+        try:
+            return merge(node, self._rules(purpose), before, seen, new)
+        except (TypeError, AttributeError, KeyError) as broken:
+            raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 
     def _form(self, raw: bytes, content: Content, node: MaskNode, rules: MinimizeRules) -> Shown:
         """What may be seen under a mask, whoever sees it: remembered with the content."""

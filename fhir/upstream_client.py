@@ -1,7 +1,8 @@
 """Asks the upstream FHIR server, and believes nothing of its answer but what is checked here.
 
-Reads and searches only (FHIR R4 §3.1.0), by GET. An answer is whole, JSON and within bounds or it is an
-UpstreamFailure; redirects aren't followed, and links lead nowhere but below the base (docs/leaks.md).
+Reads and searches only (FHIR R4 §3.1.0), by GET; `fhir.upstream_writes` writes. An answer is whole, JSON and within
+bounds or it is an UpstreamFailure; redirects aren't followed, and links lead nowhere but below the base
+(docs/leaks.md).
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -42,6 +43,7 @@ _PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
 _JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
 _HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
 _MEBIBYTE: Final = 1024 * 1024
+_Said = TypeVar("_Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,34 @@ class UpstreamClient:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
         return await self._answer(link_below(self._base, url))
 
+    def below(self, path: str) -> URL:
+        """The address of a path below the base, `Observation/o1`, which the caller has checked."""
+        return URL(f"{self._below}{path}", encoded=True)
+
+    async def signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
+        """Let `attempt` ask with an open session and the Authorization header; once more when that has expired.
+
+        The breaker hears how it ended. Raises UpstreamFailure, also (`paused`) without asking.
+        """
+        try:
+            with self.breaker.call():
+                said = await self._signed_in(attempt)
+        except UpstreamFailure as failure:
+            self.outcomes[failure.kind] += 1
+            raise
+        self.outcomes["answered"] += 1
+        return said
+
+    async def _signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
+        session = self._open_session()
+        authorization = await self._credentials.authorization(session)
+        try:
+            return await attempt(session, authorization)
+        except UpstreamFailure as failure:
+            if failure.status != 401 or not self._credentials.refused(authorization):
+                raise
+        return await attempt(session, await self._credentials.authorization(session))
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -114,24 +144,7 @@ class UpstreamClient:
         return self._session
 
     async def _answer(self, url: URL) -> UpstreamAnswer:
-        try:
-            with self.breaker.call():
-                answer = await self._signed_in(url)
-        except UpstreamFailure as failure:
-            self.outcomes[failure.kind] += 1
-            raise
-        self.outcomes["answered"] += 1
-        return answer
-
-    async def _signed_in(self, url: URL) -> UpstreamAnswer:
-        session = self._open_session()
-        authorization = await self._credentials.authorization(session)
-        try:
-            return await self._attempt(session, url, authorization)
-        except UpstreamFailure as failure:
-            if failure.status != 401 or not self._credentials.refused(authorization):
-                raise
-        return await self._attempt(session, url, await self._credentials.authorization(session))
+        return await self.signed_in(lambda session, authorization: self._attempt(session, url, authorization))
 
     async def _attempt(self, session: aiohttp.ClientSession, url: URL, authorization: str | None) -> UpstreamAnswer:
         headers = _HEADERS if authorization is None else _HEADERS | {"Authorization": authorization}

@@ -12,6 +12,7 @@ from typing import Final
 
 from fhir.source import Place, UpstreamSource
 from fhir.upstream_client import UpstreamClient
+from fhir.upstream_writes import UpstreamWrites
 
 
 class TypeNotServed(Exception):
@@ -40,6 +41,7 @@ class Upstreams:
         sources = {one.name: UpstreamSource(one.client, Place(one.name, one.base)) for one in upstreams}
         self._by_type = {kind: sources[one.name] for one in upstreams for kind in one.types or ()}
         self._rest = next((sources[one.name] for one in upstreams if one.types is None), None)
+        self._writes = {one.name: UpstreamWrites(one.client) for one in upstreams}
 
     def __iter__(self) -> Iterator[Upstream]:
         return iter(self._all)
@@ -63,6 +65,10 @@ class Upstreams:
         if found is None:
             raise TypeNotServed
         return found
+
+    def writes(self, resource_type: str) -> UpstreamWrites:
+        """The writes of a type's upstream. Raises TypeNotServed."""
+        return self._writes[self.source(resource_type).place.name]
 
     def _find(self, resource_type: str) -> UpstreamSource | None:
         return self._by_type.get("DocumentReference" if resource_type == "Binary" else resource_type, self._rest)

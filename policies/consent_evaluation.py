@@ -49,6 +49,8 @@ class Circumstances:
     """Of resources that consents name as `related`: what they refer to. One that isn't in it isn't known."""
     categories: frozenset[str] = frozenset()
     """Every data category there is; a deny of any other one denies everything. Empty: not known, none is checked."""
+    writes: str = ""
+    """The code of consentaction that a write needs; empty for reading."""
 
 
 class _Question(NamedTuple):
@@ -109,6 +111,12 @@ def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | Non
         return False, provision.path
     if not _holds_for_all_below(provision, question):
         return None
+    found = _by_itself_and_below(provision, question)
+    return None if found is not None and found[0] and not _permits_action(provision, question.around) else found
+
+
+def _by_itself_and_below(provision: Provision, question: _Question) -> tuple[bool, str] | None:
+    """The answer of a provision whose conditions hold, with its exceptions."""
     labels = _labels_match(provision, question)
     purpose = _purpose_covers(provision, question.around)
     permitted: tuple[bool, str] | None = None
@@ -164,12 +172,25 @@ def _holds_for_all_below(provision: Provision, question: _Question) -> bool:
         (not provision.classes or _classes_match(provision.classes, question, permit=permit))
         and provision.period.holds(around.now)
         and _means_asker(provision, around)
-        and (not provision.actions or not _READING.isdisjoint(provision.actions))
+        and _speaks_of_action(provision, around)
         and (not provision.document_types or _classes_match(provision.document_types, question, permit=permit))
         and (not provision.codes or _codes_match(provision.codes, facts, permit=permit))
         and (provision.data_period is None or _dates_match(provision.data_period, facts, permit=permit))
         and (not provision.data or any(_data_matches(m, r, question, permit=permit) for m, r in provision.data))
     )
+
+
+def _speaks_of_action(provision: Provision, around: Circumstances) -> bool:
+    """Whether what a provision says is about the action; one without actions is about all."""
+    if not around.writes:
+        return not provision.actions or not _READING.isdisjoint(provision.actions)
+    # A permit of something else is heard all the same: what it excepts from itself may be this.
+    return bool(provision.permit) or not provision.actions or around.writes in provision.actions
+
+
+def _permits_action(provision: Provision, around: Circumstances) -> bool:
+    """INVARIANT: who spoke of sharing hasn't allowed a change: a permit to write names the action, at every level."""
+    return not around.writes or not provision.permit or around.writes in provision.actions
 
 
 def _means_asker(provision: Provision, around: Circumstances) -> bool:

@@ -19,7 +19,18 @@ from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
 from policies.consent_rule import ConsentRule, Provision
 from policies.emergency import breaks_glass, emergency_rule
-from policies.model import PERMISSIONS, Access, Coding, Decision, Deny, Permit, Reason, ResourceFacts, Scope
+from policies.model import (
+    PERMISSIONS,
+    WRITE_ACTIONS,
+    Access,
+    Coding,
+    Decision,
+    Deny,
+    Permit,
+    Reason,
+    ResourceFacts,
+    Scope,
+)
 from policies.scope_match import covers, names_type
 
 CLIENT_SYSTEM = "urn:assent:client"
@@ -40,7 +51,7 @@ class ReadPlan:
 
     access: Access
     permission: str
-    """The SMART permission letter that the interaction needs: `r` or `s`."""
+    """The SMART permission letter that the interaction needs."""
     scopes: tuple[Scope, ...]
     """All of the token's scopes that can open anything, whatever the type: included resources need theirs too."""
     shares: Mapping[str, Share] = field(default_factory=dict)
@@ -78,8 +89,10 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
-def circumstances_of(access: Access, patient: str, catalogue: Catalogue, now: datetime) -> Circumstances:
-    """What a patient's consents are told about a token: its app, its person, its purpose."""
+def circumstances_of(
+    access: Access, patient: str, catalogue: Catalogue, now: datetime, permission: str = "r"
+) -> Circumstances:
+    """What a patient's consents are told about a token: its app, its person, its purpose, and what it wants to do."""
     return Circumstances(
         patient,
         frozenset({grantee_of(access.client_id)}),
@@ -88,6 +101,7 @@ def circumstances_of(access: Access, patient: str, catalogue: Catalogue, now: da
         by_name=access.is_service,
         users=frozenset() if access.user is None else frozenset({access.user}),
         categories=catalogue.codes,
+        writes=WRITE_ACTIONS.get(permission, ""),
     )
 
 
@@ -98,6 +112,10 @@ def plan_read(access: Access, interaction: str, resource_type: str, catalogue: C
         return _deny("default", f"the interaction `{interaction}` is not supported")
     if access.patient is None and not access.is_service:
         return _deny("token", "the token has no patient in context, so patient data stays closed")
+    if permission in WRITE_ACTIONS and access.is_service:
+        return _deny("token", "a backend service's token writes nothing")
+    if permission in WRITE_ACTIONS and breaks_glass(access):
+        return _deny("token", "a token for an emergency writes nothing")
     if access.purpose not in (catalogue.purposes if breaks_glass(access) else catalogue.askable):
         return _deny("token", f"the purpose of use `{access.purpose}` is not in the catalogue")
     scopes = open_scopes_of(access)
@@ -124,7 +142,7 @@ def share_of(
 
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
-    around = circumstances_of(plan.access, patient, catalogue, now)
+    around = circumstances_of(plan.access, patient, catalogue, now, plan.permission)
     found = applicable(speaking(consents, plan.access, patient, catalogue), around)
     if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
@@ -141,6 +159,8 @@ def decide_resource(
         return _deny("category", "the resource belongs to no category that can be shared")
     if not plan.shares:
         return NOT_SHARED
+    if plan.permission in WRITE_ACTIONS and kind.everyday & catalogue.always:
+        return _deny("category", "what is about no patient isn't written by apps")
     if kind.everyday <= catalogue.always:
         if facts.owners or facts.foreign:
             return _deny("compartment", "a resource that should be about no patient names one")
@@ -205,6 +225,10 @@ def _share_about(plan: ReadPlan, facts: ResourceFacts) -> Share | None:
 
 def _by_consents(share: Share, facts: ResourceFacts, kind: Classification) -> Decision:
     decision = consent_decision(share.consents, share.circumstances, facts, kind)
+    if share.circumstances.writes and isinstance(decision, Permit):
+        # Who may not see it may not change it either, whatever a consent says of changing.
+        reading = consent_decision(share.consents, replace(share.circumstances, writes=""), facts, kind)
+        decision = reading if isinstance(reading, Deny) else decision
     if isinstance(decision, Deny) and kind.sensitive:
         why = Reason("sensitivity", f"the resource is sensitive: {', '.join(sorted(kind.sensitive))}", _source(kind))
         return Deny((*decision.reasons, why))

@@ -20,12 +20,19 @@ PERMISSIONS = {
     "search-type": "s",
     "search-system": "s",
     "operation": "s",
+    "create": "c",
+    "update": "u",
+    "patch": "u",
+    "delete": "d",
 }
 """FHIR R4 restful-interaction codes that the proxy lets through, each with the SMART permission that it needs.
 
 SMART 2.2, scopes: a history of one resource is read, what goes across resources is a search. The one operation,
-`$everything`, is made of searches.
+`$everything`, is made of searches. A patch is an update.
 """
+
+WRITE_ACTIONS = {"c": "collect", "u": "correct", "d": "correct"}
+"""What a consent must permit by name (HL7 consentaction) for each permission that writes."""
 
 
 class Coding(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from markupsafe import Markup, escape
 
-from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, USER_SYSTEM
+from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, DONE, USER_SYSTEM
 from fhir.consent_elements import instant_of
 from portal import words
 from portal.languages import Language
@@ -24,6 +24,7 @@ _Outcome = Literal["done", "refused", "failed"]
 _MOST_NAMED: Final = 4
 """Kinds of data that one line names."""
 _OUTCOMES: Final[Mapping[str, _Outcome]] = {"0": "done", "4": "refused"}
+_WRITES: Final = ("create", "update", "delete")
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FAMILY: Final = ("Patient/", "RelatedPerson/", "Person/")
 """Types of people who decide in a patient's place; a clinician acts for themselves."""
@@ -78,7 +79,10 @@ class _Line:
         writer = self._person() or self._app() or say("Somebody")  # a recorder of consents may act for nobody
         if any(reference.startswith("Basic/") for reference in _references(self.event)):
             return self._said(say("%(who)s used notes of its own"), app)
-        match next((str(coding.get("code")) for coding in self.event.get("subtype", ())), ""):
+        act = next((str(coding.get("code")) for coding in self.event.get("subtype", ())), "")
+        if act in _WRITES and self._app() and not any(name.startswith("Consent/") for name in _concerned(self.event)):
+            return self._wrote(act)
+        match act:
             case "read" | "search":
                 return self._looked()
             case "authorize" if self.done:
@@ -129,9 +133,7 @@ class _Line:
             return self._said(say("%(who)s tried to look at the record"), who)
         if not any(_role(entity) == "4" for entity in self.event.get("entity", ())):
             return self._said(say("%(who)s searched the record and found nothing"), who)
-        details = (detail for entity in self.event.get("entity", ()) for detail in entity.get("detail", ()))
-        codes = (d.get("valueString", "") for d in details if d.get("type") == CATEGORY_DETAIL)
-        kinds = words.titles(codes, self.language.catalogue)
+        kinds = self._kinds()
         more = len(kinds) - _MOST_NAMED
         if not kinds:
             return self._said(say("%(who)s looked at the record"), who)
@@ -144,6 +146,35 @@ class _Line:
             more,
         )
         return self._said(counted, who, kinds=", ".join(kinds[:_MOST_NAMED]), more=more)
+
+    def _wrote(self, act: str) -> Markup:
+        say = self.language.gettext
+        app, kinds = self._app(), self._kinds()[:_MOST_NAMED]
+        if not self.done:
+            return self._said(say("%(who)s tried to change the record"), app)
+        match act if self.event.get("outcomeDesc") == DONE else "":
+            case "create" if kinds:
+                message = say("%(who)s added to %(kinds)s in the record")
+            case "create":
+                message = say("%(who)s added to the record")
+            case "update" if kinds:
+                message = say("%(who)s changed %(kinds)s in the record")
+            case "update":
+                message = say("%(who)s changed the record")
+            case "delete" if kinds:
+                message = say("%(who)s deleted %(kinds)s in the record")
+            case "delete":
+                message = say("%(who)s deleted a part of the record")
+            case _ if kinds:
+                message = say("%(who)s began to change %(kinds)s in the record")
+            case _:
+                message = say("%(who)s began to change the record")
+        return self._said(message, app, kinds=words.listed(kinds, self.language.locale))
+
+    def _kinds(self) -> list[str]:
+        details = (detail for entity in self.event.get("entity", ()) for detail in entity.get("detail", ()))
+        codes = (d.get("valueString", "") for d in details if d.get("type") == CATEGORY_DETAIL)
+        return words.titles(codes, self.language.catalogue)
 
     def _in_place(self, told: Markup) -> Markup:
         """With whom somebody acted for, if that isn't themselves."""
@@ -178,6 +209,12 @@ class _Line:
 
 def _references(event: Event) -> list[str]:
     return [str(entity.get("what", {}).get("reference", "")) for entity in event.get("entity", ())]
+
+
+def _concerned(event: Event) -> list[str]:
+    """What the event is about, without the consents by which it was allowed."""
+    about = (entity for entity in event.get("entity", ()) if _role(entity) == "4")
+    return [str(entity.get("what", {}).get("reference", "")) for entity in about]
 
 
 def _role(entity: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from authz.accounts import ActsFor
 from authz.decisions import AlreadyDecided
 from authz.sessions import SignedInSession
 from portal.clinician import as_clinician, choose_record, decide_on_record, no_access, show_record
-from portal.consent_form import Offer, first_offer, read_choice, with_problem
+from portal.consent_form import Offer, first_offer, read_choice, with_problem, writes_of
 from portal.content_policy import LOOPBACK
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest, ConsentChoice
@@ -166,7 +166,8 @@ def launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
 
 
 def _first_offer(portal: Portal, asked: AuthorizationRequest) -> Offer:
-    return first_offer(asked.asked, portal.pages.language, portal.settings.default_duration)
+    language, duration = portal.pages.language, portal.settings.default_duration
+    return first_offer(asked.asked, language, duration, writes_of(asked.writes))
 
 
 def _patient_page(

@@ -41,7 +41,7 @@ class PatientsConsentBook:
         pending = await self._requests.pending(request.id, session)
         if pending is None or not may_decide(pending, session.account):
             raise AlreadyDecided
-        made = Choice(choice.categories, request.asked, choice.until, choice.policy)
+        made = Choice(choice.categories, request.asked, choice.until, choice.policy, choice.writes)
         who, when = session.account, session.auth_time
         return await self._decisions.allow(pending, who, when, made, _request_id(), session.methods)
 
@@ -62,7 +62,7 @@ class PatientsConsentBook:
         current = await self.find(consent_id)
         if current is None:
             raise ConsentEnded
-        made = Choice(choice.categories, current.asked, choice.until, choice.policy)
+        made = Choice(choice.categories, current.asked, choice.until, choice.policy, choice.writes)
         try:
             await self._decisions.change(consent_id, by.account, made, _request_id())
         except (NotCurrent, VersionConflict) as ended:
@@ -120,6 +120,7 @@ class PatientsConsentBook:
             plain=found.plain,
             recorded_by=found.recorded_by,
             ended=None if found.state in CURRENT_STATES else ended,
+            writes=found.writes,
         )
 
 

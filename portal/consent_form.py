@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from fhir.consent_writing import PolicyText
 from policies.catalogue import Catalogue, Category
+from policies.model import WRITE_ACTIONS
 from portal.form_reading import Form
 from portal.languages import Language, Languages
 from portal.ports import ConsentChoice
@@ -36,11 +37,17 @@ class Offer:
     problem: Problem | None = None
     keep_until: datetime | None = None
     """The end that the duration `keep` stands for."""
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction (`collect`, `correct`) of which one checkbox is made; none without."""
+    may_write: bool = False
+    """Whether that checkbox is ticked."""
 
     def changing(self, shared: frozenset[str], until: datetime | None) -> Offer:
         """Return the form for a decision made before: ticked as it is shared now, its end kept at first."""
         durations = ((KEEP, KEEP), *self.durations)
-        return replace(self, ticked=shared, durations=durations, duration=KEEP, keep_until=until)
+        return replace(
+            self, ticked=shared, durations=durations, duration=KEEP, keep_until=until, may_write=bool(self.writes)
+        )
 
 
 def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
@@ -49,13 +56,22 @@ def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tupl
     return everyday, tuple(c for c in catalogue.sensitive if c.code in asked)
 
 
-def first_offer(asked: Collection[str], language: Language, duration: str) -> Offer:
-    """Return the form as an app's request opens it, in the reader's language."""
+def writes_of(letters: str) -> tuple[str, ...]:
+    """What a consent must name for these letters of `cud`."""
+    return tuple(dict.fromkeys(action for letter, action in WRITE_ACTIONS.items() if letter in letters))
+
+
+def first_offer(asked: Collection[str], language: Language, duration: str, writes: tuple[str, ...] = ()) -> Offer:
+    """Return the form as an app's request opens it, in the reader's language.
+
+    That it may write is never ticked until a person ticks it.
+    """
     catalogue = language.catalogue
     everyday, sensitive = asked_categories(asked, catalogue)
     durations = tuple((d.code, d.title) for d in catalogue.durations.values())
     chosen = duration if duration in catalogue.durations else durations[0][0]
-    return Offer(everyday, sensitive, frozenset(c.code for c in everyday), durations, chosen, language.policy)
+    ticked = frozenset(c.code for c in everyday)
+    return Offer(everyday, sensitive, ticked, durations, chosen, language.policy, writes=writes)
 
 
 def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -> ConsentChoice | Problem:
@@ -77,7 +93,10 @@ def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -
     if code not in {known for known, _ in offer.durations}:
         return "duration"
     until = offer.keep_until if code == KEEP else _end(code, languages.english.catalogue, now)
-    return ConsentChoice((*everyday, *sensitive), until, shown)
+    told = form.one("writes")
+    if told not in ("", "yes") or (told and not offer.writes):
+        return "broken"
+    return ConsentChoice((*everyday, *sensitive), until, shown, offer.writes if told else ())
 
 
 def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:
@@ -88,6 +107,7 @@ def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:
         ticked=frozenset(form.all("category")),
         duration=chosen if chosen in dict(offer.durations) else offer.duration,
         problem=problem,
+        may_write=form.one("writes") == "yes",
     )
 
 

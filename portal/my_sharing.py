@@ -197,7 +197,7 @@ def _change_page(portal: Portal, session: SignedInSession, shared: SharedWith, o
 def _offer(portal: Portal, shared: SharedWith) -> Offer:
     """What was asked for, ticked as it is shared now; nothing beyond what the app asked can be added."""
     asked = {*shared.asked, *shared.categories}
-    opened = first_offer(asked, portal.pages.language, KEEP)
+    opened = first_offer(asked, portal.pages.language, KEEP, shared.writes)
     return opened.changing(frozenset(shared.categories), shared.until)
 
 

@@ -158,6 +158,7 @@ class StoredRecord:
             purpose=found.purpose,
             until=found.until,
             policy=texts.get(shown_text(consent) or ""),
+            writes=found.writes,
         )
 
     async def _ended_by(self, consent_id: str, bodies: Iterable[Mapping[str, Any]], language: Language) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from authz.authorization_requests import PendingRequest, choose_patient, find_request
 from authz.context import AuthzContext
 from authz.sessions import SignedInSession
+from fhir.interaction import NOT_WRITTEN
 from policies.catalogue import Catalogue
+from policies.model import WRITE_ACTIONS, Scope
 from portal.ports import AuthorizationRequest
 from smart.app_state import apart
 from smart.scope_intersection import intersection
@@ -21,7 +25,7 @@ class PendingRequests:
     async def find(self, request_id: str, session: SignedInSession | None) -> AuthorizationRequest | None:
         """As the port."""
         pending = await self.pending(request_id, session)
-        return None if pending is None else _as_page_sees(request_id, pending, self._context.catalogue)
+        return None if pending is None else _as_page_sees(request_id, pending, self._context)
 
     async def pending(self, request_id: str, session: SignedInSession | None) -> PendingRequest | None:
         """The request itself."""
@@ -43,7 +47,7 @@ class PendingRequests:
                 await choose_patient(connection, found, patient_id)
 
 
-def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) -> AuthorizationRequest:
+def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -> AuthorizationRequest:
     session, clinical, _ = split_scope(pending.scope)
     launch = pending.launch or {}
     records, state = apart(clinical)
@@ -52,7 +56,8 @@ def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) ->
         app_name=pending.client.name,
         redirect_uri=pending.redirect_uri,
         purpose=pending.purpose,
-        asked=asked_categories(pending.scope, catalogue),
+        asked=asked_categories(pending.scope, context.catalogue, writes=context.writes),
+        writes=asked_writes(pending.scope, context.catalogue) if context.writes else "",
         identity=bool({"openid", "fhirUser", "profile"} & set(session)),
         offline="offline_access" in session,
         needs_patient=bool(records) or "launch/patient" in session or "patient" in launch,
@@ -64,12 +69,34 @@ def _as_page_sees(handle: str, pending: PendingRequest, catalogue: Catalogue) ->
     )
 
 
-def asked_categories(scope: str, catalogue: Catalogue) -> tuple[str, ...]:
-    """Categories that the asked scopes touch; sensitive ones cut across, so any clinical scope may touch them."""
+def asked_categories(scope: str, catalogue: Catalogue, *, writes: bool = False) -> tuple[str, ...]:
+    """Categories that the asked scopes touch; sensitive ones cut across, so any clinical scope may touch them.
+
+    `writes`: whether scopes that only write count, as where apps may write.
+    """
     _, clinical, _ = split_scope(scope)
+    letters = "cruds" if writes else "rs"
     everyday = [
         category.code
         for category in catalogue.everyday
-        if any(intersection(asked, line) is not None for asked in clinical for line in category.scopes)
+        if any(_touches(asked, line, letters) for asked in clinical for line in category.scopes)
     ]
     return (*everyday, *(c.code for c in catalogue.sensitive)) if everyday else ()
+
+
+def asked_writes(scope: str, catalogue: Catalogue) -> str:
+    """Which of the letters `c`, `u` and `d` the asked scopes have for something that apps write."""
+    _, clinical, _ = split_scope(scope)
+    lines = [line for c in catalogue.everyday for line in c.scopes if line.resource_type not in NOT_WRITTEN]
+    return "".join(
+        letter
+        for letter in WRITE_ACTIONS
+        if any(letter in asked.permissions and _touches(asked, line, letter) for asked in clinical for line in lines)
+    )
+
+
+def _touches(asked: Scope, line: Scope, letters: str) -> bool:
+    """Whether they have one of the letters in common; of what no app writes, only what is read counts."""
+    if line.resource_type in NOT_WRITTEN:
+        letters = "rs"
+    return intersection(asked, replace(line, permissions=letters)) is not None

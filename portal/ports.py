@@ -74,6 +74,8 @@ class AuthorizationRequest:
     """A code of v3-PurposeOfUse."""
     asked: tuple[str, ...]
     """Codes of the data categories that the scopes asked for touch."""
+    writes: str = ""
+    """Letters of `cud` that the scopes asked for have; empty where apps may not write."""
     identity: bool = False
     """Asks who the signed-in person is (`openid`, `fhirUser`, `profile`)."""
     offline: bool = False
@@ -112,6 +114,8 @@ class ConsentChoice:
     until: datetime | None
     """None when it lasts until it is taken back."""
     policy: PolicyText
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction that were allowed besides seeing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ class SharedWith:
     last_used: datetime | None = None
     uses: int = 0
     """How often the app has looked."""
+    writes: tuple[str, ...] = ()
+    """Codes of consentaction by which the app may change the record."""
 
     @property
     def is_own_kind(self) -> bool:

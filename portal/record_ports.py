@@ -38,6 +38,8 @@ class ConsentVersion:
     until: datetime | None
     policy: PolicyText | None
     """The text as it was shown; None when it isn't kept."""
+    writes: tuple[str, ...] = ()
+    """As in SharedWith."""
 
 
 @dataclass(frozen=True, slots=True)

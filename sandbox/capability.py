@@ -11,6 +11,7 @@ from fhir.definitions import Definitions, SearchParameter
 from fhir.resource_body import instant
 from fhir.search_result_parameters import SUPPORTED_KINDS
 
+_INTERACTIONS: Final = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
 _EXPORTS: Final = {
     "": {"name": "export", "definition": f"{_BULK}/export"},
@@ -63,8 +64,8 @@ def _resource(resource_type: str, parameters: list[SearchParameter], including: 
     includes = [f"{resource_type}:{p.code}" for p in parameters if p.kind == "reference"]
     described: dict[str, object] = {
         "type": resource_type,
-        "interaction": [{"code": code} for code in ("read", "vread", "history-instance", "search-type")],
-        "versioning": "versioned",
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": False,
         "searchInclude": includes,

@@ -1,7 +1,7 @@
 """The built-in upstream: a FHIR R4 server over a repository, for trying Assent without another server.
 
-It reads only: capabilities, read, vread, instance history (§3.1.0), search by GET and POST (§3.1.1) and bulk export.
-Whoever has its bearer token sees everything; which patient's data may leave is the proxy's decision, not this server's.
+Capabilities, read, vread, instance history, create, update, delete (§3.1.0), search by GET and POST (§3.1.1) and bulk
+export. Whoever has its bearer token may do everything; which patient's data may leave is the proxy's decision.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fhir.operation_outcome import operation_outcome
 from fhir.search_literals import SearchError
 from fhir.search_query import parse_search
 from fhir.store import Repository, StoredResource
+from sandbox import writes
 from sandbox.capability import capability_statement
 from sandbox.export import Exports
 from sandbox.history import history, read_paging
@@ -33,6 +34,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_COUNT: Final = 500
 MAX_BODY: Final = 65_536
+_FORM: Final = b"application/x-www-form-urlencoded"
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
 _READ_PARAMETERS: Final = frozenset({"_summary", "_elements", "_format"})
@@ -82,6 +84,8 @@ class _Upstream:
             answer = await self._answer(scope, receive)
         except _Refused as refused:
             answer = refused.answer
+        except writes.WriteRefused as refused_write:
+            answer = Answer(refused_write.status, operation_outcome(refused_write.code, refused_write.text))
         except SearchError as error:
             # FHIR R4 OperationOutcome.issue.expression: for a parameter, `http.` and its name.
             at = (f"http.{error.parameter[:64]}",) if error.parameter.isprintable() and error.parameter else ()
@@ -102,15 +106,25 @@ class _Upstream:
         if resource_type not in self._definitions.resource_types:
             raise _Refused(404, "not-supported", "the address names no resource type of FHIR R4")
         match rest:
+            case [] if method == "POST":
+                body = await _body(scope, receive, b"application/fhir+json", writes.MAX_RESOURCE)
+                return self._created(await writes.create(self._repository, resource_type, body))
+            case [id] if method == "PUT" and _ID.fullmatch(id):
+                body = await _body(scope, receive, b"application/fhir+json", writes.MAX_RESOURCE)
+                stored = await writes.update(self._repository, resource_type, id, body, _if_match(scope))
+                return Answer(200, stored.body, _version_headers(stored))
+            case [id] if method == "DELETE" and _ID.fullmatch(id):
+                stored = await writes.delete(self._repository, resource_type, id, _if_match(scope))
+                return Answer(204, b"", _version_headers(stored))
             case []:
-                _allow(method, "GET")
+                _allow(method, "GET", more="POST")
                 return await self._search(resource_type, _parameters(scope["query_string"]))
             case ["_search"]:
                 _allow(method, "POST")
-                form = _parameters(await _form(scope, receive))
+                form = _parameters(await _body(scope, receive, _FORM, MAX_BODY))
                 return await self._search(resource_type, _parameters(scope["query_string"]) + form)
             case [id] if _ID.fullmatch(id):
-                _allow(method, "GET")
+                _allow(method, "GET", more="PUT, DELETE")
                 found = await self._repository.read(resource_type, id)
                 return self._resource(found, resource_type, _parameters(scope["query_string"]))
             case [id, "_history"] if _ID.fullmatch(id):
@@ -121,7 +135,7 @@ class _Upstream:
                 known = _VERSION.fullmatch(version)
                 found = await self._repository.vread(resource_type, id, int(version)) if known else None
                 return self._resource(found, resource_type, _parameters(scope["query_string"]))
-        raise _Refused(404, "not-supported", "there is nothing at this address; this server reads and searches")
+        raise _Refused(404, "not-supported", "there is nothing at this address")
 
     def _authenticate(self, scope: Scope) -> None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -149,6 +163,11 @@ class _Upstream:
         body = summarized(found.body, resource_type, shape.summary, self._definitions)
         return Answer(200, with_elements(body, resource_type, shape.elements, self._definitions), headers)
 
+    def _created(self, stored: StoredResource) -> Answer:
+        where = f"{self._base_url}/{stored.resource_type}/{stored.id}/_history/{stored.version}"
+        headers = [*_version_headers(stored), (b"location", where.encode("ascii"))]
+        return Answer(201, stored.body, headers)
+
     async def _history(self, resource_type: str, id: str, parameters: list[tuple[str, str]]) -> Answer:
         count, before = read_paging(parameters, MAX_COUNT)
         versions = await self._repository.history(resource_type, id, before=before, count=count + 1)
@@ -162,11 +181,13 @@ class _Upstream:
         return Answer(200, searchset(query, page, self._definitions, base_url=self._base_url))
 
 
-def _allow(method: str, allowed: str) -> None:
+def _allow(method: str, allowed: str, *, more: str = "") -> None:
+    """`more`: other methods of the address, answered elsewhere."""
     if method == allowed or (method == "HEAD" and allowed == "GET"):
         return
-    headers = [(b"allow", b"GET, HEAD" if allowed == "GET" else allowed.encode("ascii"))]
-    raise _Refused(405, "not-supported", f"this address takes {allowed} only", headers=headers)
+    methods = ", ".join(part for part in ("GET, HEAD" if allowed == "GET" else allowed, more) if part)
+    headers = [(b"allow", methods.encode("ascii"))]
+    raise _Refused(405, "not-supported", f"this address takes {methods.replace(', HEAD', '')} only", headers=headers)
 
 
 def _parameters(encoded: bytes) -> list[tuple[str, str]]:
@@ -177,10 +198,15 @@ def _parameters(encoded: bytes) -> list[tuple[str, str]]:
         raise _Refused(400, "invalid", "the parameters are too many or not percent-encoded UTF-8") from None
 
 
-async def _form(scope: Scope, receive: Receive) -> bytes:
+def _if_match(scope: Scope) -> bytes | None:
+    given = [value for name, value in scope["headers"] if name == b"if-match"]
+    return bytes(given[0]) if len(given) == 1 else None
+
+
+async def _body(scope: Scope, receive: Receive, kind: bytes, most: int) -> bytes:
     types = [value for name, value in scope["headers"] if name == b"content-type"]
-    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
-        raise _Refused(415, "not-supported", "a search by POST takes `application/x-www-form-urlencoded`")
+    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != kind:
+        raise _Refused(415, "not-supported", f"the body must be `{kind.decode()}`")
     body = b""
     more = True
     while more:
@@ -188,8 +214,8 @@ async def _form(scope: Scope, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise _Refused(400, "invalid", "the request ended early")
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise _Refused(413, "too-long", f"a search by POST takes {MAX_BODY} bytes at most")
+        if len(body) > most:
+            raise _Refused(413, "too-long", f"the body may have {most} bytes at most")
         more = message.get("more_body", False)
     return body
 

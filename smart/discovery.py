@@ -34,6 +34,7 @@ _SCOPES: Final = (
     *("openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"),
     *("patient/*.rs", "system/*.rs", "patient/Basic.cruds", "user/Basic.cruds"),
 )
+_WRITE_SCOPES: Final = ("patient/*.cruds",)
 _GRANT_TYPES: Final = (
     *("authorization_code", "refresh_token", "client_credentials"),
     "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -43,7 +44,7 @@ _SIGNING: Final = ("RS384", "ES384", "RS256", "ES256", "PS256")
 _PROOFS: Final = ("ES256", "ES384", "PS256")
 
 
-def _endpoints(issuer: str, *, registration: bool, certificates: bool) -> dict[str, Any]:
+def _endpoints(issuer: str, *, registration: bool, certificates: bool, writes: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
@@ -55,7 +56,7 @@ def _endpoints(issuer: str, *, registration: bool, certificates: bool) -> dict[s
         "grant_types_supported": list(_GRANT_TYPES),
         "token_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
         "token_endpoint_auth_signing_alg_values_supported": list(_SIGNING),
-        "scopes_supported": list(_SCOPES),
+        "scopes_supported": [*_SCOPES, *(_WRITE_SCOPES if writes else ())],
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(_PROOFS),
@@ -73,19 +74,23 @@ def _endpoints(issuer: str, *, registration: bool, certificates: bool) -> dict[s
     return found
 
 
-def smart_configuration(issuer: str, *, registration: bool, certificates: bool = False) -> dict[str, Any]:
+def smart_configuration(
+    issuer: str, *, registration: bool, certificates: bool = False, writes: bool = False
+) -> dict[str, Any]:
     """SMART App Launch 2.2, conformance."""
     return {
-        **_endpoints(issuer, registration=registration, certificates=certificates),
+        **_endpoints(issuer, registration=registration, certificates=certificates, writes=writes),
         "capabilities": list(CAPABILITIES),
         "associated_endpoints": [{"url": f"{issuer}/app-state", "capabilities": [app_state.CAPABILITY]}],
     }
 
 
-def openid_configuration(issuer: str, *, registration: bool, certificates: bool = False) -> dict[str, Any]:
+def openid_configuration(
+    issuer: str, *, registration: bool, certificates: bool = False, writes: bool = False
+) -> dict[str, Any]:
     """OpenID Connect Discovery 1.0 §3; also served as RFC 8414 metadata."""
     return {
-        **_endpoints(issuer, registration=registration, certificates=certificates),
+        **_endpoints(issuer, registration=registration, certificates=certificates, writes=writes),
         "userinfo_endpoint": f"{issuer}/userinfo",
         "end_session_endpoint": f"{issuer}/end-session",
         "subject_types_supported": ["public"],

@@ -6,7 +6,8 @@ intersection of scopes: by type, letters and parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from policies.model import Scope
@@ -34,10 +35,42 @@ def granted_scopes(
     for scope in asked:
         touched = [line for line in all_lines if intersection(scope, line) is not None]
         parts = [part for line in open_lines if (part := intersection(scope, line)) is not None]
-        if touched and all(line in open_lines for line in touched) and set(scope.permissions) <= set("rs"):
+        whole = all(line in open_lines and set(scope.permissions) <= set(line.permissions) for line in touched)
+        if touched and whole:
             parts = [scope]
         found.extend(part for part in parts if part not in found)
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    scopes: tuple[Scope, ...]
+
+
+def granted_with_writes(
+    asked: Sequence[Scope], granted: Mapping[str, Iterable[CategoryScopes]], known: Sequence[CategoryScopes]
+) -> tuple[Scope, ...]:
+    """As `granted_scopes`, for each set of letters (`rs`, `c`, `ud`) by the categories in which it is granted.
+
+    Letters of what is the same otherwise come together again.
+    """
+    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[Scope, set[str]]] = {}
+    for letters, categories in granted.items():
+        wanted = [part for scope in asked if (part := _with(scope, letters)) is not None]
+        lines = [_Lines(tuple(replace(line, permissions=letters) for line in c.scopes)) for c in categories]
+        everything = [_Lines(tuple(replace(line, permissions=letters) for line in c.scopes)) for c in known]
+        for scope in granted_scopes(wanted, lines, everything):
+            _, own = found.setdefault((scope.context, scope.resource_type, scope.parameters), (scope, set()))
+            own.update(scope.permissions)
+    return tuple(
+        replace(scope, permissions="".join(letter for letter in "cruds" if letter in own))
+        for scope, own in found.values()
+    )
+
+
+def _with(scope: Scope, letters: str) -> Scope | None:
+    kept = "".join(letter for letter in scope.permissions if letter in letters)
+    return replace(scope, permissions=kept) if kept else None
 
 
 def intersection(asked: Scope, line: Scope) -> Scope | None:

@@ -70,7 +70,6 @@ def _told(answer: httpx.Response) -> dict[str, Any]:
         ("resource=Observation/hiv0", ("--read", "Observation/hiv0")),
         ("resource=Observation/absent", ("--read", "Observation/absent")),
         ("resource=Patient/ana", ("--read", "Patient/ana")),
-        ("resource=Binary/x", ("--read", "Binary/x")),
         ("interaction=search-type&type=Observation", ("--search", "Observation")),
         ("type=Observation&query=code%3D718-7", ("--search", "Observation?code=718-7")),
         ("type=Observation&query=note%3Dx", ("--search", "Observation?note=x")),
@@ -85,6 +84,16 @@ async def test_it_says_what_the_command_line_says(place: Place, query: str, argu
         k: printed[k] for k in ("decision", "reasons", "removed", "masked")
     }
     assert (told["client"], told["purpose"]) == (app.client_id, "PATRQT")
+
+
+async def test_both_say_that_a_binary_is_asked_about_by_its_document(place: Place) -> None:
+    app = await place.world.app(["documents"])
+    consent_id = await app.consent_id()
+    told = await place.clerk.get(f"Consent/{consent_id}/$explain?resource=Binary/x")
+    printed = await place.assent.run("explain", "--consent", consent_id, "--read", "Binary/x")
+    assert (told.status_code, printed.exit_code) == (400, 2)
+    assert "ask about that one" in told.json()["issue"][0]["diagnostics"]
+    assert "ask about that one" in " ".join(printed.stderr.split())
 
 
 async def test_it_decides_as_the_proxy_does_and_names_what_the_mask_takes(place: Place) -> None:

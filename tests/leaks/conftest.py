@@ -19,6 +19,7 @@ from tests.leaks.twin_content import (
 )
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
+from tests.leaks.writes import RESOURCES as WRITTEN
 
 TICKED = ("demographics", "laboratory", "conditions", "encounters", "documents")
 MakeDatabase = Callable[[], Awaitable[str]]
@@ -74,3 +75,21 @@ async def services(worlds: tuple[World, World]) -> Twins:
     shares = {"ana": TICKED, "zoe": ["demographics"], "nobody": ["laboratory"]}
     one, other = await service(worlds[0], shares), await service(worlds[1], shares)
     return Twins(one.lasting(), other.lasting())
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_writable(
+    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """A world in which apps may write."""
+    async with world(
+        await make_database(), tmp_path_factory.mktemp("writes"), WRITTEN, upstream_writes=True
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def writable(shared_writable: World) -> AsyncIterator[World]:
+    """That world, for one test; consents go with it, what was written stays."""
+    yield shared_writable
+    await shared_writable.forget_consents()

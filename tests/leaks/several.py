@@ -39,12 +39,14 @@ async def several(
     folder: Path,
     ehr: Sequence[Mapping[str, object]],
     lab: Callable[[str], Sequence[Mapping[str, object]]],
+    *,
+    writes: bool = False,
     **lab_settings: object,
 ) -> AsyncIterator[Several]:
-    """Start everything. `lab` makes the laboratory's resources, given the EHR's base URL."""
+    """Start everything. `lab` makes the laboratory's resources, given the EHR's base URL. `writes`: apps may write."""
     url = await make_database()
     async with upstream_of(url, ehr) as here, upstream_of(await make_database(), lab(here.url)) as there:
-        settings = settings_of(folder, here, there, of_lab=lab_settings)
+        settings = settings_of(folder, here, there, of_lab=lab_settings, writes=writes)
         async with world_of(settings, here, url) as running:
             yield Several(running, here, there)
 
@@ -69,6 +71,7 @@ def settings_of(
     types: Sequence[str] = LAB_TYPES,
     of_ehr: Mapping[str, object] = MappingProxyType({}),
     of_lab: Mapping[str, object] = MappingProxyType({}),
+    writes: bool = False,
 ) -> Settings:
     """Settings of a server before both. `of_ehr` and `of_lab` are further keys of their tables."""
     signed_in: dict[str, Any] = {"auth": "bearer", "bearer_token": SecretStr(TOKEN)}
@@ -76,4 +79,4 @@ def settings_of(
         "ehr": {"url": ehr.url, **signed_in, **of_ehr},
         "lab": {"url": lab.url, "types": tuple(types), **signed_in, **of_lab},
     }
-    return Settings.model_validate({"data_dir": folder, "upstreams": tables})
+    return Settings.model_validate({"data_dir": folder, "upstreams": tables, "upstream_writes": writes})

@@ -76,7 +76,7 @@ async def place(
 ) -> AsyncIterator[Several]:
     """Both upstreams; the laboratory is given up after two failures, for a moment, and has four connections."""
     folder = tmp_path_factory.mktemp("several")
-    given = {"failures": 2, "pause_seconds": PAUSE, "connections": 4, "timeout_seconds": 5}
+    given: dict[str, Any] = {"failures": 2, "pause_seconds": PAUSE, "connections": 4, "timeout_seconds": 5}
     async with several(make_database, folder, EHR, _lab, **given) as running:
         yield running
 

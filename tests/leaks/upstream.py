@@ -61,6 +61,8 @@ class Upstream:
     """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    refusing: Lie | None = None
+    """What every write is told."""
 
     async def write(self, versions: Sequence[Mapping[str, object] | str]) -> None:
         """The next versions of resources; `Type/id` deletes one."""
@@ -82,6 +84,15 @@ class Upstream:
             yield
         finally:
             del self.lies[path]
+
+    @contextmanager
+    def failing_writes(self, status: int, body: bytes = b"{}") -> Iterator[None]:
+        """While the block runs, answer every write so, and do none."""
+        self.refusing = Lie(body, status)
+        try:
+            yield
+        finally:
+            self.refusing = None
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
@@ -117,7 +128,7 @@ class Upstream:
                 return
             if self.held is not None:
                 await self.held.wait()
-            lie = self.lies.get(path)
+            lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
             if lie is None:
                 await self._truth(app, scope, receive, send)
                 return

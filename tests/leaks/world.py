@@ -85,16 +85,22 @@ class World:
         scope: str = "launch/patient offline_access patient/*.rs",
         purpose: str = "PATRQT",
         until: datetime | None = None,
+        writes: Sequence[str] = (),
     ) -> App:
         """An app that went through authorize, decision and token. `categories` are what the patient ticked."""
-        client_id, token = await self.launch(categories, scope, purpose, until)
+        client_id, token = await self.launch(categories, scope, purpose, until, writes)
         assert token.status_code == 200, token.text
         return App(self, client_id, token.json())
 
     async def launch(
-        self, categories: Sequence[str], scope: str, purpose: str = "PATRQT", until: datetime | None = None
+        self,
+        categories: Sequence[str],
+        scope: str,
+        purpose: str = "PATRQT",
+        until: datetime | None = None,
+        writes: Sequence[str] = (),
     ) -> tuple[str, httpx.Response]:
-        """The id of a new app, and what the token endpoint said to it."""
+        """The id of a new app, and what the token endpoint said to it. `writes`: actions that the patient allowed."""
         context = self.assent.authz
         now = context.clock()
         async with self.assent.engine.begin() as connection:
@@ -118,9 +124,9 @@ class World:
             await choose_patient(connection, pending, "ana")
             pending = await find_request(connection, handle, self.account.id, now)
             assert pending is not None
-        asked = asked_categories(scope, context.catalogue)
+        asked = asked_categories(scope, context.catalogue, writes=context.writes)
         ends = until or now + timedelta(days=1)
-        choice = Choice(tuple(categories), asked, ends, self.text)
+        choice = Choice(tuple(categories), asked, ends, self.text, tuple(writes))
         url = await Decisions(context).allow(pending, self.account, now, choice, "test")
         form = {
             "grant_type": "authorization_code",
@@ -161,6 +167,13 @@ class App:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         return await self.world.http.post(f"/fhir/{kind}/_search{query}", content=form, headers=headers)
+
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """Write below the FHIR base: `body` is JSON, or text as it is."""
+        kind = "application/json-patch+json" if method == "PATCH" else "application/fhir+json"
+        content = body if isinstance(body, (str, bytes)) else b"" if body is None else json.dumps(body)
+        sent = {"Authorization": f"Bearer {self.token['access_token']}", "Content-Type": kind, **headers}
+        return await self.world.http.request(method, f"/fhir/{path}", content=content, headers=sent)
 
     async def post_bundle(self, body: str, path: str = "", **headers: str) -> httpx.Response:
         """Send a Bundle to the base."""

@@ -31,6 +31,9 @@ LOOK: dict[str, Any] = {
 }
 
 
+WRITE = LOOK | {"kind": "write", "description": "done", "consents": ("Consent/c1/_history/1",)}
+
+
 def line(language: Language = ENGLISH, **fields: Any) -> Activity:
     """The line of a record; what the record doesn't say is as in most."""
     given = {"outcome": "0", "recorded": NOW, "request_id": "r1", "patient": "ada", **fields}
@@ -73,6 +76,18 @@ def line(language: Language = ENGLISH, **fields: Any) -> Activity:
             {"kind": "consent", "action": "U", "user": "Patient/ada", "entities": ("Consent/c1",)},
             "Ada Lind changed what Heart Diary may see",
         ),
+        (WRITE | {"action": "C"}, "Heart Diary added to Lab results in the record"),
+        (WRITE | {"action": "U"}, "Heart Diary changed Lab results in the record"),
+        (WRITE | {"action": "D"}, "Heart Diary deleted Lab results in the record"),
+        (WRITE | {"action": "U", "description": "intended"}, "Heart Diary began to change Lab results in the record"),
+        (WRITE | {"action": "C", "categories": ()}, "Heart Diary added to the record"),
+        (WRITE | {"action": "U", "categories": ()}, "Heart Diary changed the record"),
+        (WRITE | {"action": "D", "categories": ()}, "Heart Diary deleted a part of the record"),
+        (
+            WRITE | {"action": "D", "description": "intended", "categories": ()},
+            "Heart Diary began to change the record",
+        ),
+        (WRITE | {"action": "U", "outcome": "4"}, "Heart Diary tried to change the record"),
         (
             {"kind": "revoke", "action": "U", "user": "Patient/ada", "entities": ("Consent/c1",)},
             "Ada Lind ended the sharing with Heart Diary",
@@ -124,6 +139,7 @@ def test_many_kinds_of_data_are_counted_rather_than_listed() -> None:
         (LOOK, "<strong>Heart Diary</strong> miró Resultados de laboratorio"),
         (LOOK | {"categories": ("laboratory", "immunizations")}, "miró Resultados de laboratorio y Vacunas"),
         (LOOK | {"user": "Practitioner/d"}, "miró Resultados de laboratorio, para Dr Day"),
+        (WRITE | {"action": "U"}, "cambió datos del historial: Resultados de laboratorio"),
     ],
 )
 def test_a_sentence_is_translated_whole(fields: dict[str, Any], words: str) -> None:

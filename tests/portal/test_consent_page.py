@@ -227,6 +227,34 @@ async def test_of_two_clicks_the_second_finds_the_request_closed(here: Place, de
 
 
 @pytest.mark.parametrize(
+    ("letters", "label", "recorded"),
+    [
+        ("c", "Let Heart Diary add to the record", ("collect",)),
+        ("ud", "Let Heart Diary change the record", ("correct",)),
+        ("d", "Let Heart Diary change the record", ("correct",)),
+        ("cud", "Let Heart Diary add to the record and change it", ("collect", "correct")),
+    ],
+)
+async def test_an_app_that_asks_to_write_gets_a_box_that_nobody_has_ticked(
+    here: Place, letters: str, label: str, recorded: tuple[str, ...]
+) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, writes=letters)
+    page = page_of(await here.client.get(ADDRESS))
+    assert page.named("checkbox")[label] is False
+    await here.client.post("/authorize/decision", data=await allow(here, "laboratory"))
+    await here.client.post("/authorize/decision", data=await allow(here, "laboratory", writes="yes"))
+    assert [choice.writes for choice in here.consents.granted] == [(), recorded]
+
+
+@pytest.mark.parametrize(("letters", "sent"), [("", "yes"), ("cud", "no"), ("cud", "correct")])
+async def test_an_answer_about_writing_that_was_not_offered_is_refused(here: Place, letters: str, sent: str) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, writes=letters)
+    response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", writes=sent))
+    assert response.status_code == 400
+    assert here.consents.granted == []
+
+
+@pytest.mark.parametrize(
     ("keeps", "said", "unsaid"),
     [
         ({"patient"}, ["notes here about Ada Ito"], ["your settings for it"]),

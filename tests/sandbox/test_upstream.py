@@ -96,9 +96,13 @@ async def test_vread_answers_each_version(client: httpx.AsyncClient) -> None:
         ("GET", "/Patient?name=%ff", 400, "invalid"),
         ("GET", "/Patient?_cursor=x", 400, "value"),
         ("GET", "/Patient?" + "&".join(["_id=1"] * 201), 400, "invalid"),
-        ("POST", "/Patient", 405, "not-supported"),
-        ("PUT", "/Patient/p1", 405, "not-supported"),
-        ("DELETE", "/Patient/p1", 405, "not-supported"),
+        ("PUT", "/Patient", 405, "not-supported"),
+        ("POST", "/Patient/p1", 405, "not-supported"),
+        ("POST", "/Patient", 415, "not-supported"),
+        ("PUT", "/Patient/p1", 415, "not-supported"),
+        ("DELETE", "/Patient/p1", 412, "conflict"),
+        ("DELETE", "/Patient/none", 404, "not-found"),
+        ("DELETE", "/Group/p1", 410, "deleted"),
         ("PATCH", "/Patient/p1", 405, "not-supported"),
         ("GET", "/Patient/_search", 405, "not-supported"),
         ("POST", "/metadata", 405, "not-supported"),
@@ -132,7 +136,10 @@ async def test_capabilities_need_no_token_and_name_what_is_supported(client: htt
     assert statement["fhirVersion"] == "4.0.1"
     assert statement["implementation"]["url"] == BASE
     observation = next(r for r in statement["rest"][0]["resource"] if r["type"] == "Observation")
-    assert [i["code"] for i in observation["interaction"]] == ["read", "vread", "history-instance", "search-type"]
+    assert [i["code"] for i in observation["interaction"]] == [
+        *("read", "vread", "history-instance", "search-type"),
+        *("create", "update", "delete"),
+    ]
     assert "Observation:subject" in observation["searchInclude"]
     assert {"name": "code", "type": "token"}.items() <= next(
         p for p in observation["searchParam"] if p["name"] == "code"
