@@ -18,10 +18,11 @@ from fastapi.responses import JSONResponse
 from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from assent.app import Assent, SandboxExtras
+from assent.app import Assent
 from assent.policy_files import load_policy_text
 from assent.sandbox_demo import demo_routes
 from assent.sandbox_launcher import launcher_routes
+from assent.site_wiring import SandboxExtras
 from authz.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
 from authz.clients import ClientKind, NewClient, add_client, find_client
 from authz.context import AuthzContext

@@ -22,8 +22,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from assent.app import SCHEMA, system_clock
-from assent.migrate import migrate
+from assent.ground import system_clock
+from assent.migrate import SCHEMA, migrate
 from assent.policy_files import load_catalogue, load_policy_text
 from assent.postgres import EmbeddedPostgres
 from bench.servers import observation

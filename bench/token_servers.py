@@ -24,7 +24,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from assent.app import system_clock
+from assent.ground import system_clock
 from assent.migrate import migrate
 from authz.clients import NewClient, add_client
 from authz.opaque_secret import hash_of

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from assent.app import SCHEMA
 from assent.commands.audit_evidence import Asked, export_evidence
 from assent.commands.audit_verify import checkpoint, verify
 from assent.commands.connection import command_engine, now
 from assent.commands.consent import PatientOption, misused, on_one_line, patient_id, stored_pages
 from assent.commands.output import show_record
 from assent.load_settings import load_settings
+from assent.migrate import SCHEMA
 from assent.settings import Settings
 from fhir.audit_indexing import AuditIndexing
 from fhir.audit_journal import AuditJournal

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from assent.app import SCHEMA
 from assent.commands.audit_record import StoredRecord, settled_record
 from assent.commands.connection import now, refuse
 from assent.commands.consent import misused, stored_pages
+from assent.migrate import SCHEMA
 from assent.settings import Settings
 from fhir.evidence_check import check_pack
 from fhir.evidence_format import Manifest

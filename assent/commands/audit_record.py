@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
+from assent.migrate import SCHEMA
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from authz.audit_signing import AuditSigner

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from assent.app import SCHEMA
 from assent.commands.audit_record import settled_record
 from assent.commands.connection import refuse
 from assent.commands.consent import misused
 from assent.commands.output import NO, JsonOption, show_record
 from assent.load_settings import load_settings
+from assent.migrate import SCHEMA
 from assent.settings import Settings
 from fhir.audit_checkpoints import Checkpoint
 from fhir.audit_defect import Defect

@@ -17,10 +17,10 @@ import msgspec
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
+from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
 from authz.decisions import Ended, NotCurrent, end_consent
 from fhir.audit_event import AuditRecord

@@ -10,11 +10,11 @@ import typer
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from assent.app import SCHEMA
 from assent.commands.connection import now, refuse
 from assent.commands.consent import misused, operator, patient_id, with_repository
 from assent.commands.output import JsonOption, show_record
 from assent.load_settings import load_settings
+from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue, load_policy_text
 from authz import tables
 from authz.clients import find_client

@@ -17,12 +17,12 @@ import typer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from assent.app import SCHEMA
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.consent import consent_id, misused, patient_id
 from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
 from assent.load_settings import load_settings
+from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
 from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import secret_for
