@@ -118,6 +118,7 @@ async def test_only_a_consent_that_says_no_more_than_a_decision_can_be_changed(
 
 
 async def test_a_new_decision_replaces_no_rules_that_somebody_else_wrote(here: World, clerk: RecorderClient) -> None:
+    await here.forget_consents()  # a deny that was recorded before counts for every app
     app = await here.app(["laboratory"])
     consent_id = await app.consent_id()
     path = f"Consent/{consent_id}"

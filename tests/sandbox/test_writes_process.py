@@ -103,7 +103,7 @@ def test_discovery_and_the_capability_statement_announce_writes(issuer: str) -> 
     allowed = httpx.request("TRACE", f"{issuer}/fhir/Observation/x", timeout=30).headers["allow"]
     assert allowed == "GET, HEAD, PUT, PATCH, DELETE"
     statement = httpx.get(f"{issuer}/fhir/metadata", timeout=30).json()
-    resources = {r["type"]: {i["code"] for i in r["interaction"]} for r in statement["rest"][0]["resource"]}
+    resources = {r["type"]: {i["code"] for i in r.get("interaction", ())} for r in statement["rest"][0]["resource"]}
     assert {"create", "update", "patch", "delete"} <= resources["Observation"]
     assert resources["Patient"] & {"create", "update", "patch", "delete"} == {"update", "patch"}
     assert resources["Practitioner"] & {"create", "update", "patch", "delete"} == set()
