@@ -99,6 +99,11 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, types: Sequen
     """The whole body, of one of the types, and of at most `most` bytes."""
     if headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in types:
         raise ProxyRefusal(415, "not-supported", f"the body must be {types[0].decode()}")
+    return await whole_body(receive, most)
+
+
+async def whole_body(receive: Receive, most: int) -> bytes:
+    """The body, of at most `most` bytes. Raises ProxyRefusal."""
     body = b""
     while True:
         message = await receive()

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
-from fhir.proxy_request import ProxyRefusal
+from fhir.proxy_request import ProxyRefusal, whole_body
 from fhir.responses import Receive, Scope
 from fhir.store import StoredResource
 
@@ -96,16 +96,7 @@ async def read_body(receive: Receive, content_type: str, allowed: frozenset[str]
         "fhirversion=4.0",
     ):
         raise ProxyRefusal(415, "not-supported", f"the body must be {' or '.join(sorted(allowed))}, in UTF-8")
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ProxyRefusal(400, "incomplete", "the body ended early")
-        body += bytes(message.get("body", b""))
-        if len(body) > most:
-            raise ProxyRefusal(413, "too-long", f"the body may have at most {most} bytes")
-        if not message.get("more_body"):
-            return body
+    return await whole_body(receive, most)
 
 
 def read_pairs(text: str, what: str) -> tuple[tuple[str, str], ...]:
