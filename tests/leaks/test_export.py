@@ -305,8 +305,8 @@ async def test_l41_l70_each_patient_has_a_record_that_names_no_other(leaky: Worl
 
 async def _events(world: World, patient: str, client_id: str) -> list[set[str]]:
     """What each AuditEvent of a patient names of their record, of those in which the client stands."""
-    pairs = [("patient", f"Patient/{patient}"), ("subtype", "operation"), ("_sort", "_lastUpdated")]
+    pairs = [("patient", f"Patient/{patient}"), ("subtype", "operation"), ("_sort", "-_lastUpdated"), ("_count", "500")]
     query = parse_search("AuditEvent", pairs, load_definitions(), max_count=500)
     rows = await world.assent.authz.repository.search(query)
     events = [row.body.decode() for row in rows.matches if client_id in row.body.decode()]
-    return [set(re.findall(r'"reference":"((?:Observation|Patient)/\w+)"', event)) for event in events]
+    return [set(re.findall(r'"reference":"((?:Observation|Patient)/\w+)"', event)) for event in reversed(events)]
