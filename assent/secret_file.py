@@ -42,7 +42,7 @@ async def secret_for(settings: Settings, engine: AsyncEngine) -> bytes:
     if settings.secret is None and not file.exists():
         async with engine.connect() as connection:
             kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
-        if kept:
+        if kept and not file.exists():  # another process may have made both meanwhile, the file first
             raise SecretFileError(
                 f"`{file}` is missing, with which {kept} signing keys were encrypted; restore it or set ASSENT_SECRET"
             )

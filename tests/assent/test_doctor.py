@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from joserfc.jwk import RSAKey
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.app import build
 from assent.asgi import Receive, Scope, Send
 from assent.doctor import examine
-from assent.secret_file import SecretFileError
+from assent.secret_file import SecretFileError, read_secret, secret_for
 from assent.server import listen, serving
 from assent.settings import Settings
 from authz.signing_keys import SigningKeys
@@ -125,6 +125,22 @@ async def test_a_lost_secret_is_not_replaced_by_a_new_one(
     with pytest.raises(SecretFileError):
         await build(Settings.model_validate({"data_dir": here.data_dir}), database_url)
     assert not (here.data_dir / "secret").exists()
+
+
+async def test_a_secret_that_another_process_makes_meanwhile_is_not_taken_for_lost(
+    engine: AsyncEngine, tmp_path: Path
+) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path})
+
+    class FirstStart:
+        """By the time it is asked, another process has made the secret and the keys."""
+
+        def connect(self) -> Any:
+            read_secret(settings)
+            return engine.connect()
+
+    await SigningKeys(engine, SECRET.encode(), lambda: datetime.now(UTC)).start()
+    assert await secret_for(settings, cast(AsyncEngine, FirstStart())) == read_secret(settings)
 
 
 async def test_a_secret_that_others_may_read_fails(assent: CommandLine) -> None:
