@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= P
 	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests, about an hour (ASSENT_FUZZ_EXAMPLES=)
+fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)
 	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra tests/leaks/test_differential.py $(PYTEST_ARGS)
 
 .PHONY: interop
