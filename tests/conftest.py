@@ -46,7 +46,7 @@ async def template_database(postgres_url: str) -> AsyncIterator[str]:
     await _administer(postgres_url, f'CREATE DATABASE "{name}"')
     await migrate(_url_of(postgres_url, name))
     yield name
-    await _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await _drop(postgres_url, name)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ async def make_database(postgres_url: str, template_database: str) -> AsyncItera
 
     yield make
     for name in names:
-        await _administer(postgres_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await _drop(postgres_url, name)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
     name = _fresh_name("empty")
     await _administer(postgres_url, f'CREATE DATABASE "{name}"')
     yield _url_of(postgres_url, name)
-    await _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await _drop(postgres_url, name)
 
 
 @pytest.fixture
@@ -96,10 +96,24 @@ def _url_of(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
-async def _administer(url: str, statement: str) -> None:
+async def _drop(url: str, name: str) -> None:
+    """Ends this role's connections to a database and drops it.
+
+    Not `WITH (FORCE)`: that fails when the server's autovacuum happens to be at work there, because its processes
+    belong to a superuser. A plain DROP sends autovacuum away by itself, and waits for the connections just ended.
+    """
+    await _administer(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user",
+        name,
+    )
+    await _administer(url, f'DROP DATABASE IF EXISTS "{name}"')
+
+
+async def _administer(url: str, statement: str, *values: str) -> None:
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(plain)
     try:
-        await connection.execute(statement)
+        await connection.execute(statement, *values)
     finally:
         await connection.close()
