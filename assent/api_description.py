@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from authz.decisions import AlreadyDecided
+from authz.consents.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
 _FILES: Final = ("openapi.yaml", "openapi_consents.yaml", "openapi_app_state.yaml")

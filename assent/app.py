@@ -16,38 +16,38 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.asgi import App, read_only
 from assent.body_limit import BodyLimit
 from assent.client_addresses import key_addresses
-from assent.consent_wiring import consent_api
 from assent.dispatch import Dispatch
-from assent.export_wiring import bulk_export
-from assent.ground import Clock, Ground, lay_ground, system_clock
 from assent.health import alive, ready
 from assent.metrics import Metrics
 from assent.migrate import SCHEMA
-from assent.proxy_wiring import consent_register, facts_reader, proxy_parts
 from assent.request_middleware import RequestMiddleware
 from assent.settings import Settings
 from assent.sign_in_ways import sign_in_ways
-from assent.site_wiring import SandboxExtras, portal_of, site_of
 from assent.statement_issuers import load_statements
 from assent.upstream_metrics import UpstreamMetrics
 from assent.upstream_settings import export_upstream, upstreams
-from authz.access_tokens import AccessTokens
-from authz.app_state import AppStates
+from assent.wiring.consents import consent_api
+from assent.wiring.export import bulk_export
+from assent.wiring.ground import Clock, Ground, lay_ground, system_clock
+from assent.wiring.proxy import consent_register, facts_reader, proxy_parts
+from assent.wiring.site import SandboxExtras, portal_of, site_of
+from authz.app_state.app import AppStates
 from authz.audit_signing import AuditSigner
-from authz.client_keys import ClientKeys
+from authz.clients.keys import ClientKeys
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
-from authz.federation import Federation
-from authz.introspection import Introspection
-from authz.sign_in_attempts import SignInAttempts
-from authz.signing_keys import SigningKeys
-from authz.token_gate import TokenGate
-from fhir.audit_checkpoints import AuditCheckpoints
-from fhir.audit_trail import AuditTrail
-from fhir.change_bus import ChangeBus
-from fhir.export_upstream import ExportUpstream
-from fhir.proxy import FhirProxy
-from fhir.upstreams import Upstreams
+from authz.sign_in.attempts import SignInAttempts
+from authz.sign_in.federation import Federation
+from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.gate import TokenGate
+from authz.tokens.introspection import Introspection
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.checkpoints import AuditCheckpoints
+from fhir.audit.trail import AuditTrail
+from fhir.export.upstream import ExportUpstream
+from fhir.proxy.app import FhirProxy
+from fhir.store.change_bus import ChangeBus
+from fhir.upstream.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)

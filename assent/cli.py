@@ -15,8 +15,8 @@ from assent.commands.output import MISUSED, NO
 from assent.commands.sandbox import sandbox_command
 from assent.commands.serve import serve_command
 from assent.database import DatabaseUnreachableError
+from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
-from assent.postgres_account import EmbeddedPostgresError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError

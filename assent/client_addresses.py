@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assent.settings import Settings
-from authz.key_addresses import KeyAddresses
+from authz.clients.key_addresses import KeyAddresses
 
 
 def key_addresses(settings: Settings) -> KeyAddresses:

@@ -1,4 +1,4 @@
-"""Answers `$explain` (authz.consent_explain) with the chain of reasons that `assent explain` prints."""
+"""Answers `$explain` (authz.consents.explain) with the chain of reasons that `assent explain` prints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
-from authz.consent_explain import ExplainAnswer, ExplainQuestion
-from fhir.consent_register import ConsentRegister
-from fhir.source import Source
+from authz.consents.explain import ExplainAnswer, ExplainQuestion
+from fhir.consents.register import ConsentRegister
+from fhir.upstream.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from assent.postgres import DataDirectoryInUseError, EmbeddedPostgres, running_url
+from assent.embedded_postgres.server import DataDirectoryInUseError, EmbeddedPostgres, running_url
 from assent.settings import Settings
 
 CONNECT_SECONDS = 10.0

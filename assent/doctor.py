@@ -25,14 +25,14 @@ from assent.settings import Settings
 from assent.upstream_checks import upstream_checks
 from assent.upstream_metrics import described
 from authz import tables
-from authz.identity_provider import SignInRefused
-from authz.signing_keys import SigningKeys
-from fhir.audit_chain import AuditChain
-from fhir.audit_checkpoints import latest_checkpoint
-from fhir.audit_journal import AuditJournal
-from fhir.definitions import load_definitions
-from fhir.masks import Masks
-from fhir.upstreams import Upstreams
+from authz.sign_in.identity_provider import SignInRefused
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.chain import AuditChain
+from fhir.audit.checkpoints import latest_checkpoint
+from fhir.audit.journal import AuditJournal
+from fhir.minimization.masks import Masks
+from fhir.r4.definitions import load_definitions
+from fhir.upstream.upstreams import Upstreams
 
 CLOCK_TOLERANCE_SECONDS = 5.0
 

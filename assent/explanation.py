@@ -13,16 +13,16 @@ from typing import Final, Literal
 
 import msgspec
 
-from fhir.definitions import Definitions, json_members
-from fhir.facts import FactsReader
-from fhir.interaction import Interaction
-from fhir.mask_plan import MaskNode
-from fhir.masks import Masks
-from fhir.minimize import MinimizeRules, NotMinimizable, minimize
-from fhir.narrowing import category_bound, named_patients, upstream_search
-from fhir.search_guarding import guard_search
-from fhir.search_literals import SearchError
-from fhir.search_request import SearchRefused
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.mask_plan import MaskNode
+from fhir.minimization.masks import Masks
+from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
+from fhir.proxy.search_guarding import guard_search
+from fhir.proxy.search_request import SearchRefused
+from fhir.r4.definitions import Definitions, json_members
+from fhir.r4.interaction import Interaction
+from fhir.search.literals import SearchError
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.asgi import App, Receive, Scope, Send, respond
-from fhir.change_bus import ChangeBus
+from fhir.store.change_bus import ChangeBus
 
 _JSON = "application/json"
 

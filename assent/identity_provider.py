@@ -12,10 +12,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 
 from assent.settings import Settings, variable
-from authz.identity_provider import ALGORITHMS, IdentityProvider
-from authz.idp_http import IdpHttp
-from authz.idp_metadata import ProviderDocuments
-from authz.key_addresses import KeyAddresses
+from authz.clients.key_addresses import KeyAddresses
+from authz.sign_in.identity_provider import ALGORITHMS, IdentityProvider
+from authz.sign_in.idp_http import IdpHttp
+from authz.sign_in.idp_metadata import ProviderDocuments
 from portal.federated_sign_in import CALLBACK
 
 

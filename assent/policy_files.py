@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from fhir.consent_writing import PolicyText
+from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue, read_catalogue
 from policies.catalogue_document import CatalogueError
 

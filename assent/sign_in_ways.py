@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.identity_provider import identity_provider, provider_addresses
 from assent.settings import Settings
-from authz.federation import Federation
-from authz.passkeys import Passkeys, relying_party
-from authz.sign_in_challenges import SignInChallenges
+from authz.sign_in.challenges import SignInChallenges
+from authz.sign_in.federation import Federation
+from authz.sign_in.passkeys import Passkeys, relying_party
 from portal.sign_in_ports import SignInWays
 
 

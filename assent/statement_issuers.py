@@ -11,9 +11,9 @@ import msgspec
 
 from assent.client_addresses import key_addresses
 from assent.settings import Settings
-from authz.key_addresses import AddressRefused
-from authz.key_sets import KeySetRefused, usable_keys
-from authz.software_statements import SoftwareStatements, StatementIssuer
+from authz.clients.key_addresses import AddressRefused
+from authz.clients.key_sets import KeySetRefused, usable_keys
+from authz.clients.software_statements import SoftwareStatements, StatementIssuer
 
 
 class StatementIssuersError(ValueError):

@@ -12,11 +12,11 @@ import structlog
 
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.upstream_settings import upstreams
-from fhir.definitions import Definitions, load_definitions
-from fhir.same_people import compare_people
-from fhir.upstream_failure import UpstreamFailure
-from fhir.upstream_probe import Answer, Found, NoStatement, Question, probe
-from fhir.upstreams import Upstream
+from fhir.r4.definitions import Definitions, load_definitions
+from fhir.upstream.failure import UpstreamFailure
+from fhir.upstream.probe import Answer, Found, NoStatement, Question, probe
+from fhir.upstream.same_people import compare_people
+from fhir.upstream.upstreams import Upstream
 
 log = structlog.get_logger("assent.upstream_checks")
 

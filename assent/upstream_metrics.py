@@ -11,7 +11,7 @@ from typing import Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fhir.upstreams import Upstream, Upstreams
+from fhir.upstream.upstreams import Upstream, Upstreams
 
 
 class UpstreamMetrics(Collector):

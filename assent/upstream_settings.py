@@ -6,13 +6,13 @@ import json
 
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.upstream_table import UpstreamTable
-from fhir.circuit_breaker import CircuitBreaker
-from fhir.definitions import Definitions
-from fhir.export_upstream import ExportUpstream
-from fhir.schema_drift import SchemaDrift
-from fhir.upstream_client import UpstreamClient
-from fhir.upstream_credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
-from fhir.upstreams import Upstream, Upstreams
+from fhir.export.upstream import ExportUpstream
+from fhir.r4.definitions import Definitions
+from fhir.upstream.circuit_breaker import CircuitBreaker
+from fhir.upstream.client import UpstreamClient
+from fhir.upstream.credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
+from fhir.upstream.schema_drift import SchemaDrift
+from fhir.upstream.upstreams import Upstream, Upstreams
 
 _NOBODY = UpstreamTable.model_validate({"url": "http://127.0.0.1:9"})
 """Stands for an upstream where none is set: port 9 discards."""

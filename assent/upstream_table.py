@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from assent.settings_urls import check_base_url
-from fhir.own_types import OWN_TYPES
-from fhir.resource_type_names import RESOURCE_TYPE_NAMES
+from fhir.r4.own_types import OWN_TYPES
+from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
 
 MEBIBYTE = 1024 * 1024
 MOST_UPSTREAMS = 16

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jws
 
-from authz.signing_keys import SigningKeys
-from fhir.audit_signature import ALGORITHM, Signed, thumbprint
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.signature import ALGORITHM, Signed, thumbprint
 
 
 class AuditSigner:
-    """The `fhir.audit_signature.Signer` of a server with these keys and this secret."""
+    """The `fhir.audit.signature.Signer` of a server with these keys and this secret."""
 
     def __init__(self, keys: SigningKeys, secret: bytes) -> None:
         self._keys = keys

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from authz.access_tokens import AccessTokens
-from authz.client_keys import ClientKeys
-from authz.signing_keys import SigningKeys
-from authz.software_statements import SoftwareStatements
-from fhir.audit_trail import AuditTrail
-from fhir.change_bus import Change
-from fhir.store import Repository
+from authz.clients.keys import ClientKeys
+from authz.clients.software_statements import SoftwareStatements
+from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.trail import AuditTrail
+from fhir.store.change_bus import Change
+from fhir.store.repository import Repository
 from policies.catalogue import Catalogue
 
 

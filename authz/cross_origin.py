@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authz.clients import list_clients
-from fhir.change_bus import Change, ChangeBus
+from authz.clients.clients import list_clients
+from fhir.store.change_bus import Change, ChangeBus
 
 _PATHS: Final = ("/token", "/par", "/revoke", "/userinfo", "/register")
 _BELOW: Final = ("/fhir/", "/app-state/", "/register/")

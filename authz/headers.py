@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from fhir.presented_token import PresentedToken
+from fhir.proxy.presented_token import PresentedToken
 
 
 def proof_in(request: Request) -> str | None:

@@ -1,7 +1,7 @@
 """Secrets that are nothing but random: codes, refresh tokens, session ids, client secrets.
 
 They carry 256 bits of entropy, so a plain SHA-256 keeps them: there is nothing to guess, and slow hashing would only
-slow every request. People's passwords are another matter: `authz/passwords.py`.
+slow every request. People's passwords are another matter: `authz/sign_in/passwords.py`.
 """
 
 import hashlib

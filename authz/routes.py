@@ -1,4 +1,4 @@
-"""The OAuth endpoints as routes. `/introspect` stands apart (`authz/introspection.py`): it is a hot path."""
+"""The OAuth endpoints as routes. `/introspect` stands apart (`authz/tokens/introspection.py`): it is a hot path."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from authz.access_tokens import TokenRefused
-from authz.accounts import load_account
-from authz.authorization_endpoint import AuthorizationEndpoint, ErrorPage
-from authz.client_management import ManagementEndpoint
+from authz.authorize.endpoint import AuthorizationEndpoint, ErrorPage
+from authz.authorize.launch_endpoint import LaunchEndpoint
+from authz.authorize.pushed_requests import PushEndpoint
+from authz.clients.management import ManagementEndpoint
+from authz.clients.registration import RegistrationEndpoint
 from authz.context import AuthzContext
 from authz.headers import presented_by
-from authz.launch_endpoint import LaunchEndpoint
 from authz.oauth_errors import NO_STORE
-from authz.pushed_requests import PushEndpoint
-from authz.registration import RegistrationEndpoint
-from authz.revocation import RevocationEndpoint
-from authz.token_endpoint import TokenEndpoint
-from authz.token_gate import TokenGate
-from fhir.presented_token import PresentedToken
+from authz.sign_in.accounts import load_account
+from authz.tokens.access_tokens import TokenRefused
+from authz.tokens.endpoint import TokenEndpoint
+from authz.tokens.gate import TokenGate
+from authz.tokens.revocation import RevocationEndpoint
+from fhir.proxy.presented_token import PresentedToken
 from smart.discovery import openid_configuration, smart_configuration
 from smart.scope_syntax import split_scope
 

@@ -22,18 +22,18 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from assent.ground import system_clock
+from assent.embedded_postgres.server import EmbeddedPostgres
 from assent.migrate import SCHEMA, migrate
 from assent.policy_files import load_catalogue, load_policy_text
-from assent.postgres import EmbeddedPostgres
+from assent.wiring.ground import system_clock
 from bench.servers import observation
-from fhir.consent_reading import read_consent
-from fhir.consent_register import StoredConsents
-from fhir.consent_writing import ConsentDecision, consent_resource
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
-from fhir.store import Repository
-from fhir.store_tables import VALUE_TABLES, store_metadata
+from fhir.consents.reading import read_consent
+from fhir.consents.register import StoredConsents
+from fhir.consents.writing import ConsentDecision, consent_resource
+from fhir.minimization.facts import FactsReader
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
+from fhir.store.tables import VALUE_TABLES, store_metadata
 from policies.catalogue import Catalogue
 from policies.classify import classify
 from policies.decide import ReadPlan, decide_resource, plan_read, share_of

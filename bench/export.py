@@ -17,17 +17,17 @@ import msgspec
 
 from assent.policy_files import load_catalogue
 from bench.servers import observation
-from fhir.consent_register import ConsentRegister
-from fhir.consent_writing import ConsentDecision, PolicyText, consent_resource
-from fhir.definitions import load_definitions
-from fhir.export_filter import ExportFilter, records_of
-from fhir.export_lines import LineSplitter
-from fhir.export_request import plan_export
-from fhir.export_stream import MOST_BYTES, MOST_LINES
-from fhir.facts import FactsReader
-from fhir.masks import Masks
-from fhir.read_plans import ReadPlans
-from fhir.resource_view import ResourceViews
+from fhir.consents.register import ConsentRegister
+from fhir.consents.writing import ConsentDecision, PolicyText, consent_resource
+from fhir.export.filter import ExportFilter, records_of
+from fhir.export.lines import LineSplitter
+from fhir.export.request import plan_export
+from fhir.export.stream import MOST_BYTES, MOST_LINES
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.masks import Masks
+from fhir.proxy.read_plans import ReadPlans
+from fhir.proxy.resource_view import ResourceViews
+from fhir.r4.definitions import load_definitions
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access, Scope
@@ -45,15 +45,15 @@ class _Consents:
         self._of = {f"p{number}": _consent(f"p{number}", catalogue) for number in range(1, _PATIENTS, 2)}
 
     async def active_consents(self, patient: str, limit: int) -> list[bytes]:
-        """As `fhir.consent_register.ActiveConsents`."""
+        """As `fhir.consents.register.ActiveConsents`."""
         return [self._of[patient]]
 
     async def naming(self, grantee: str, now: datetime, limit: int) -> Sequence[str]:
-        """As `fhir.read_plans.Sharing`."""
+        """As `fhir.proxy.read_plans.Sharing`."""
         return list(self._of)
 
     def healthy(self) -> bool:
-        """As `fhir.consent_register.Health`."""
+        """As `fhir.consents.register.Health`."""
         return True
 
 

@@ -24,9 +24,9 @@ from joserfc.jwk import ECKey
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from assent.ground import system_clock
 from assent.migrate import migrate
-from authz.clients import NewClient, add_client
+from assent.wiring.ground import system_clock
+from authz.clients.clients import NewClient, add_client
 from authz.opaque_secret import hash_of
 from bench.__main__ import PASSWORD, assent
 from tests.clients.app import REDIRECT_URI, App

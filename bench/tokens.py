@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 from joserfc import jwt
 
-from assent.postgres import EmbeddedPostgres
+from assent.embedded_postgres.server import EmbeddedPostgres
 from bench.token_servers import (
     KEY,
     SECRET,

@@ -134,7 +134,7 @@ Decision = Permit | Deny
 
 @dataclass(frozen=True, slots=True)
 class ResourceFacts:
-    """What rules may look at in one resource; extracted by `fhir.facts` without decoding the rest.
+    """What rules may look at in one resource; extracted by `fhir.minimization.facts` without decoding the rest.
 
     Everything here is the resource's own content: nothing comes from the request.
     """

@@ -1,6 +1,6 @@
 """An AuditEvent as its patient reads it: who, and what they did, in plain words of the reader's language.
 
-It reads what `fhir.audit_event` writes. An event says which app by its identifier, and which kinds of data by their
+It reads what `fhir.audit.event` writes. An event says which app by its identifier, and which kinds of data by their
 codes; the names are those of the patient's own consents and of the catalogue. Every sentence is translated whole, since
 not every language puts the verb behind the name.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 from markupsafe import Markup, escape
 
-from fhir.audit_event import CATEGORY_DETAIL, CLIENT_SYSTEM, DONE, USER_SYSTEM
-from fhir.consent_elements import instant_of
+from fhir.audit.event import CATEGORY_DETAIL, CLIENT_SYSTEM, DONE, USER_SYSTEM
+from fhir.r4.instants import instant_of
 from portal import words
 from portal.languages import Language
 from portal.record_ports import Activity

@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from authz.app_registry import OWN_SCOPES, SELF_SERVICE_KINDS
-from authz.clients import ClientError, ClientKind, NewClient
+from authz.clients.app_registry import OWN_SCOPES, SELF_SERVICE_KINDS
+from authz.clients.clients import ClientError, ClientKind, NewClient
 from policies.catalogue import Catalogue
 from portal.form_reading import Form
 from smart.scope_syntax import split_scope

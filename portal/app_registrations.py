@@ -1,4 +1,4 @@
-"""Apps as developers and operators see and change them: the port `Apps` on top of `authz.app_registry`.
+"""Apps as developers and operators see and change them: the port `Apps` on top of `authz.clients.app_registry`.
 
 Every change is recorded with who made it. A developer's methods touch the developer's own apps only.
 """
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.contextvars import get_contextvars
 
-from authz.app_registry import RegisteredApp, all_apps, approve_app, apps_of, find_app, register_app
-from authz.clients import Client, NewClient, disable_client, rotate_secret
+from authz.clients.app_registry import RegisteredApp, all_apps, approve_app, apps_of, find_app, register_app
+from authz.clients.clients import Client, NewClient, disable_client, rotate_secret
 from authz.context import AuthzContext
-from authz.sessions import SignedInSession
-from fhir.audit_event import AuditRecord
-from fhir.change_bus import Change
+from authz.sign_in.sessions import SignedInSession
+from fhir.audit.event import AuditRecord
+from fhir.store.change_bus import Change
 
 
 class AppRegistrations:

@@ -18,8 +18,8 @@ from sqlalchemy import select
 
 from authz import tables
 from authz.context import AuthzContext
-from fhir.consent_summary import shown_text
-from fhir.store import StoredResource
+from fhir.consents.summary import shown_text
+from fhir.store.repository import StoredResource
 from portal.languages import Language
 from portal.patient_search import PatientSearch
 

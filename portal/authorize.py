@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 
-from authz.accounts import ActsFor
-from authz.decisions import AlreadyDecided
-from authz.sessions import SignedInSession
+from authz.consents.decisions import AlreadyDecided
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
 from portal.clinician import as_clinician, choose_record, decide_on_record, no_access, show_record
 from portal.consent_form import Offer, first_offer, read_choice, with_problem, writes_of
 from portal.content_policy import LOOPBACK

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from authz.clinician_access import NotShared
-from authz.decisions import AlreadyDecided
-from authz.sessions import SignedInSession
+from authz.consents.clinician_access import NotShared
+from authz.consents.decisions import AlreadyDecided
+from authz.sign_in.sessions import SignedInSession
 from portal.form_reading import Form
 from portal.ports import AuthorizationRequest
 from portal.visit import Portal, acting_for, address_of, see_other

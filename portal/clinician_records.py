@@ -1,4 +1,4 @@
-"""Records that clinicians may open with an app: the port `ClinicianRecords` on top of `authz.clinician_access`."""
+"""Records that clinicians may open with an app: the port `ClinicianRecords` on `authz.consents.clinician_access`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from structlog.contextvars import get_contextvars
 
-from authz.clinician_access import ClinicianAccess, NotShared, SharedRecord
+from authz.consents.clinician_access import ClinicianAccess, NotShared, SharedRecord
+from authz.consents.decisions import AlreadyDecided
 from authz.context import AuthzContext
-from authz.decisions import AlreadyDecided
-from authz.sessions import SignedInSession
+from authz.sign_in.sessions import SignedInSession
 from portal.pending_requests import PendingRequests
 from portal.ports import AuthorizationRequest, OpenRecord
 

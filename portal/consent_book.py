@@ -1,4 +1,4 @@
-"""The decisions of patients as the pages see them: the port `ConsentBook` on top of `authz.decisions` and the store."""
+"""Patients' decisions as the pages see them: the port `ConsentBook` on `authz.consents.decisions` and the store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgspec
 from structlog.contextvars import get_contextvars
 
+from authz.consents.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.context import AuthzContext
-from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
-from authz.sessions import SignedInSession
-from fhir.consent_elements import instant_of
-from fhir.consent_summary import summary_of
-from fhir.consent_writing import PolicyText
-from fhir.store import StoredResource, VersionConflict
+from authz.sign_in.sessions import SignedInSession
+from fhir.consents.summary import summary_of
+from fhir.consents.writing import PolicyText
+from fhir.r4.instants import instant_of
+from fhir.store.repository import StoredResource, VersionConflict
 from portal.patient_search import PatientSearch
 from portal.pending_requests import PendingRequests
 from portal.ports import CURRENT_STATES, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith

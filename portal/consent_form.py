@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from fhir.consent_writing import PolicyText
+from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue, Category
 from policies.model import WRITE_ACTIONS
 from portal.form_reading import Form

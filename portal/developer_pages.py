@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from authz.clients import ClientError
-from authz.sessions import SignedInSession
+from authz.clients.clients import ClientError
+from authz.sign_in.sessions import SignedInSession
 from portal.app_form import AppForm, new_client_of, read_app_form
 from portal.visit import Portal, Sent, read_sent, see_other, sign_in_first
 

@@ -1,4 +1,4 @@
-"""Emergency accesses: the port `EmergencyBook` on top of `authz.emergency_access` and the audit trail."""
+"""Emergency accesses: the port `EmergencyBook` on top of `authz.consents.emergency_access` and the audit trail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 from structlog.contextvars import get_contextvars
 
+from authz.consents.decisions import AlreadyDecided
+from authz.consents.emergency_access import EmergencyAccess, EmergencyUse
 from authz.context import AuthzContext
-from authz.decisions import AlreadyDecided
-from authz.emergency_access import EmergencyAccess, EmergencyUse
-from authz.sessions import SignedInSession
-from fhir.audit_event import CATEGORY_DETAIL
+from authz.sign_in.sessions import SignedInSession
+from fhir.audit.event import CATEGORY_DETAIL
 from policies.purpose_of_use import BREAK_GLASS
 from portal.activity import user_in
 from portal.emergency_ports import OpenedInEmergency

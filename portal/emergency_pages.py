@@ -10,9 +10,16 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from authz.decisions import AlreadyDecided
-from authz.emergency_access import LONGEST_NOTE, LONGEST_REASON, SHORTEST_REASON, Denied, NotOffered, UnfitReason
-from authz.sessions import SignedInSession
+from authz.consents.decisions import AlreadyDecided
+from authz.consents.emergency_access import (
+    LONGEST_NOTE,
+    LONGEST_REASON,
+    SHORTEST_REASON,
+    Denied,
+    NotOffered,
+    UnfitReason,
+)
+from authz.sign_in.sessions import SignedInSession
 from portal.authorize import find_open, launched_by
 from portal.clinician import as_clinician, no_access
 from portal.form_reading import Form

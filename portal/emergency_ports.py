@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from authz.sessions import SignedInSession
+from authz.sign_in.sessions import SignedInSession
 
 if TYPE_CHECKING:
     from portal.ports import AuthorizationRequest
@@ -49,7 +49,8 @@ class EmergencyBook(Protocol):
     async def open(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str, reason: str) -> str:
         """Complete the request, and return the redirect URI with its code.
 
-        Raises NotOffered, UnfitReason, Denied (authz.emergency_access), AlreadyDecided (authz.decisions).
+        Raises NotOffered, UnfitReason, Denied (authz.consents.emergency_access),
+        AlreadyDecided (authz.consents.decisions).
         """
         ...
 

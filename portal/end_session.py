@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 
-from authz.end_session import Ending
 from authz.form_parameters import read_form as read_parameters
 from authz.form_parameters import read_query
 from authz.oauth_errors import OAuthError
-from authz.sessions import SignedInSession
+from authz.sign_in.end_session import Ending
+from authz.sign_in.sessions import SignedInSession
 from portal.form_reading import Form
 from portal.visit import Portal, read_sent, see_other
 

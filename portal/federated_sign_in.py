@@ -10,8 +10,8 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from authz.identity_provider import Problem, SignInRefused
-from authz.sign_in_challenges import Begun
+from authz.sign_in.challenges import Begun
+from authz.sign_in.identity_provider import Problem, SignInRefused
 from portal.new_session import enter, form_secret, needed_since, new_form_secret, peer
 from portal.safe_next import safe_next
 from portal.sign_in_page import SignInPage

@@ -20,7 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.support import Translations
 from fastapi import Request
 
-from fhir.consent_writing import PolicyText
+from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue
 
 ENGLISH: Final = "en"

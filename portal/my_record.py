@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from authz.accounts import ActsFor
-from authz.sessions import SignedInSession
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
 from portal.my_sharing import chosen_patient, not_there, own_consent
 from portal.pages import HEADERS
 from portal.record_ports import ActivityAsked, NoSuchPage

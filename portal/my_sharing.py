@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from authz.accounts import ActsFor
-from authz.sessions import SignedInSession
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
 from portal.consent_form import KEEP, Offer, first_offer, read_choice, with_problem
 from portal.ports import CURRENT_STATES, ConsentChoice, ConsentEnded, SharedWith
 from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in_first

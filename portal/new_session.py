@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from fastapi import Request, Response
 
-from authz.sessions import NewSession
-from authz.sign_in_challenges import Recognized
+from authz.sign_in.challenges import Recognized
+from authz.sign_in.sessions import NewSession
 from portal.visit import Portal, see_other
 
 FORM_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")

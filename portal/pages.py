@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from authz.sessions import SignedInSession
+from authz.sign_in.sessions import SignedInSession
 from portal import words
 from portal.content_policy import content_policy
 from portal.csrf import form_token

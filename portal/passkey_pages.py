@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from authz.passkeys import MAX_NAME, MOST, PasskeyRefused
-from authz.sessions import SignedInSession
+from authz.sign_in.passkeys import MAX_NAME, MOST, PasskeyRefused
+from authz.sign_in.sessions import SignedInSession
 from portal.new_session import PASSKEYS
 from portal.passkey_sign_in import as_json
 from portal.sign_in_ports import PasskeyBook

@@ -6,8 +6,8 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from authz.passkeys import PasskeyRefused
-from authz.sign_in_challenges import Begun
+from authz.sign_in.challenges import Begun
+from authz.sign_in.passkeys import PasskeyRefused
 from portal.csrf import is_own_form
 from portal.form_reading import read_form
 from portal.new_session import enter, form_secret, needed_since, peer

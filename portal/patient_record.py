@@ -12,16 +12,16 @@ from sqlalchemy import or_, select
 from structlog.contextvars import get_contextvars
 
 from authz import tables
-from authz.accounts import ActsFor, names_of
-from authz.clients import find_client
+from authz.clients.clients import find_client
 from authz.context import AuthzContext
-from authz.sessions import SignedInSession
-from fhir.audit_event import CLIENT_SYSTEM, AuditRecord
-from fhir.consent_summary import shown_text, summary_of
-from fhir.consent_writing import PolicyText
-from fhir.search_literals import SearchError
-from fhir.search_query import CURSOR
-from fhir.store import StoredResource
+from authz.sign_in.accounts import ActsFor, names_of
+from authz.sign_in.sessions import SignedInSession
+from fhir.audit.event import CLIENT_SYSTEM, AuditRecord
+from fhir.consents.summary import shown_text, summary_of
+from fhir.consents.writing import PolicyText
+from fhir.search.literals import SearchError
+from fhir.search.query import CURSOR
+from fhir.store.repository import StoredResource
 from portal.activity import Names, in_words, person_in, user_in
 from portal.archive import Archive, what_is_inside
 from portal.consent_book import PatientsConsentBook

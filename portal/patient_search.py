@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from fhir.search_query import CURSOR, parse_search
-from fhir.store import Repository, SearchPage, StoredResource
+from fhir.search.query import CURSOR, parse_search
+from fhir.store.repository import Repository, SearchPage, StoredResource
 
 _PROVENANCES: Final = 500
 """A consent that changed more often has its newest versions told."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authz.authorization_requests import PendingRequest, choose_patient, find_request
+from authz.authorize.requests import PendingRequest, choose_patient, find_request
 from authz.context import AuthzContext
-from authz.sessions import SignedInSession
-from fhir.interaction import NOT_WRITTEN
+from authz.sign_in.sessions import SignedInSession
+from fhir.r4.interaction import NOT_WRITTEN
 from policies.catalogue import Catalogue
 from policies.model import WRITE_ACTIONS, Scope
 from portal.ports import AuthorizationRequest

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from authz.app_registry import RegisteredApp
-from authz.clients import Client, NewClient
-from authz.end_session import Ending
-from authz.sessions import NewSession, SignedInSession, TooManyAttempts
-from authz.sign_in_methods import SignInMethods
-from fhir.consent_summary import ConsentState
-from fhir.consent_writing import PolicyText
-from fhir.record_use import Use
+from authz.clients.app_registry import RegisteredApp
+from authz.clients.clients import Client, NewClient
+from authz.sign_in.end_session import Ending
+from authz.sign_in.methods import SignInMethods
+from authz.sign_in.sessions import NewSession, SignedInSession, TooManyAttempts
+from fhir.audit.record_use import Use
+from fhir.consents.summary import ConsentState
+from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue
 from portal.emergency_ports import EmergencyBook
 from portal.languages import Languages
@@ -30,7 +30,7 @@ CURRENT_STATES: frozenset[ConsentState] = frozenset({"granted", "limited"})
 
 
 class Sessions(Protocol):
-    """Signing in and out; `authz.sessions.Sessions` is one."""
+    """Signing in and out; `authz.sign_in.sessions.Sessions` is one."""
 
     @property
     def absolute(self) -> timedelta:
@@ -179,7 +179,7 @@ class ConsentBook(Protocol):
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
         """Record the decision, complete the request, and return the redirect URI with its code, all in one.
 
-        Raises AlreadyDecided (authz.decisions).
+        Raises AlreadyDecided (authz.consents.decisions).
         """
         ...
 
@@ -235,7 +235,7 @@ class ClinicianRecords(Protocol):
         ...
 
     async def choose(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str) -> None:
-        """Put a patient in context. Raises NotShared (authz.clinician_access)."""
+        """Put a patient in context. Raises NotShared (authz.consents.clinician_access)."""
         ...
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession) -> str:
@@ -251,7 +251,10 @@ class Apps(Protocol):
         ...
 
     async def register(self, new: NewClient, by: SignedInSession) -> tuple[Client, str | None]:
-        """Register an app, which then waits for review; return it and its secret. Raises authz.clients.ClientError."""
+        """Register an app, which then waits for review; return it and its secret.
+
+        Raises authz.clients.clients.ClientError.
+        """
         ...
 
     async def new_secret(self, client_id: str, by: SignedInSession) -> str | None:

@@ -12,10 +12,10 @@ from typing import Literal, Protocol
 
 from markupsafe import Markup
 
-from authz.accounts import ActsFor
-from authz.sessions import SignedInSession
-from fhir.consent_summary import ConsentState
-from fhir.consent_writing import PolicyText
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
+from fhir.consents.summary import ConsentState
+from fhir.consents.writing import PolicyText
 from portal.languages import Language
 
 

@@ -13,7 +13,7 @@ class DemoUser:
     username: str
     password: str
     role: str
-    """One of `authz.accounts.ROLES`."""
+    """One of `authz.sign_in.accounts.ROLES`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from authz.sessions import NewSession, TooManyAttempts
+from authz.sign_in.sessions import NewSession, TooManyAttempts
 from portal.csrf import is_own_form
 from portal.form_reading import Form, read_form
 from portal.new_session import form_secret, peer, welcome

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from authz.passkeys import Passkey
-from authz.sessions import SignedInSession
-from authz.sign_in_challenges import Begun, Recognized
+from authz.sign_in.challenges import Begun, Recognized
+from authz.sign_in.passkeys import Passkey
+from authz.sign_in.sessions import SignedInSession
 
 
 class IdentityProvider(Protocol):
-    """Signing in elsewhere; `authz.federation.Federation` is one."""
+    """Signing in elsewhere; `authz.sign_in.federation.Federation` is one."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class IdentityProvider(Protocol):
 
 
 class PasskeyBook(Protocol):
-    """People's passkeys; `authz.passkeys.Passkeys` is one."""
+    """People's passkeys; `authz.sign_in.passkeys.Passkeys` is one."""
 
     async def ask(self, browser: str, begun: Begun) -> str:
         """Return the options to sign in with, as JSON."""

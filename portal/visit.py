@@ -10,9 +10,9 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from authz.accounts import ActsFor
-from authz.sessions import SignedInSession
-from fhir.consent_writing import PolicyText
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
+from fhir.consents.writing import PolicyText
 from portal.csrf import is_own_form
 from portal.form_reading import Form, read_form
 from portal.pages import HEADERS, Pages

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from fhir.definitions import Definitions, SearchParameter
-from fhir.resource_body import instant
-from fhir.search_result_parameters import SUPPORTED_KINDS
+from fhir.r4.definitions import Definitions, SearchParameter
+from fhir.r4.resource_body import instant
+from fhir.search.result_parameters import SUPPORTED_KINDS
 
 _INTERACTIONS: Final = ("read", "vread", "history-instance", "search-type", "create", "update", "delete")
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"

@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from fhir.operation_outcome import operation_outcome
-from fhir.resource_body import instant
-from fhir.search_query import CURSOR, parse_search
-from fhir.store import Repository
+from fhir.r4.operation_outcome import operation_outcome
+from fhir.r4.resource_body import instant
+from fhir.search.query import CURSOR, parse_search
+from fhir.store.repository import Repository
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir.resource_body import instant
-from fhir.search_literals import SearchError
-from fhir.store import MAX_VERSION, StoredResource
+from fhir.r4.resource_body import instant
+from fhir.search.literals import SearchError
+from fhir.store.repository import MAX_VERSION, StoredResource
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 _DEFAULT_COUNT: Final = 50

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir.definitions import Definitions
-from fhir.search_query import SearchQuery
-from fhir.search_result_parameters import CURSOR
-from fhir.store import SearchPage, StoredResource
+from fhir.r4.definitions import Definitions
+from fhir.search.query import SearchQuery
+from fhir.search.result_parameters import CURSOR
+from fhir.store.repository import SearchPage, StoredResource
 from sandbox.subset import summarized, with_elements
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from fhir.definitions import Definitions, json_members
-from fhir.search_result_parameters import Summary
+from fhir.r4.definitions import Definitions, json_members
+from fhir.search.result_parameters import Summary
 
 _TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SUBSETTED: Final = {

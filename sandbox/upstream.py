@@ -15,10 +15,10 @@ from hmac import compare_digest
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from fhir.operation_outcome import operation_outcome
-from fhir.search_literals import SearchError
-from fhir.search_query import parse_search
-from fhir.store import Repository, StoredResource
+from fhir.r4.operation_outcome import operation_outcome
+from fhir.search.literals import SearchError
+from fhir.search.query import parse_search
+from fhir.store.repository import Repository, StoredResource
 from sandbox import writes
 from sandbox.capability import capability_statement
 from sandbox.export import Exports

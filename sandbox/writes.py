@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from fhir.resource_body import text_of, top_level
-from fhir.store import Repository, StoredResource, VersionConflict
-from fhir.strict_json import check_once
+from fhir.r4.resource_body import text_of, top_level
+from fhir.r4.strict_json import check_once
+from fhir.store.repository import Repository, StoredResource, VersionConflict
 
 MAX_RESOURCE: Final = 1024 * 1024
 """Bytes of a resource."""

@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from assent.embedded_postgres.server import EmbeddedPostgres
 from assent.migrate import migrate
-from assent.postgres import EmbeddedPostgres
 from tests.clients.hospital import hospital as hospital
 from tests.sandbox_server import sandbox as sandbox
 

@@ -19,11 +19,11 @@ from assent.commands.output import show_record
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.settings import Settings
-from fhir.audit_indexing import AuditIndexing
-from fhir.audit_journal import AuditJournal
-from fhir.consent_elements import instant_of
-from fhir.definitions import load_definitions
-from fhir.store import Repository
+from fhir.audit.indexing import AuditIndexing
+from fhir.audit.journal import AuditJournal
+from fhir.r4.definitions import load_definitions
+from fhir.r4.instants import instant_of
+from fhir.store.repository import Repository
 
 app = typer.Typer(help="The record of what happened.", no_args_is_help=True)
 app.command("verify")(verify)

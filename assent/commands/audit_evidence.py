@@ -15,9 +15,9 @@ from assent.commands.connection import now, refuse
 from assent.commands.consent import misused, stored_pages
 from assent.migrate import SCHEMA
 from assent.settings import Settings
-from fhir.evidence_check import check_pack
-from fhir.evidence_format import Manifest
-from fhir.evidence_pack import EvidencePack, NoEvidence
+from fhir.audit.evidence_check import check_pack
+from fhir.audit.evidence_format import Manifest
+from fhir.audit.evidence_pack import EvidencePack, NoEvidence
 
 
 @dataclass(frozen=True, slots=True)

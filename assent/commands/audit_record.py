@@ -13,13 +13,13 @@ from assent.migrate import SCHEMA
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from authz.audit_signing import AuditSigner
-from authz.signing_keys import SigningKeys
-from fhir.audit_chain import AuditChain
-from fhir.audit_checkpoints import AuditCheckpoints, latest_checkpoint
-from fhir.audit_indexing import AuditIndexing
-from fhir.audit_journal import AuditJournal
-from fhir.definitions import load_definitions
-from fhir.store import Repository
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.chain import AuditChain
+from fhir.audit.checkpoints import AuditCheckpoints, latest_checkpoint
+from fhir.audit.indexing import AuditIndexing
+from fhir.audit.journal import AuditJournal
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)

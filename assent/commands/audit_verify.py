@@ -15,11 +15,11 @@ from assent.commands.output import NO, JsonOption, show_record
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.settings import Settings
-from fhir.audit_checkpoints import Checkpoint
-from fhir.audit_defect import Defect
-from fhir.audit_verification import AuditVerification
-from fhir.evidence_check import check_pack
-from fhir.resource_body import instant
+from fhir.audit.checkpoints import Checkpoint
+from fhir.audit.defect import Defect
+from fhir.audit.evidence_check import check_pack
+from fhir.audit.verification import AuditVerification
+from fhir.r4.resource_body import instant
 
 _MAX_FILE = 1_048_576
 

@@ -13,9 +13,9 @@ from assent.client_addresses import key_addresses
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
-from authz.app_registry import approve_app
-from authz.client_changes import replace_keys
-from authz.clients import (
+from authz.clients.app_registry import approve_app
+from authz.clients.changes import replace_keys
+from authz.clients.clients import (
     CERTIFICATE,
     DPOP,
     KINDS,
@@ -30,7 +30,7 @@ from authz.clients import (
     list_clients,
     rotate_secret,
 )
-from authz.initial_access_tokens import create_initial_token
+from authz.clients.initial_access_tokens import create_initial_token
 
 app = typer.Typer(help="The apps that are registered.", no_args_is_help=True)
 

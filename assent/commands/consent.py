@@ -22,13 +22,13 @@ from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
-from authz.decisions import Ended, NotCurrent, end_consent
-from fhir.audit_event import AuditRecord
-from fhir.audit_journal import AuditJournal, entry_of
-from fhir.consent_summary import summary_of
-from fhir.definitions import load_definitions
-from fhir.search_query import CURSOR, parse_search
-from fhir.store import Repository, StoredResource
+from authz.consents.decisions import Ended, NotCurrent, end_consent
+from fhir.audit.event import AuditRecord
+from fhir.audit.journal import AuditJournal, entry_of
+from fhir.consents.summary import summary_of
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import CURSOR, parse_search
+from fhir.store.repository import Repository, StoredResource
 
 app = typer.Typer(help="What patients decided.", no_args_is_help=True)
 

@@ -17,12 +17,12 @@ from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue, load_policy_text
 from authz import tables
-from authz.clients import find_client
-from authz.recorded_consents import Decided, NotRecordable, Recorded, record_consent
-from fhir.audit_event import AuditRecord
-from fhir.audit_journal import AuditJournal, entry_of
-from fhir.consent_elements import instant_of
-from fhir.store import Repository
+from authz.clients.clients import find_client
+from authz.consents.recorded_consents import Decided, NotRecordable, Recorded, record_consent
+from fhir.audit.event import AuditRecord
+from fhir.audit.journal import AuditJournal, entry_of
+from fhir.r4.instants import instant_of
+from fhir.store.repository import Repository
 
 _MAX_NOTE: Final = 200
 

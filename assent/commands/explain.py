@@ -24,27 +24,27 @@ from assent.explanation import Explanation, Rules, explain_plan, explain_read, e
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
-from assent.sandbox_upstream import SCHEMA as SANDBOX_SCHEMA
+from assent.sandbox_mode.upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstreams
-from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
-from authz.consent_access import NamesNobody, access_named
-from authz.signing_keys import SigningKeys
-from authz.token_gate import TokenGate
-from fhir.audit_indexing import AuditIndexing
-from fhir.audit_journal import AuditJournal
-from fhir.change_bus import ChangeBus
-from fhir.consent_reading import read_consent
-from fhir.consent_register import ConsentRegister, StoredConsents, TooManyConsents
-from fhir.definitions import Definitions, load_definitions
-from fhir.facts import FactsReader
-from fhir.interaction import Interaction, interaction_of
-from fhir.masks import Masks
-from fhir.own_types import OWN_TYPES
-from fhir.source import OwnSource, Source
-from fhir.store import Repository
-from fhir.upstream_failure import UpstreamFailure
+from authz.consents.access import NamesNobody, access_named
+from authz.tokens.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
+from authz.tokens.gate import TokenGate
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.indexing import AuditIndexing
+from fhir.audit.journal import AuditJournal
+from fhir.consents.reading import read_consent
+from fhir.consents.register import ConsentRegister, StoredConsents, TooManyConsents
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.masks import Masks
+from fhir.r4.definitions import Definitions, load_definitions
+from fhir.r4.interaction import Interaction, interaction_of
+from fhir.r4.own_types import OWN_TYPES
+from fhir.store.change_bus import ChangeBus
+from fhir.store.repository import Repository
+from fhir.upstream.failure import UpstreamFailure
+from fhir.upstream.source import OwnSource, Source
 from policies.model import Access, Reason
 
 

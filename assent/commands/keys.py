@@ -10,7 +10,7 @@ from assent.commands.connection import command_engine, now
 from assent.commands.output import JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from assent.secret_file import secret_for
-from authz.signing_keys import SigningKey, SigningKeys
+from authz.tokens.signing_keys import SigningKey, SigningKeys
 
 app = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 

@@ -13,10 +13,10 @@ from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.language_files import load_languages
 from assent.load_settings import load_settings
 from assent.policy_files import load_catalogue
-from fhir.definitions import load_definitions
-from fhir.mask_plan import MaskError
-from fhir.masks import Masks
-from fhir.value_set_codes import NotListed, value_set_codes
+from fhir.minimization.mask_plan import MaskError
+from fhir.minimization.masks import Masks
+from fhir.r4.definitions import load_definitions
+from fhir.r4.value_set_codes import NotListed, value_set_codes
 from policies.catalogue import Category
 from policies.catalogue_document import CatalogueError
 

@@ -13,12 +13,12 @@ from assent.commands.serve import HostOption, PortOption
 from assent.load_settings import load_settings
 from assent.log_setup import set_up_logging
 from assent.progress import Progress
-from assent.sandbox_manifest import sandbox_extras, sandbox_keys, seed
-from assent.sandbox_mode import serve_sandbox
-from assent.sandbox_upstream import Dataset
+from assent.sandbox_mode.manifest import sandbox_extras, sandbox_keys, seed
+from assent.sandbox_mode.mode import serve_sandbox
+from assent.sandbox_mode.upstream import Dataset
 from assent.server import run_until_signal
 from assent.settings import Settings
-from fhir.definitions import load_definitions
+from fhir.r4.definitions import load_definitions
 from sandbox.people import USERS
 from sandbox.records.population import generate
 

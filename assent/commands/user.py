@@ -13,10 +13,10 @@ from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from assent.settings import Settings, variable
-from authz.accounts import ROLES, Account, AccountExists, ActsFor, add_account, list_accounts
-from authz.identities import LinkRefused, link_identity, unlink_identity
-from authz.passkeys import forget_passkeys
-from authz.passwords import NO_PASSWORD, Passwords
+from authz.sign_in.accounts import ROLES, Account, AccountExists, ActsFor, add_account, list_accounts
+from authz.sign_in.identities import LinkRefused, link_identity, unlink_identity
+from authz.sign_in.passkeys import forget_passkeys
+from authz.sign_in.passwords import NO_PASSWORD, Passwords
 
 MIN_PASSWORD_LENGTH = 8
 """NIST SP 800-63B §5.1.1.1."""

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from authz.tables import metadata as authz_metadata
-from fhir.audit_chain import chain_table
-from fhir.audit_checkpoints import checkpoint_table
-from fhir.audit_journal import journal_table
-from fhir.export_jobs import export_job_table
-from fhir.record_use import record_use_table
-from fhir.store_tables import store_metadata
+from fhir.audit.chain import chain_table
+from fhir.audit.checkpoints import checkpoint_table
+from fhir.audit.journal import journal_table
+from fhir.audit.record_use import record_use_table
+from fhir.export.jobs import export_job_table
+from fhir.store.tables import store_metadata
 
 SCHEMA = "assent"
 

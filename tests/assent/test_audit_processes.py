@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fhir.audit_journal import entry_of
+from fhir.audit.journal import entry_of
 from tests.assent.commands import CommandLine
 from tests.fhir.audit_place import RECORD, SECRET, AuditPlace, audit_place
 from tests.sandbox_server import environment, free_port

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from assent.commands import consent as consent_module
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.assent.commands import CommandLine
 from tests.conftest import MakeDatabase
 from tests.leaks.world import App, World, observation, patient, world

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.assent.commands import CommandLine
 from tests.conftest import MakeDatabase
 from tests.leaks.service import Service, service

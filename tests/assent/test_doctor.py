@@ -20,7 +20,7 @@ from assent.doctor import examine
 from assent.secret_file import SecretFileError, read_secret, secret_for
 from assent.server import listen, serving
 from assent.settings import Settings
-from authz.signing_keys import SigningKeys
+from authz.tokens.signing_keys import SigningKeys
 from tests.assent.commands import CommandLine
 from tests.clients.key_server import key_server
 from tests.fhir.audit_place import audit_place

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from assent.explanation import UNKNOWN_ELEMENT
 from assent.progress import Progress
-from assent.sandbox_upstream import Dataset, built_in_upstream
-from authz.clients import disable_client
-from authz.decisions import Decisions
-from fhir.definitions import load_definitions
-from fhir.source import UpstreamSource
+from assent.sandbox_mode.upstream import Dataset, built_in_upstream
+from authz.clients.clients import disable_client
+from authz.consents.decisions import Decisions
+from fhir.r4.definitions import load_definitions
+from fhir.upstream.source import UpstreamSource
 from tests.assent.commands import CommandLine
 from tests.conftest import MakeDatabase
 from tests.leaks.service import service

@@ -14,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.migrate import current_revision, migrate, newest_revision
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
-from authz.grants import find_grant
-from fhir.audit_chain import AuditChain
-from fhir.audit_event import AuditRecord
-from fhir.audit_indexing import AuditIndexing
-from fhir.audit_journal import AuditJournal
-from fhir.audit_trail import AuditTrail
-from fhir.definitions import load_definitions
-from fhir.store import Repository
+from authz.tokens.grants import find_grant
+from fhir.audit.chain import AuditChain
+from fhir.audit.event import AuditRecord
+from fhir.audit.indexing import AuditIndexing
+from fhir.audit.journal import AuditJournal
+from fhir.audit.trail import AuditTrail
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 
 
 def differences(connection: Connection) -> list[object]:

@@ -15,15 +15,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from assent.postgres import DataDirectoryInUseError, EmbeddedPostgres, running_url
-from assent.postgres_account import Account, EmbeddedPostgresError, server_account
-from assent.postgres_binaries import find_binaries
-from assent.postmaster import is_serving
+from assent.embedded_postgres.account import Account, EmbeddedPostgresError, server_account
+from assent.embedded_postgres.binaries import find_binaries
+from assent.embedded_postgres.postmaster import is_serving
+from assent.embedded_postgres.server import DataDirectoryInUseError, EmbeddedPostgres, running_url
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from assent.postgres import EmbeddedPostgres
+from assent.embedded_postgres.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start_blocking(), server.process_id, flush=True)
 time.sleep(600)

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.progress import Progress
-from assent.sandbox_upstream import Dataset, built_in_upstream
-from fhir.definitions import Definitions, load_definitions
+from assent.sandbox_mode.upstream import Dataset, built_in_upstream
+from fhir.r4.definitions import Definitions, load_definitions
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from assent.postgres import running_url
+from assent.embedded_postgres.server import running_url
 
 Start = Callable[..., subprocess.Popen[str]]
 

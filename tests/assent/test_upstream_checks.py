@@ -16,7 +16,7 @@ from assent.asgi import Receive, Scope, Send
 from assent.server import listen, serving
 from assent.settings import Settings
 from assent.upstream_checks import upstream_checks
-from fhir.upstream_probe import Answer
+from fhir.upstream.probe import Answer
 from tests.leaks.several import settings_of, upstream_of
 from tests.leaks.world import observation, patient
 
@@ -106,13 +106,13 @@ async def test_what_is_not_answered_is_not_told(told: object) -> None:
 
 
 async def test_questions_that_are_not_answered_in_time_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir.upstream_probe.SECONDS", 0.3)
+    monkeypatch.setattr("fhir.upstream.probe.SECONDS", 0.3)
 
     async def slow(*_: object) -> Answer:
         await asyncio.sleep(60)
         return "no"
 
-    monkeypatch.setattr("fhir.upstream_probe._Asking.narrows", slow)
+    monkeypatch.setattr("fhir.upstream.probe._Asking.narrows", slow)
     async with _server(_strict) as settings:
         state, text = (await _found(settings))["upstream"]
     assert (state, "refuses unknown parameters" in text, "patient" in text) == ("ok", True, False)

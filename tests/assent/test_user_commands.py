@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from authz import passwords
-from authz.identities import linked_account
-from authz.sessions import Sessions
+from authz.sign_in import passwords
+from authz.sign_in.identities import linked_account
+from authz.sign_in.sessions import Sessions
 from tests.assent.commands import CommandLine
 
 ISSUER = "https://idp.example"

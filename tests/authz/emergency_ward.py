@@ -17,11 +17,11 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from authz import tables
-from authz.accounts import Account, ActsFor, add_account
-from authz.clients import NewClient, add_client
-from authz.launch_contexts import create_launch
-from authz.passwords import Passwords
-from fhir.change_bus import Change
+from authz.authorize.launch_contexts import create_launch
+from authz.clients.clients import NewClient, add_client
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from authz.sign_in.passwords import Passwords
+from fhir.store.change_bus import Change
 from portal.patient_search import PatientSearch
 from tests.conftest import MakeDatabase
 from tests.leaks.test_people import PASSWORD, Visitor

@@ -13,12 +13,12 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from authz import tables
-from authz.accounts import Account, add_account
-from authz.app_state_body import MAX_STATE
-from authz.app_state_rows import MOST_STATES
-from authz.decisions import Decisions
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from authz.app_state.body import MAX_STATE
+from authz.app_state.rows import MOST_STATES
+from authz.consents.decisions import Decisions
+from authz.sign_in.accounts import Account, add_account
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
 from tests.authz.state_app import ANA, BASE, SYSTEM, StateApp, state, state_app
 from tests.conformance.launching import FHIR_BASE, launch
 from tests.leaks.service import service

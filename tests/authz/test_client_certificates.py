@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from assent.client_certificate import CERTIFICATE_KEY, ClientCertificate, thumbprint
 from authz import tables
-from authz.clients import CERTIFICATE
+from authz.clients.clients import CERTIFICATE
 from smart.discovery import openid_configuration, smart_configuration
 from tests.authz.certificates import Certificate
 from tests.authz.proofs import Prover

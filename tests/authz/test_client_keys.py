@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from authz import client_keys
-from authz.client_keys import PAUSE_SECONDS, PER_MINUTE, ClientKeys
-from authz.key_addresses import KeyAddresses
-from authz.key_fetch import MAX_BODY, MAX_SECONDS, KeysUnavailable, Reason
-from fhir.change_bus import EVERYTHING, Change
+from authz.clients import keys as client_keys
+from authz.clients.key_addresses import KeyAddresses
+from authz.clients.key_fetch import MAX_BODY, MAX_SECONDS, KeysUnavailable, Reason
+from authz.clients.keys import PAUSE_SECONDS, PER_MINUTE, ClientKeys
+from fhir.store.change_bus import EVERYTHING, Change
 from tests.clients.key_server import KeyServer, key_server
 from tests.conformance.launching import key_pair
 

@@ -12,10 +12,10 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from authz import tables
-from authz.client_changes import new_registration_token
-from authz.clients import DPOP, PUSHED, REQUIREMENTS, SIGNED, disable_client
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from authz.clients.changes import new_registration_token
+from authz.clients.clients import DPOP, PUSHED, REQUIREMENTS, SIGNED, disable_client
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
 from tests.authz.open_registration import GOOD, SERVICE, Open, open_server
 from tests.clients.key_server import key_server
 from tests.conformance.launching import Launch, key_pair, register

@@ -17,12 +17,12 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from authz import tables
-from authz.accounts import Account, add_account
-from authz.authorization_requests import PendingRequest, find_request
-from authz.clients import NewClient, add_client
-from authz.clinician_access import ClinicianAccess, NotShared
-from authz.decisions import AlreadyDecided, end_consent
-from authz.launch_contexts import create_launch
+from authz.authorize.launch_contexts import create_launch
+from authz.authorize.requests import PendingRequest, find_request
+from authz.clients.clients import NewClient, add_client
+from authz.consents.clinician_access import ClinicianAccess, NotShared
+from authz.consents.decisions import AlreadyDecided, end_consent
+from authz.sign_in.accounts import Account, add_account
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.authz.state_app import ANA, StateApp, state
@@ -142,7 +142,7 @@ class Ward:
 
 
 def _changed(kind: Any = "consent", key: str = "ana") -> Any:
-    from fhir.change_bus import Change
+    from fhir.store.change_bus import Change
 
     return Change(kind, key)
 
@@ -160,8 +160,8 @@ async def ward(server: World, clinician: Account) -> AsyncIterator[Ward]:
 
 
 def _all_active() -> Any:
-    from fhir.definitions import load_definitions
-    from fhir.search_query import parse_search
+    from fhir.r4.definitions import load_definitions
+    from fhir.search.query import parse_search
 
     pairs = (("patient", "Patient/ana"), ("status", "active"), ("_count", "500"))
     return parse_search("Consent", pairs, load_definitions(), max_count=500)
@@ -337,8 +337,8 @@ async def test_a_clinicians_read_is_recorded_with_the_clinician_and_the_purpose(
     await ward.keep(ward.consent("laboratory"))
     app = await ward.open()
     await app.get("Observation/lab0")
-    from fhir.definitions import load_definitions
-    from fhir.search_query import parse_search
+    from fhir.r4.definitions import load_definitions
+    from fhir.search.query import parse_search
 
     pairs = (("patient", "Patient/ana"), ("_sort", "-date"), ("_count", "20"))
     query = parse_search("AuditEvent", pairs, load_definitions(), max_count=20)

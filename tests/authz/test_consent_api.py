@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from authz.clients import disable_client
-from fhir.change_bus import Change
+from authz.clients.clients import disable_client
+from fhir.store.change_bus import Change
 from tests.authz.consent_recorder import RecorderClient, consent, recorder
 from tests.conftest import MakeDatabase
 from tests.leaks.world import ISSUER, World, observation, patient, world

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from authz.clients import ClientError, NewClient, add_client
-from fhir.consent_check import MAX_CONSENT
-from fhir.consent_register import MAX_CONSENTS
+from authz.clients.clients import ClientError, NewClient, add_client
+from fhir.consents.check import MAX_CONSENT
+from fhir.consents.register import MAX_CONSENTS
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
 from tests.conformance.launching import key_pair
 from tests.conftest import MakeDatabase
@@ -226,7 +226,7 @@ async def test_a_patient_has_so_many_active_consents_and_no_more(
     clerk: RecorderClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_CONSENTS == 1_000
-    monkeypatch.setattr("authz.consent_transitions.MAX_CONSENTS", 2)
+    monkeypatch.setattr("authz.consents.transitions.MAX_CONSENTS", 2)
     first, _ = [await clerk.created(consent(patient={"reference": "Patient/crowded"})) for _ in range(2)]
     answer = await clerk.send("POST", "Consent", consent(patient={"reference": "Patient/crowded"}))
     assert (answer.status_code, issues(answer)) == (422, [("too-costly", ("Consent.patient",))])

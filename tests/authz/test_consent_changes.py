@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from assent.app import build
-from authz.decisions import Choice, Decisions
-from fhir.audit_event import AuditRecord
-from fhir.audit_trail import AuditUnavailable
+from authz.consents.decisions import Choice, Decisions
+from fhir.audit.event import AuditRecord
+from fhir.audit.trail import AuditUnavailable
 from policies.codes import PARTICIPATION_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
 from tests.conformance.launching import register

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from fhir.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
+from fhir.consents.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from tests.authz.consent_recorder import RecorderClient, issues, recorder
 from tests.conftest import MakeDatabase
 from tests.leaks.world import patient, world

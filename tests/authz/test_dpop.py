@@ -20,11 +20,11 @@ from joserfc.jwk import OctKey
 from sqlalchemy import func, insert, select
 
 from authz import tables
-from authz.clients import DPOP
-from authz.dpop import ALGORITHMS
+from authz.clients.clients import DPOP
 from authz.opaque_secret import hash_of
-from authz.token_gate import TokenGate
-from fhir.presented_token import PresentedToken
+from authz.tokens.dpop import ALGORITHMS
+from authz.tokens.gate import TokenGate
+from fhir.proxy.presented_token import PresentedToken
 from policies.model import Access
 from tests.authz.proofs import Prover, base64url
 from tests.authz.test_token_gate import SilentBus

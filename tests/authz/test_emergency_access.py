@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import update
 
 from authz import tables
-from authz.accounts import add_account
-from authz.clients import NewClient, add_client
-from authz.grants import find_grant, open_now
-from authz.passwords import Passwords
+from authz.clients.clients import NewClient, add_client
+from authz.sign_in.accounts import add_account
+from authz.sign_in.passwords import Passwords
+from authz.tokens.grants import find_grant, open_now
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.assent.commands import CommandLine

@@ -20,9 +20,9 @@ from joserfc.jwk import ECKey, RSAKey
 from sqlalchemy import func, select
 
 from authz import tables
-from authz.clients import NewClient, add_client, disable_client
-from authz.decisions import Choice, Decisions
-from authz.signing_keys import SigningKeys
+from authz.clients.clients import NewClient, add_client, disable_client
+from authz.consents.decisions import Choice, Decisions
+from authz.tokens.signing_keys import SigningKeys
 from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
@@ -175,7 +175,7 @@ async def _code(server: World, client_id: str) -> dict[str, str]:
     query = urlencode(_request(client_id))
     handle = parse_qs(urlsplit((await server.http.get(f"/authorize?{query}")).headers["location"]).query)["request"][0]
     context = server.assent.authz
-    from authz.authorization_requests import choose_patient, find_request
+    from authz.authorize.requests import choose_patient, find_request
 
     async with server.assent.engine.begin() as connection:
         pending = await find_request(connection, handle, server.account.id, context.clock())

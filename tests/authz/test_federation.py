@@ -15,12 +15,12 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
-from authz.accounts import Account, add_account
-from authz.federation import Federation
-from authz.identities import LinkRefused, link_identity, unlink_identity
-from authz.identity_provider import IdentityProvider, SignInRefused
-from authz.key_addresses import KeyAddresses
-from authz.sign_in_challenges import Begun, Recognized, SignInChallenges
+from authz.clients.key_addresses import KeyAddresses
+from authz.sign_in.accounts import Account, add_account
+from authz.sign_in.challenges import Begun, Recognized, SignInChallenges
+from authz.sign_in.federation import Federation
+from authz.sign_in.identities import LinkRefused, link_identity, unlink_identity
+from authz.sign_in.identity_provider import IdentityProvider, SignInRefused
 from tests.clients.identity_provider import ACR, AMR, CLIENT_ID, SECRET, Browser, OidcProvider, new_key, oidc_provider
 
 CALLBACK = "http://127.0.0.1:1/sign-in/provider/callback"

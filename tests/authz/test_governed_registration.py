@@ -15,7 +15,7 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from authz import tables
-from authz.initial_access_tokens import create_initial_token, use_initial_token
+from authz.clients.initial_access_tokens import create_initial_token, use_initial_token
 from authz.opaque_secret import hash_of
 from tests.assent.commands import CommandLine
 from tests.authz.open_registration import GOOD, SERVICE, Open, closed_server, open_server

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from authz.id_token import read_id_token, verify
-from authz.identity_provider import IdentityProvider, SignInRefused
-from authz.key_sets import usable_keys
-from authz.sign_in_methods import SignInMethods, methods_elsewhere
+from authz.clients.key_sets import usable_keys
+from authz.sign_in.id_token import read_id_token, verify
+from authz.sign_in.identity_provider import IdentityProvider, SignInRefused
+from authz.sign_in.methods import SignInMethods, methods_elsewhere
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECOND = int(NOW.timestamp())

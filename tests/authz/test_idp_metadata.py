@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from authz.identity_provider import IdentityProvider, SignInRefused
-from authz.idp_http import MAX_BODY, IdpHttp
-from authz.idp_metadata import ProviderDocuments, read_metadata
-from authz.key_addresses import KeyAddresses
+from authz.clients.key_addresses import KeyAddresses
+from authz.sign_in.identity_provider import IdentityProvider, SignInRefused
+from authz.sign_in.idp_http import MAX_BODY, IdpHttp
+from authz.sign_in.idp_metadata import ProviderDocuments, read_metadata
 from tests.clients.key_server import KeyServer, key_server
 
 PUBLIC = IdentityProvider("https://idp.example", "IdP", "assent", "https://assent.example/cb", secret="s")  # noqa: S106

@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 from assent.client_addresses import key_addresses
 from assent.load_settings import SettingsError, load_settings
 from assent.server import listen
-from authz.client_keys import ClientKeys
-from authz.key_addresses import AddressRefused, CheckedResolver, KeyAddresses, is_public
-from authz.key_fetch import KeysUnavailable
+from authz.clients.key_addresses import AddressRefused, CheckedResolver, KeyAddresses, is_public
+from authz.clients.key_fetch import KeysUnavailable
+from authz.clients.keys import ClientKeys
 from tests.clients.key_server import key_server
 from tests.conformance.launching import key_pair
 

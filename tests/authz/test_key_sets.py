@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from authz.key_sets import KeySetRefused, check_key_set, matching, usable_keys
+from authz.clients.key_sets import KeySetRefused, check_key_set, matching, usable_keys
 from tests.conformance.launching import key_pair
 
 EC, _ = key_pair("ES384")

@@ -15,13 +15,13 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from authz import tables
-from authz.access_tokens import TokenClaims
-from authz.clients import NewClient, add_client, disable_client
-from authz.decisions import AlreadyDecided
-from authz.launch_contexts import LIFETIME, take_launch
+from authz.authorize.launch_contexts import LIFETIME, take_launch
+from authz.clients.clients import NewClient, add_client, disable_client
+from authz.consents.decisions import AlreadyDecided
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of
-from authz.sessions import SignedInSession
+from authz.sign_in.sessions import SignedInSession
+from authz.tokens.access_tokens import TokenClaims
 from portal.consent_book import PatientsConsentBook
 from portal.pending_requests import PendingRequests
 from portal.ports import ConsentChoice

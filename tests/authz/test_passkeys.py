@@ -14,11 +14,19 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
-from authz.accounts import Account, add_account
-from authz.passkeys import MAX_RESPONSE, MOST, PasskeyRefused, Passkeys, RelyingParty, forget_passkeys, relying_party
-from authz.sessions import SignedInSession
-from authz.sign_in_challenges import Begun, SignInChallenges
-from authz.sign_in_methods import PASSKEY
+from authz.sign_in.accounts import Account, add_account
+from authz.sign_in.challenges import Begun, SignInChallenges
+from authz.sign_in.methods import PASSKEY
+from authz.sign_in.passkeys import (
+    MAX_RESPONSE,
+    MOST,
+    PasskeyRefused,
+    Passkeys,
+    RelyingParty,
+    forget_passkeys,
+    relying_party,
+)
+from authz.sign_in.sessions import SignedInSession
 from tests.clients.authenticator import USER_PRESENT, USER_VERIFIED, Authenticator
 
 PARTY = RelyingParty("share.example", "https://share.example")

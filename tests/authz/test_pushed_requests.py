@@ -16,9 +16,9 @@ import pytest_asyncio
 from sqlalchemy import func, select, update
 
 from authz import tables
-from authz.client_changes import change_client
-from authz.clients import PUBLIC_ONLY, PUSHED, NewClient, disable_client, find_client
-from authz.pushed_requests import LIFETIME, REFERENCE
+from authz.authorize.pushed_requests import LIFETIME, REFERENCE
+from authz.clients.changes import change_client
+from authz.clients.clients import PUBLIC_ONLY, PUSHED, NewClient, disable_client, find_client
 from tests.authz.proofs import Prover
 from tests.conformance.launching import ASSERTION_TYPE, STATE, Launch, assertion, key_pair, launch, register
 from tests.leaks.world import ISSUER, REDIRECT, World, observation, patient, world

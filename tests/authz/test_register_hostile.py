@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from authz import tables
-from authz.registration import RegistrationEndpoint
+from authz.clients.registration import RegistrationEndpoint
 from tests.leaks.world import World, patient, world
 
 GOOD: dict[str, Any] = {

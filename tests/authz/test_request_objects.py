@@ -20,8 +20,8 @@ from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import func, select
 
 from authz import tables
-from authz.clients import PUSHED, SIGNED
-from authz.key_addresses import KeyAddresses
+from authz.clients.clients import PUSHED, SIGNED
+from authz.clients.key_addresses import KeyAddresses
 from tests.clients.key_server import key_server
 from tests.conformance.launching import ASSERTION_TYPE, FHIR_BASE, STATE, Launch, assertion, key_pair, launch
 from tests.leaks.world import ISSUER, REDIRECT, World, observation, patient, world

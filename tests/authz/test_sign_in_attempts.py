@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from authz.sign_in_attempts import SignInAttempts
+from authz.sign_in.attempts import SignInAttempts
 from tests.sandbox_server import free_port
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

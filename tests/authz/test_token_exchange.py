@@ -14,13 +14,13 @@ import pytest
 import pytest_asyncio
 from jose import jwt as jose_jwt
 
-from authz.access_tokens import TokenClaims
-from authz.clients import DPOP, EXCHANGE_SCOPE, TOKEN_EXCHANGE, disable_client
-from authz.decisions import Choice, Decisions
-from authz.token_exchange import ACCESS_TOKEN
-from fhir.change_bus import Change
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from authz.clients.clients import DPOP, EXCHANGE_SCOPE, TOKEN_EXCHANGE, disable_client
+from authz.consents.decisions import Choice, Decisions
+from authz.tokens.access_tokens import TokenClaims
+from authz.tokens.exchange import ACCESS_TOKEN
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
+from fhir.store.change_bus import Change
 from portal.pending_requests import asked_categories
 from tests.authz.proofs import Prover
 from tests.authz.state_app import StateApp

@@ -12,11 +12,11 @@ import pytest_asyncio
 from sqlalchemy import event, update
 
 from authz import tables
-from authz.access_tokens import INVALID, NO_TOKEN
-from authz.clients import disable_client
-from authz.token_gate import TokenGate
-from fhir.change_bus import EVERYTHING, Change, ChangeBus
-from fhir.presented_token import PresentedToken
+from authz.clients.clients import disable_client
+from authz.tokens.access_tokens import INVALID, NO_TOKEN
+from authz.tokens.gate import TokenGate
+from fhir.proxy.presented_token import PresentedToken
+from fhir.store.change_bus import EVERYTHING, Change, ChangeBus
 from policies.model import Access
 from tests.leaks.world import App, World, observation, patient, world
 

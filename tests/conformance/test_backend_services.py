@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jose import jwt
 
-from authz.access_tokens import AccessTokens, TokenClaims
+from authz.tokens.access_tokens import AccessTokens, TokenClaims
 from tests.conformance.launching import ASSERTION_TYPE, FHIR_BASE, Launch, assertion, key_pair, register
 from tests.leaks.service import service
 from tests.leaks.world import CATEGORY, ISSUER, App, World

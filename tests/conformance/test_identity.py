@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jose import jwt
 
-from authz.accounts import Account, ActsFor, add_account
+from authz.sign_in.accounts import Account, ActsFor, add_account
 from tests.conformance.launching import FHIR_BASE, Launch, launch
 from tests.leaks.world import ISSUER, World
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from authz.client_assertion import read_assertion, verify
-from authz.client_signatures import FetchedKeys
-from authz.clients import ClientError, find_client
+from authz.clients.assertion import read_assertion, verify
+from authz.clients.clients import ClientError, find_client
+from authz.clients.signatures import FetchedKeys
 from authz.oauth_errors import OAuthError
 from tests.clients.app import register as register_oneself
 from tests.clients.key_server import KeyServer, key_server

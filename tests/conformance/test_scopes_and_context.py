@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from authz.accounts import Account, ActsFor, add_account
+from authz.sign_in.accounts import Account, ActsFor, add_account
 from tests.conformance.launching import launch
 from tests.leaks.world import World
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from jose import jwt
 
-from authz.access_tokens import AccessTokens, TokenClaims
+from authz.tokens.access_tokens import AccessTokens, TokenClaims
 from tests.conformance.launching import FHIR_BASE, Launch, launch
 from tests.leaks.world import ISSUER, App, World
 

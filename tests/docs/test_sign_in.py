@@ -11,7 +11,7 @@ import pytest
 
 from assent.identity_provider import identity_provider
 from assent.load_settings import load_settings
-from authz.identity_provider import Problem
+from authz.sign_in.identity_provider import Problem
 from tests.clients.hospital import Hospital
 from tests.clients.identity_provider import Browser
 from tests.clients.person import Person

@@ -12,15 +12,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.audit_signing import AuditSigner
-from authz.signing_keys import SigningKeys
-from fhir.audit_chain import AuditChain, Link
-from fhir.audit_checkpoints import AuditCheckpoints
-from fhir.audit_event import AuditRecord
-from fhir.audit_indexing import AuditIndexing
-from fhir.audit_journal import AuditJournal, entry_of
-from fhir.audit_verification import AuditVerification, Verified
-from fhir.definitions import load_definitions
-from fhir.store import Repository
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.chain import AuditChain, Link
+from fhir.audit.checkpoints import AuditCheckpoints
+from fhir.audit.event import AuditRecord
+from fhir.audit.indexing import AuditIndexing
+from fhir.audit.journal import AuditJournal, entry_of
+from fhir.audit.verification import AuditVerification, Verified
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 
 SECRET = b"s" * 40
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)

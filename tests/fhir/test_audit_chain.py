@@ -16,15 +16,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from authz.audit_signing import AuditSigner
-from authz.signing_keys import SigningKeys
-from fhir.audit_chain import GENESIS, AuditChain, ChainUnavailable, Link, link_after
-from fhir.audit_checkpoints import INTERVAL, AuditCheckpoints, claims_in
-from fhir.audit_event import audit_event
-from fhir.audit_indexing import BATCH, AuditIndexing
-from fhir.audit_journal import entry_of
-from fhir.audit_signature import signed_payload
-from fhir.resource_body import Resource
-from fhir.store import Repository
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.chain import GENESIS, AuditChain, ChainUnavailable, Link, link_after
+from fhir.audit.checkpoints import INTERVAL, AuditCheckpoints, claims_in
+from fhir.audit.event import audit_event
+from fhir.audit.indexing import BATCH, AuditIndexing
+from fhir.audit.journal import entry_of
+from fhir.audit.signature import signed_payload
+from fhir.r4.resource_body import Resource
+from fhir.store.repository import Repository
 from tests.fhir.audit_place import NOW, RECORD, SECRET, AuditPlace, audit_place
 
 

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fhir.audit_event import MAX_ENTITIES, MAX_QUERY, Action, AuditRecord, Kind, audit_event
-from fhir.definitions import load_definitions
-from fhir.search_values import index
+from fhir.audit.event import MAX_ENTITIES, MAX_QUERY, Action, AuditRecord, Kind, audit_event
+from fhir.r4.definitions import load_definitions
+from fhir.search.values import index
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from fhir.audit_event import AuditRecord
-from fhir.audit_indexing import BATCH, AuditIndexing
-from fhir.audit_journal import AuditJournal, entry_of
-from fhir.audit_trail import MAX_BATCH, AuditTrail, AuditUnavailable
-from fhir.definitions import load_definitions
-from fhir.resource_body import Resource
-from fhir.search_query import parse_search
-from fhir.store import Repository
+from fhir.audit.event import AuditRecord
+from fhir.audit.indexing import BATCH, AuditIndexing
+from fhir.audit.journal import AuditJournal, entry_of
+from fhir.audit.trail import MAX_BATCH, AuditTrail, AuditUnavailable
+from fhir.r4.definitions import load_definitions
+from fhir.r4.resource_body import Resource
+from fhir.search.query import parse_search
+from fhir.store.repository import Repository
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 RECORD = AuditRecord("read", "R", "0", NOW, "req-1", client_id="app", patient="p1", entities=("Observation/o1",))

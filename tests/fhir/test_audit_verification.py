@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.audit_signing import AuditSigner
-from authz.signing_keys import SigningKeys
-from fhir.audit_chain import GENESIS, link_after
-from fhir.audit_defect import Defect
-from fhir.audit_signature import CHECKPOINT_TYPE, MANIFEST_TYPE
-from fhir.audit_verification import AuditVerification
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.chain import GENESIS, link_after
+from fhir.audit.defect import Defect
+from fhir.audit.signature import CHECKPOINT_TYPE, MANIFEST_TYPE
+from fhir.audit.verification import AuditVerification
 from tests.fhir.audit_place import AuditPlace, audit_place
 
 VERSION = "assent.fhir_resource_version"

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from assent.policy_files import load_catalogue
-from fhir.capability_statement import capability_statement
-from fhir.definitions import load_definitions
-from fhir.interaction import Interaction, interaction_of
+from fhir.proxy.capability_statement import capability_statement
+from fhir.r4.definitions import load_definitions
+from fhir.r4.interaction import Interaction, interaction_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

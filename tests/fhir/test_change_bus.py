@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fhir.change_bus import CHANNEL, EVERYTHING, Change, ChangeBus, announce
+from fhir.store.change_bus import CHANNEL, EVERYTHING, Change, ChangeBus, announce
 
 
 @pytest.fixture

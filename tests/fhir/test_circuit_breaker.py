@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from fhir.circuit_breaker import CircuitBreaker
-from fhir.upstream_failure import FailureKind, UpstreamFailure
+from fhir.upstream.circuit_breaker import CircuitBreaker
+from fhir.upstream.failure import FailureKind, UpstreamFailure
 
 
 class Time:

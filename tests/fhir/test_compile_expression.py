@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fhirpathpy.parser import parse
 
-from fhir.data.compile_expression import ExpressionCompiler, NotUnderstoodError
-from fhir.definitions import SearchKind, load_definitions
+from fhir.r4.data.compile_expression import ExpressionCompiler, NotUnderstoodError
+from fhir.r4.definitions import SearchKind, load_definitions
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from assent.policy_files import load_catalogue
-from fhir.consent_elements import instant_of, reference_names
-from fhir.consent_reading import read_consent
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
-from fhir.resource_type_names import RESOURCE_TYPE_NAMES
+from fhir.consents.elements import reference_names
+from fhir.consents.reading import read_consent
+from fhir.minimization.facts import FactsReader
+from fhir.r4.definitions import load_definitions
+from fhir.r4.instants import instant_of
+from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
 
 _READER = FactsReader(load_definitions(), load_catalogue(), upstream_bases=("https://upstream.example/fhir",))
 

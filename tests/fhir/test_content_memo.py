@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fhir.content_memo import MAX_RESOURCE, Content, ContentMemo
-from fhir.mask_plan import MaskNode
-from fhir.searchset import Shown
+from fhir.minimization.mask_plan import MaskNode
+from fhir.proxy.content_memo import MAX_RESOURCE, Content, ContentMemo
+from fhir.proxy.searchset import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fhir.data.compile_expression import INDEXABLE
-from fhir.definitions import Definitions, SearchParameter, SearchPath, load_definitions
+from fhir.r4.data.compile_expression import INDEXABLE
+from fhir.r4.definitions import Definitions, SearchParameter, SearchPath, load_definitions
 
 
 @pytest.fixture(scope="module")

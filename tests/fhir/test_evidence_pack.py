@@ -16,11 +16,11 @@ from joserfc.jwk import KeySet
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authz.audit_signing import AuditSigner
-from authz.signing_keys import SigningKeys
-from fhir.audit_signature import MANIFEST_TYPE, thumbprint
-from fhir.evidence_check import check_pack
-from fhir.evidence_pack import EvidencePack, NoEvidence
-from fhir.search_query import parse_search
+from authz.tokens.signing_keys import SigningKeys
+from fhir.audit.evidence_check import check_pack
+from fhir.audit.evidence_pack import EvidencePack, NoEvidence
+from fhir.audit.signature import MANIFEST_TYPE, thumbprint
+from fhir.search.query import parse_search
 from tests.conftest import MakeDatabase
 from tests.fhir.audit_place import NOW, AuditPlace, audit_place
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir.export_lines import PIECE, BrokenExport, LineSplitter
+from fhir.export.lines import PIECE, BrokenExport, LineSplitter
 
 
 def _split(pieces: list[bytes], *, packed: bool = False, most: int = 100) -> Iterator[bytes]:

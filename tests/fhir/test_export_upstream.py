@@ -9,10 +9,10 @@ from contextlib import nullcontext
 import pytest
 from yarl import URL
 
-from fhir.export_jobs import Finished
-from fhir.export_upstream import ExportFailed, ExportUpstream
-from fhir.upstream_client import Bearer, UpstreamFailure
-from fhir.upstream_links import link_to_host
+from fhir.export.jobs import Finished
+from fhir.export.upstream import ExportFailed, ExportUpstream
+from fhir.upstream.client import Bearer, UpstreamFailure
+from fhir.upstream.links import link_to_host
 from tests.fhir.test_upstream_client import Upstream, unmeasured, whole
 
 MANIFEST = '{"transactionTime":"2026-01-02T03:04:05Z","output":[{"type":"Patient","url":"%s","count":3}],"error":[]}'

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from fhir.high_water import bundle_meta
-from fhir.searchset import Page, Shown, searchset
+from fhir.minimization.high_water import bundle_meta
+from fhir.proxy.searchset import Page, Shown, searchset
 from policies.codes import CONFIDENTIALITY_SYSTEM
 from policies.model import Coding, ResourceFacts
 

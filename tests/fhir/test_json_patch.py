@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fhir.json_patch import MAX_OPERATIONS, MAX_PATCH, PatchRefused, apply_patch, read_patch
+from fhir.r4.json_patch import MAX_OPERATIONS, MAX_PATCH, PatchRefused, apply_patch, read_patch
 
 _MOST = 10_000
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from assent.policy_files import load_catalogue
-from fhir.consent_reading import read_consent
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
+from fhir.consents.reading import read_consent
+from fhir.minimization.facts import FactsReader
+from fhir.r4.definitions import load_definitions
 from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable, consent_decision
 from policies.decide import grantee_of

@@ -11,9 +11,9 @@ import pytest
 
 from assent.catalogue_page import catalogue_page
 from assent.policy_files import load_catalogue
-from fhir.definitions import json_members, load_definitions
-from fhir.mask_plan import MaskCompiler
-from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.minimization.mask_plan import MaskCompiler
+from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.r4.definitions import json_members, load_definitions
 
 DEFINITIONS = load_definitions()
 CATALOGUE = load_catalogue()

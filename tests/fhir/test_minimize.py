@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assent.policy_files import load_catalogue
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
-from fhir.mask_plan import MaskCompiler, MaskError
-from fhir.masks import Masks, restricted
-from fhir.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.mask_plan import MaskCompiler, MaskError
+from fhir.minimization.masks import Masks, restricted
+from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.r4.definitions import load_definitions
 from policies.codes import DATA_ABSENT_REASON_URL
 
 DEFINITIONS = load_definitions()

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from fhir.page_token import LIFETIME, MAX_TOKEN, PagePayload, PageSealer
+from fhir.proxy.page_token import LIFETIME, MAX_TOKEN, PagePayload, PageSealer
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 BINDING = "app grant p1 Observation"

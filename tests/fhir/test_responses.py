@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from fhir.operation_outcome import operation_outcome
-from fhir.responses import Message, send_fhir, send_outcome
+from fhir.proxy.responses import Message, send_fhir, send_outcome
+from fhir.r4.operation_outcome import operation_outcome
 
 
 class Wire:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fhir.definitions import load_definitions
-from fhir.schema_drift import MAX_BODY, MAX_RESOURCES, SECONDS, SchemaDrift
+from fhir.r4.definitions import load_definitions
+from fhir.upstream.schema_drift import MAX_BODY, MAX_RESOURCES, SECONDS, SchemaDrift
 from tests.leaks.world import observation, patient
 
 DEFINITIONS = load_definitions()

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from fhir.definitions import Definitions, load_definitions
-from fhir.search_literals import SearchError
-from fhir.search_query import SearchQuery, parse_search
-from fhir.store import Repository
+from fhir.r4.definitions import Definitions, load_definitions
+from fhir.search.literals import SearchError
+from fhir.search.query import SearchQuery, parse_search
+from fhir.store.repository import Repository
 from tests.conftest import MakeDatabase
 from tests.fhir.store_samples import SAMPLES, SteppingClock
 

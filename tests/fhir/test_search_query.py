@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir.definitions import load_definitions
-from fhir.search_literals import SearchError, StringLiteral, TokenLiteral
-from fhir.search_query import MAX_LENGTH, MAX_PARAMETERS, MAX_VALUES, parse_search
+from fhir.r4.definitions import load_definitions
+from fhir.search.literals import SearchError, StringLiteral, TokenLiteral
+from fhir.search.query import MAX_LENGTH, MAX_PARAMETERS, MAX_VALUES, parse_search
 
 DEFINITIONS = load_definitions()
 

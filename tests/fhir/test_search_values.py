@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir.date_ranges import EARLIEST, LATEST
-from fhir.definitions import Definitions, SearchPath, load_definitions
-from fhir.search_values import (
+from fhir.r4.definitions import Definitions, SearchPath, load_definitions
+from fhir.search.date_ranges import EARLIEST, LATEST
+from fhir.search.values import (
     DateRange,
     Number,
     Quantity,
@@ -322,7 +322,7 @@ def test_what_is_no_resource_has_no_index(resource: dict[str, object]) -> None:
 
 
 def test_every_path_in_the_definitions_can_be_read() -> None:
-    from fhir.search_values import _READERS
+    from fhir.search.values import _READERS
 
     for name in DEFINITIONS.types:
         for parameter in DEFINITIONS.search_parameters(name).values():

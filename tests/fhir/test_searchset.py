@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from fhir.include_links import Links
-from fhir.minimize import NotMinimizable
-from fhir.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.include_links import Links
+from fhir.proxy.searchset import BrokenBundle, Page, Shown, fill_page, searchset
 from policies.model import ResourceFacts
 
 

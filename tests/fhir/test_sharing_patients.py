@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fhir.definitions import load_definitions
-from fhir.sharing_patients import SharingPatients
-from fhir.store import Repository
+from fhir.consents.sharing_patients import SharingPatients
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 APP = "urn:assent:client|the-app"

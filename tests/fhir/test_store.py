@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fhir.definitions import Definitions, load_definitions
-from fhir.search_query import parse_search
-from fhir.store import Repository, VersionConflict
-from fhir.store_tables import VALUE_TABLES
+from fhir.r4.definitions import Definitions, load_definitions
+from fhir.search.query import parse_search
+from fhir.store.repository import Repository, VersionConflict
+from fhir.store.tables import VALUE_TABLES
 from tests.fhir.store_samples import SAMPLES, START, SteppingClock
 
 PATIENT = b'{"resourceType":"Patient","id":"a","name":[{"family":"One"}],"multipleBirthInteger":2}'
@@ -205,7 +205,7 @@ async def test_time_of_a_version_is_cut_to_what_its_meta_shows(engine: AsyncEngi
 
 
 async def test_stores_in_two_schemas_know_nothing_of_each_other(engine: AsyncEngine, definitions: Definitions) -> None:
-    from fhir.store_tables import store_metadata
+    from fhir.store.tables import store_metadata
 
     async with engine.begin() as connection:
         await connection.execute(text("CREATE SCHEMA other"))

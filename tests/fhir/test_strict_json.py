@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from fhir import strict_json
-from fhir.strict_json import decode_once
+from fhir.r4 import strict_json
+from fhir.r4.strict_json import decode_once
 
 _NUMBERS = [b"1", b"1.5", b"1.50", b"-0.0", b"1E5", b"1e-7", b"123456789012345678901234567890.10"]
 

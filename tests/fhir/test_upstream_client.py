@@ -17,8 +17,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from fhir.circuit_breaker import CircuitBreaker
-from fhir.upstream_client import BackendServices, Basic, Bearer, UpstreamAnswer, UpstreamClient, UpstreamFailure
+from fhir.upstream.circuit_breaker import CircuitBreaker
+from fhir.upstream.client import BackendServices, Basic, Bearer, UpstreamAnswer, UpstreamClient, UpstreamFailure
 
 PATIENT = b'{"resourceType":"Patient","id":"p1","multipleBirthInteger":1.50}'
 

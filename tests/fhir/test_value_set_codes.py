@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir.value_set_codes import NotListed, value_set_codes
+from fhir.r4.value_set_codes import NotListed, value_set_codes
 
 SNOMED = "http://snomed.info/sct"
 

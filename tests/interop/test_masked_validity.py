@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from assent.policy_files import load_catalogue
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
-from fhir.masks import Masks
-from fhir.minimize import MinimizeRules, minimize
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.masks import Masks
+from fhir.minimization.minimize import MinimizeRules, minimize
+from fhir.r4.definitions import load_definitions
 from tests.interop.foreign_servers import ForeignServerUnavailable, install_hapi, running
 from tests.interop.masked_samples import samples
 

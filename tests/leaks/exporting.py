@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from assent.server import listen, serving
-from fhir.responses import Receive, Scope, Send
+from fhir.proxy.responses import Receive, Scope, Send
 from tests.leaks.world import ISSUER, App, World
 
 ASYNC = {"Prefer": "respond-async", "Accept": "application/fhir+json"}

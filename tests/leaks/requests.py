@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from fhir.definitions import load_definitions
+from fhir.r4.definitions import load_definitions
 from policies.search_guard import MODIFIERS
 from tests.leaks.twin_content import CODES, HIV_CODE, mixed
 from tests.leaks.twins import Request

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from authz.access_tokens import TokenClaims
-from authz.clients import NewClient, add_client, find_client
-from authz.decisions import end_consent
-from authz.recorded_consents import Decided, record_consent
-from fhir.change_bus import Change
+from authz.clients.clients import NewClient, add_client, find_client
+from authz.consents.decisions import end_consent
+from authz.consents.recorded_consents import Decided, record_consent
+from authz.tokens.access_tokens import TokenClaims
+from fhir.store.change_bus import Change
 from tests.conformance.launching import ASSERTION_TYPE, assertion, key_pair
 from tests.leaks.world import App, World
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from assent.sandbox_upstream import Dataset
+from assent.sandbox_mode.upstream import Dataset
 from assent.settings import Settings
 from tests.leaks.upstream import TOKEN, Upstream, overheard_upstream
 from tests.leaks.world import World, world_of

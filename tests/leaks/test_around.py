@@ -8,7 +8,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from authz.decisions import Decisions
+from authz.consents.decisions import Decisions
 from tests.leaks.world import App, World
 
 

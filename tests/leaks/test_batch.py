@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.service import service
 from tests.leaks.world import App, World
 
@@ -232,7 +232,7 @@ async def test_an_empty_batch_has_an_empty_answer(leaky: World) -> None:
 
 @pytest.mark.leak("L43", "L75")
 async def test_l43_l75_an_answer_is_bounded(leaky: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir.batch.MAX_ANSWER", 1_000)
+    monkeypatch.setattr("fhir.proxy.batch.MAX_ANSWER", 1_000)
     entries = await _batch(await leaky.app(SHARED), [_get("Observation/lab0")] * 5)
     statuses = [entry["response"]["status"][:3] for entry in entries]
     assert statuses[0] == "200"

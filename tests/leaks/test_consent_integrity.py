@@ -12,8 +12,8 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from assent.app import build
-from authz.decisions import Choice, Decisions
-from fhir.change_bus import Change
+from authz.consents.decisions import Choice, Decisions
+from fhir.store.change_bus import Change
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.leaks.world import App, World, client_of, settings_for

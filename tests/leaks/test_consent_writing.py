@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from authz import tables
-from authz.access_tokens import TokenClaims
-from fhir.change_bus import Change
-from fhir.consent_check import findings_in, provisions_of
-from fhir.consent_reading import read_consent
+from authz.tokens.access_tokens import TokenClaims
+from fhir.consents.check import findings_in, provisions_of
+from fhir.consents.reading import read_consent
+from fhir.store.change_bus import Change
 from tests.authz.consent_recorder import CRUDS, category, consent, grantee, recorder
 from tests.leaks.service import service
 from tests.leaks.world import App, World

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.content import binary, document
 from tests.leaks.service import service
 from tests.leaks.world import World

@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from authz.access_tokens import TokenClaims
+from authz.tokens.access_tokens import TokenClaims
 from tests.authz.emergency_ward import OPENED, Ward, ground, people, ward
 from tests.leaks.service import service
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.service import service
 from tests.leaks.twins import next_link
 from tests.leaks.world import App, World

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from assent.app import build
-from authz.access_tokens import TokenClaims
-from fhir.definitions import load_definitions
-from fhir.export_jobs import LIFETIME, MOST_OPEN
-from fhir.search_query import parse_search
+from authz.tokens.access_tokens import TokenClaims
+from fhir.export.jobs import LIFETIME, MOST_OPEN
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
 from tests.leaks.exporting import ask, begun, exported, files_of, ids, kick_off, manifest_of
 from tests.leaks.service import service
 from tests.leaks.twins import Twins
@@ -268,7 +268,7 @@ async def test_a_client_has_few_jobs_at_a_time(leaky: World) -> None:
 async def test_a_client_begins_few_jobs_an_hour_however_soon_it_ends_them(
     leaky: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fhir.export_jobs.MOST_AN_HOUR", 4)
+    monkeypatch.setattr("fhir.export.jobs.MOST_AN_HOUR", 4)
     app = await service(leaky, {})
     for _ in range(4):
         await ask(app, "DELETE", await begun(app, "$export?_type=Patient"))

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from authz.access_tokens import TokenClaims
-from fhir.audit_trail import AuditUnavailable
-from fhir.export_lines import LineSplitter
+from authz.tokens.access_tokens import TokenClaims
+from fhir.audit.trail import AuditUnavailable
+from fhir.export.lines import LineSplitter
 from tests.leaks.exporting import FalseExport, ask, begun, below, false_export, ids, kick_off, served
 from tests.leaks.service import Service, service
 from tests.leaks.test_export import BOTH
@@ -173,8 +173,8 @@ _PACKED = ((b"content-encoding", b"gzip"),)
 async def test_l41_l75_a_damaged_file_is_seen_to_be_damaged(
     leaky: World, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], headers: tuple[tuple[bytes, bytes], ...]
 ) -> None:
-    monkeypatch.setattr("fhir.export_stream.MOST_LINES", 1)  # so that the answer has begun when the damage is found
-    monkeypatch.setattr("fhir.export_stream.LineSplitter", lambda _, gzip: LineSplitter(1_000_000, gzip=gzip))
+    monkeypatch.setattr("fhir.export.stream.MOST_LINES", 1)  # so that the answer has begun when the damage is found
+    monkeypatch.setattr("fhir.export.stream.LineSplitter", lambda _, gzip: LineSplitter(1_000_000, gzip=gzip))
     app = await service(leaky, BOTH)
     with false_export(leaky) as false:
         false.names(f"{false.url}/false/first", f"{false.url}/false/file")
@@ -270,7 +270,7 @@ async def test_l41_what_cannot_be_recorded_does_not_leave(leaky: World, monkeypa
 
 
 async def test_a_client_has_few_downloads_at_a_time(leaky: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir.export_app.MOST_DOWNLOADS", 1)
+    monkeypatch.setattr("fhir.export.app.MOST_DOWNLOADS", 1)
     app, waiting = await service(leaky, BOTH), asyncio.Event()
     with false_export(leaky) as false:
         false.names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.world import App, World
 
 

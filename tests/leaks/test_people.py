@@ -9,8 +9,8 @@ import pytest
 
 from assent.app import build
 from assent.server import listen
-from authz.accounts import Account, ActsFor, add_account
-from authz.passwords import Passwords
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from authz.sign_in.passwords import Passwords
 from tests.clients.html_page import Page, read_page
 from tests.conformance.launching import ASSERTION_TYPE, assertion, key_pair
 from tests.leaks.world import ISSUER, World, client_of, settings_for

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from authz.decisions import Choice, Decisions
-from fhir.read_plans import MOST_PATIENTS
+from authz.consents.decisions import Choice, Decisions
+from fhir.proxy.read_plans import MOST_PATIENTS
 from tests.leaks.service import service
 from tests.leaks.twins import Request, Twins, next_link
 from tests.leaks.world import CATEGORY, App, World

@@ -15,9 +15,9 @@ import pytest_asyncio
 from assent.app import build
 from assent.settings import Settings
 from assent.upstream_metrics import described
-from fhir.audit_event import UPSTREAM_DETAIL
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from fhir.audit.event import UPSTREAM_DETAIL
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
 from tests.leaks.content import binary, document
 from tests.leaks.exporting import exported, ids, kick_off
 from tests.leaks.service import service

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from joserfc import jwk, jws
 
-from authz.decisions import Choice, Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.world import CATEGORY, ISSUER, App, World
 
 LAB, VITAL = f"category={CATEGORY}|laboratory", f"category={CATEGORY}|vital-signs"

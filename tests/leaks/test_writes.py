@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from authz.decisions import Choice, Decisions
-from fhir.audit_trail import AuditUnavailable
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from authz.consents.decisions import Choice, Decisions
+from fhir.audit.trail import AuditUnavailable
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
 from tests.leaks.world import World
 from tests.leaks.writes import SECRET, new_observation, said, stored, writer
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from assent.policy_files import load_catalogue
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
-from fhir.masks import Masks
-from fhir.resource_view import ResourceViews
-from fhir.write_merge import NotWritable
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.masks import Masks
+from fhir.proxy.resource_view import ResourceViews
+from fhir.r4.definitions import load_definitions
+from fhir.writes.merge import NotWritable
 from policies.codes import DATA_ABSENT_REASON_URL
 
 _CATALOGUE, _DEFINITIONS = load_catalogue(), load_definitions()

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from fhir.audit_event import UPSTREAM_DETAIL
-from fhir.circuit_breaker import CircuitBreaker
-from fhir.definitions import load_definitions
-from fhir.search_query import parse_search
+from fhir.audit.event import UPSTREAM_DETAIL
+from fhir.r4.definitions import load_definitions
+from fhir.search.query import parse_search
+from fhir.upstream.circuit_breaker import CircuitBreaker
 from tests.leaks.several import Several, several
 from tests.leaks.world import ACT_CODE, observation, patient
 from tests.leaks.writes import new_observation, said, stored, writer

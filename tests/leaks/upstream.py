@@ -13,11 +13,11 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from assent.progress import Progress
-from assent.sandbox_upstream import SCHEMA, Dataset, load_dataset
+from assent.sandbox_mode.upstream import SCHEMA, Dataset, load_dataset
 from assent.server import listen, serving
-from fhir.definitions import load_definitions
-from fhir.responses import Message
-from fhir.store import Repository
+from fhir.proxy.responses import Message
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 from sandbox.upstream import ASGIApp, Receive, Scope, Send, upstream_app
 
 TOKEN: Final = "the-upstream's-own-token-of-the-leak-tests"  # noqa: S105  # of a server that lives for one test run

@@ -23,14 +23,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from assent.app import Assent, build
 from assent.policy_files import load_policy_text
-from assent.sandbox_upstream import Dataset
+from assent.sandbox_mode.upstream import Dataset
 from assent.settings import Settings
-from authz.accounts import Account, ActsFor, add_account
-from authz.authorization_requests import choose_patient, find_request
-from authz.clients import NewClient, add_client
-from authz.decisions import Choice, Decisions
-from fhir.change_bus import Change
-from fhir.definitions import load_definitions
+from authz.authorize.requests import choose_patient, find_request
+from authz.clients.clients import NewClient, add_client
+from authz.consents.decisions import Choice, Decisions
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from fhir.r4.definitions import load_definitions
+from fhir.store.change_bus import Change
 from portal.pending_requests import asked_categories
 from tests.leaks.upstream import TOKEN, Upstream, overheard_upstream
 
@@ -210,7 +210,7 @@ class App:
 
 
 def _consents(of: str | None = "ana") -> Any:
-    from fhir.search_query import parse_search
+    from fhir.search.query import parse_search
 
     pairs = [("_count", "500"), ("_sort", "-_lastUpdated")]
     if of is not None:

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from assent.policy_files import load_catalogue
-from fhir.consent_elements import instant_of
-from fhir.consent_reading import read_consent
+from fhir.consents.reading import read_consent
+from fhir.r4.instants import instant_of
 from policies.classify import classify
 from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, consent_decision

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir.consent_reading import read_consent
+from fhir.consents.reading import read_consent
 from policies.classify import Classification, classify
 from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable

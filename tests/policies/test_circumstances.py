@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fhir.consent_reading import read_consent
+from fhir.consents.reading import read_consent
 from policies.classify import classify
 from policies.consent_rule import ConsentRule
 from policies.decide import ReadPlan, circumstances_of, decide_resource, open_categories, plan_read, share_of

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fhir.consent_reading import read_consent
+from fhir.consents.reading import read_consent
 from policies.consent_evaluation import Circumstances
 from policies.decide import grantee_of
 from policies.memberships import Memberships, means

@@ -12,16 +12,16 @@ from fastapi import FastAPI
 
 from assent.language_files import load_languages
 from assent.policy_files import load_catalogue
-from authz.accounts import Account, ActsFor
-from authz.app_registry import RegisteredApp
-from authz.clients import Client, ClientError, NewClient
-from authz.clinician_access import NotShared
-from authz.decisions import AlreadyDecided
-from authz.emergency_access import UnfitReason, clean_reason
-from authz.end_session import Ending
-from authz.sessions import NewSession, SignedInSession, TooManyAttempts
-from authz.sign_in_methods import SignInMethods
-from fhir.consent_writing import PolicyText
+from authz.clients.app_registry import RegisteredApp
+from authz.clients.clients import Client, ClientError, NewClient
+from authz.consents.clinician_access import NotShared
+from authz.consents.decisions import AlreadyDecided
+from authz.consents.emergency_access import UnfitReason, clean_reason
+from authz.sign_in.accounts import Account, ActsFor
+from authz.sign_in.end_session import Ending
+from authz.sign_in.methods import SignInMethods
+from authz.sign_in.sessions import NewSession, SignedInSession, TooManyAttempts
+from fhir.consents.writing import PolicyText
 from portal.emergency_ports import OpenedInEmergency
 from portal.languages import Language
 from portal.ports import (

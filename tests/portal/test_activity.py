@@ -10,7 +10,7 @@ import pytest
 
 from assent.language_files import load_languages
 from assent.policy_files import load_catalogue
-from fhir.audit_event import AuditRecord, audit_event
+from fhir.audit.event import AuditRecord, audit_event
 from portal.activity import Names, in_words, user_in
 from portal.languages import Language
 from portal.record_ports import Activity

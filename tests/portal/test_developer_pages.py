@@ -16,10 +16,10 @@ from joserfc.jwk import ECKey
 from sqlalchemy import select, text
 
 from authz import tables
-from authz.accounts import Account, ActsFor, add_account
-from authz.app_registry import MOST_APPS, register_app
-from authz.clients import NewClient
-from authz.passwords import Passwords
+from authz.clients.app_registry import MOST_APPS, register_app
+from authz.clients.clients import NewClient
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from authz.sign_in.passwords import Passwords
 from tests.clients.app import REDIRECT_URI
 from tests.leaks.world import ISSUER, World, client_of, patient, world
 from tests.portal.fakes import page_of

@@ -15,8 +15,8 @@ from sqlalchemy import update
 
 from assent.language_files import load_languages
 from authz import tables
-from authz.accounts import ActsFor
-from authz.sessions import SignedInSession
+from authz.sign_in.accounts import ActsFor
+from authz.sign_in.sessions import SignedInSession
 from portal.consent_book import PatientsConsentBook
 from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests

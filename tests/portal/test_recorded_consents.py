@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from authz.accounts import Account, ActsFor, add_account
-from authz.decisions import Choice, Decisions, NotCurrent
-from authz.passwords import Passwords
-from fhir.consent_writing import ASKED_EXTENSION
+from authz.consents.decisions import Choice, Decisions, NotCurrent
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from authz.sign_in.passwords import Passwords
+from fhir.consents.writing import ASKED_EXTENSION
 from policies.codes import ACT_REASON_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, recorder

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from authz.sessions import TooManyAttempts
+from authz.sign_in.sessions import TooManyAttempts
 from portal.safe_next import safe_next
 from portal.settings import DemoUser, PortalSettings
 from tests.portal.fakes import ADA, NOW, Place, page_of, place

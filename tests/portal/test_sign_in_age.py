@@ -11,9 +11,9 @@ import pytest_asyncio
 from sqlalchemy import select, text, update
 
 from authz import tables
-from authz.accounts import Account, ActsFor, add_account
-from authz.clients import NewClient, add_client
-from authz.passwords import Passwords
+from authz.clients.clients import NewClient, add_client
+from authz.sign_in.accounts import Account, ActsFor, add_account
+from authz.sign_in.passwords import Passwords
 from tests.leaks.world import ISSUER, REDIRECT, World, client_of, patient, world
 from tests.portal.fakes import page_of
 

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from authz.identity_provider import Problem, SignInRefused
-from authz.passkeys import MOST, Passkey, PasskeyRefused
-from authz.sessions import SignedInSession, TooManyAttempts
-from authz.sign_in_challenges import Begun, Recognized
-from authz.sign_in_methods import PASSKEY, SignInMethods
+from authz.sign_in.challenges import Begun, Recognized
+from authz.sign_in.identity_provider import Problem, SignInRefused
+from authz.sign_in.methods import PASSKEY, SignInMethods
+from authz.sign_in.passkeys import MOST, Passkey, PasskeyRefused
+from authz.sign_in.sessions import SignedInSession, TooManyAttempts
 from portal.content_policy import content_policy
 from portal.sign_in_ports import SignInWays
 from tests.portal.fakes import ADA, NOW, REQUEST, Place, page_of, place

@@ -11,8 +11,8 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
 from assent.policy_files import load_catalogue
-from fhir.definitions import load_definitions
-from fhir.facts import FactsReader
+from fhir.minimization.facts import FactsReader
+from fhir.r4.definitions import load_definitions
 from policies.catalogue import OTHER_SENSITIVE
 from policies.classify import classify
 from sandbox.people import USERS

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from fhir.definitions import load_definitions
-from fhir.store import Repository
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
 from sandbox.upstream import MAX_BODY, upstream_app
 from tests.conftest import MakeDatabase
 from tests.fhir.store_samples import SAMPLES, SteppingClock

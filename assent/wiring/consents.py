@@ -1,0 +1,34 @@
+"""Wires the endpoint at which consents are kept out of the parts that the proxy is made of."""
+
+from __future__ import annotations
+
+from assent.consent_explainer import ConsentExplainer
+from assent.explanation import Rules
+from authz.consents.api import ConsentApi
+from authz.consents.api_reads import ConsentReads
+from authz.consents.explain import ConsentExplain
+from authz.context import AuthzContext
+from authz.tokens.gate import TokenGate
+from fhir.consents.patient_lookup import UpstreamPatients
+from fhir.consents.register import ConsentRegister
+from fhir.minimization.facts import FactsReader
+from fhir.proxy.parts import ProxyParts
+from fhir.store.version_history import VersionHistory
+
+
+def consent_api(
+    context: AuthzContext,
+    gate: TokenGate,
+    parts: ProxyParts,
+    register: ConsentRegister,
+    facts: FactsReader,
+    *,
+    schema: str,
+) -> ConsentApi:
+    """The endpoint; it decides by the same rules and sources as the proxy."""
+    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts)
+    explainer = ConsentExplainer(rules, register, parts.source_of, parts.clock)
+    reads = ConsentReads(
+        context, VersionHistory(context.engine, schema=schema), UpstreamPatients(parts.source_of("Patient"))
+    )
+    return ConsentApi(context, gate, reads, ConsentExplain(context, explainer))

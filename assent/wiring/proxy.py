@@ -1,0 +1,74 @@
+"""The enforcement point, put together by the composition root."""
+
+from __future__ import annotations
+
+from assent.migrate import SCHEMA
+from assent.wiring.ground import Ground
+from authz.tokens.gate import TokenGate
+from fhir.consents.register import ConsentRegister, StoredConsents
+from fhir.consents.sharing_patients import SharingPatients
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.masks import Masks
+from fhir.proxy.capability_statement import capability_statement
+from fhir.proxy.page_token import PageSealer
+from fhir.proxy.parts import ProxyParts
+from fhir.proxy.read_plans import ReadPlans
+from fhir.proxy.resource_view import ResourceViews
+from fhir.r4.own_types import OWN_TYPES
+from fhir.store.change_bus import Change
+from fhir.upstream.source import OwnSource, Source
+from fhir.upstream.upstreams import Upstreams
+
+
+def consent_register(ground: Ground) -> ConsentRegister:
+    """The cache of consents, kept true by the bus."""
+    register = ConsentRegister(StoredConsents(ground.repository), ground.bus)
+
+    def on_change(change: Change) -> None:
+        if change.kind == "consent":
+            register.forget(change.key)
+        elif change.kind == "all":
+            register.forget_all()
+
+    ground.bus.subscribe(on_change)
+    return register
+
+
+def facts_reader(ground: Ground, behind: Upstreams) -> FactsReader:
+    return FactsReader(ground.definitions, ground.catalogue, upstream_bases=behind.bases)
+
+
+def proxy_parts(
+    ground: Ground, gate: TokenGate, behind: Upstreams, register: ConsentRegister, facts: FactsReader
+) -> ProxyParts:
+    """What the enforcement point is made of."""
+    settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
+    own = OwnSource(ground.repository, ground.audit.settle)
+
+    def source_of(resource_type: str) -> Source:
+        return own if resource_type in OWN_TYPES else behind.source(resource_type)
+
+    def serves(resource_type: str) -> bool:
+        return resource_type in OWN_TYPES or behind.serves(resource_type)
+
+    masks = Masks(catalogue, definitions)
+    today = ground.clock().date().isoformat()
+    return ProxyParts(
+        base=f"{settings.public_url}/fhir",
+        gate=gate,
+        plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
+        catalogue=catalogue,
+        definitions=definitions,
+        masks=masks,
+        views=ResourceViews(catalogue, definitions, masks, facts),
+        source_of=source_of,
+        serves=serves,
+        audit=ground.audit,
+        sealer=PageSealer(ground.secret),
+        capability_statement=capability_statement(
+            settings.public_url, catalogue, definitions, today, serves, writes=settings.upstream_writes
+        ),
+        max_search_count=settings.max_search_count,
+        clock=ground.clock,
+        writes=behind if settings.upstream_writes else None,
+    )

@@ -1,0 +1,1 @@
+"""Apps: their registration, their keys, and how they say who they are."""

@@ -1,0 +1,1 @@
+"""Decisions about consents: by patients, by clinicians, by recorders over REST, and in emergencies."""

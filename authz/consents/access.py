@@ -1,0 +1,68 @@
+"""Whose access a Consent speaks of: the access that the app it names has, or would have, when no token is at hand.
+
+`assent explain --consent` and `$explain` (authz.consents.explain) ask the rules about it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+from authz.clients.clients import Client, find_client
+from policies.consent_rule import ConsentRule
+from policies.decide import CLIENT_SYSTEM
+from policies.model import Access, Reason, Scope
+from smart.scope_syntax import split_scope
+
+_WIDEST: Final[tuple[Scope, ...]] = (Scope("patient", "*", "rs"),)
+"""What is asked about when no token is at hand: everything that a scope could open."""
+Asked = tuple[Access, Reason]
+"""An access, and where its scopes come from."""
+
+
+class NamesNobody(ValueError):
+    """The Consent names no app or no patient, so it says nothing about any access."""
+
+
+async def access_named(connection: AsyncConnection, rule: ConsentRule, purpose: str = "") -> Asked:
+    """The access of the first app that the Consent names, for its first purpose unless told. Raises NamesNobody."""
+    named = next((a for a in rule.root.actors if a.startswith(f"{CLIENT_SYSTEM}|")), None)
+    if named is None or not rule.patient:
+        raise NamesNobody
+    client_id = named.partition("|")[2]
+    wanted = purpose or next((p.code for p in rule.root.purposes), "PATRQT")
+    client = await find_client(connection, client_id)
+    if client is not None and client.kind == "backend":
+        return access_of(client, rule.patient, wanted)
+    scope = await _granted_scope(connection, rule.id)
+    if scope is None:
+        told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
+        return _for_patient(client_id, _WIDEST, rule.patient, wanted), Reason("token", told, "patient/*.rs")
+    told = "asked with the scope of the newest grant on the consent"
+    return _for_patient(client_id, split_scope(scope)[1], rule.patient, wanted), Reason("token", told, scope)
+
+
+def access_of(client: Client, patient: str, purpose: str) -> Asked:
+    """The access to one patient that a token with everything in the app's registration gives."""
+    scopes = split_scope(client.scope)[1]
+    told = Reason("token", "asked with the scope for which the app is registered", client.scope)
+    if client.kind == "backend":
+        own = tuple(scope for scope in scopes if scope.context == "system")
+        return Access(client.client_id, "", own, 0, "", subject=client.client_id, purpose=purpose), told
+    if not scopes:
+        told = Reason("token", "the app is registered for any scope; asked with the widest", "patient/*.rs")
+    return _for_patient(client.client_id, scopes or _WIDEST, patient, purpose), told
+
+
+def _for_patient(client_id: str, scopes: tuple[Scope, ...], patient: str, purpose: str) -> Access:
+    return Access(client_id, "", scopes, 0, "", patient=patient, purpose=purpose)
+
+
+async def _granted_scope(connection: AsyncConnection, consent_id: str) -> str | None:
+    g = tables.grant.c
+    newest = select(g.scope_asked).where(g.consent_id == consent_id, g.revoked_at.is_(None))
+    scope = await connection.scalar(newest.order_by(g.created_at.desc()).limit(1))
+    return None if scope is None else str(scope)

@@ -1,0 +1,97 @@
+"""What `$explain` is asked: as parameters of a GET, or as a Parameters resource that is posted (FHIR R4 §3.2.0.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+from fhir.proxy.request import ProxyRefusal
+from fhir.r4.interaction import Interaction
+from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
+from fhir.r4.strict_json import decode_once
+from fhir.writes.request import read_pairs
+
+MAX_PARAMETERS: Final = 16_384
+"""Bytes of a Parameters resource."""
+_NAMES: Final = ("client", "interaction", "type", "resource", "query", "purpose")
+_RESOURCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
+_INTERACTIONS: Final[Mapping[str, Literal["read", "search-type"]]] = {"read": "read", "search-type": "search-type"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """A question that is well put."""
+
+    client: str
+    """Empty: the app that the Consent names."""
+    purpose: str
+    """Empty: as the client or the Consent has it."""
+    interaction: Interaction
+    """A read without an id asks about the type."""
+    parameters: tuple[tuple[str, str], ...]
+    """Of a search."""
+
+
+def read_parameters(parameters: Sequence[tuple[str, str]]) -> ExplainRequest:
+    """Read the question from a query. Raises ProxyRefusal."""
+    pairs = [pair for pair in parameters if pair[0] != "_format"]
+    given = dict(pairs)
+    if len(given) != len(pairs) or not given.keys() <= set(_NAMES):
+        names = ", ".join(f"`{name}`" for name in _NAMES)
+        raise ProxyRefusal(400, "not-supported", f"$explain takes {names}, each once")
+    code = _INTERACTIONS.get(given.get("interaction", "search-type" if "query" in given else "read"))
+    if code is None:
+        raise ProxyRefusal(400, "value", "`interaction` takes `read` and `search-type`")
+    kind, id = _resource(given)
+    if (id and code != "read") or ("query" in given and code != "search-type"):
+        raise ProxyRefusal(400, "invalid", "`resource` is for `read`, `query` for `search-type`")
+    return ExplainRequest(
+        given.get("client", ""),
+        given.get("purpose", ""),
+        Interaction(code, kind, id),
+        read_pairs(given.get("query", ""), "query"),
+    )
+
+
+def read_parameters_resource(body: bytes) -> ExplainRequest:
+    """Read the question from a Parameters resource. Raises ProxyRefusal."""
+    try:
+        content: Any = decode_once(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
+        raise ProxyRefusal(400, "structure", "the body is no JSON object in which every member stands once") from broken
+    listed = content.get("parameter", [])
+    if content.get("resourceType") != "Parameters" or not isinstance(listed, list):
+        raise ProxyRefusal(400, "structure", "the body must be a Parameters resource")
+    return read_parameters([_pair(item) for item in listed])
+
+
+def _pair(item: object) -> tuple[str, str]:
+    """`valueString`, `valueCode`, `valueUri` or `valueReference`: all of them are texts here."""
+    if isinstance(item, dict) and isinstance(name := item.get("name"), str):
+        values = [value for key, value in item.items() if key != "name"]
+        value = values[0] if len(values) == 1 else None
+        if "valueReference" in item and isinstance(value, dict):
+            value = value.get("reference")
+        if isinstance(value, str):
+            return name, value
+    raise ProxyRefusal(400, "structure", "each parameter needs a `name` and one value, a text or a reference")
+
+
+def _resource(given: Mapping[str, str]) -> tuple[str, str]:
+    """Type and id that are asked about; the id is empty for a question about the type."""
+    kind, id = given.get("type", ""), ""
+    if "resource" in given:
+        found = _RESOURCE.fullmatch(given["resource"])
+        if found is None or kind not in ("", found[1]):
+            raise ProxyRefusal(400, "value", "`resource` must be `Type/id`, and of the `type` if there is one")
+        kind, id = found[1], found[2]
+        if kind == "Binary":
+            text = "a Binary is opened by the DocumentReference that points at it: ask about that one"
+            raise ProxyRefusal(400, "not-supported", text)
+    if kind not in RESOURCE_TYPE_NAMES:
+        raise ProxyRefusal(400, "required", "`type` (a resource type of R4) or `resource` is needed")
+    return kind, id

@@ -1,0 +1,71 @@
+"""A patient's standing consents: what they have decided for an app already, on which a clinician's use of it hangs.
+
+A clinician can't consent for a patient (docs/decisions/0008-clinician-launch.md). Which of the consents speak about
+the app, the purpose and the moment is for policies.consent_evaluation to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fhir.consents.reading import read_consent
+from fhir.consents.register import MAX_CONSENTS, StoredConsents
+from fhir.store.repository import Repository
+from policies.catalogue import Catalogue, Category
+from policies.consent_evaluation import Circumstances, applicable
+from policies.consent_rule import ConsentRule
+from policies.decide import grantee_of, open_categories
+
+TREATMENT: Final = "TREAT"
+"""The purpose for which clinicians use apps (v3-PurposeOfUse)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a patient's consents open to an app for treatment."""
+
+    categories: tuple[Category, ...]
+    consents: tuple[str, ...]
+    """References with version."""
+
+
+async def hold_standing(connection: AsyncConnection, patient_id: str) -> None:
+    """Until the transaction ends, let no consent of the patient end, nor a grant be made that hangs on one, elsewhere.
+
+    INVARIANT: held by both, so that a grant can't slip in between the end of a consent and that of its grants.
+    """
+    await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"standing {patient_id}", 0))))
+
+
+async def standing_rules(
+    connection: AsyncConnection, repository: Repository, patient_id: str
+) -> tuple[ConsentRule, ...] | None:
+    """The patient's active consents; None when there are more than can be judged, since a part could widen."""
+    bodies = await StoredConsents(repository).active_consents(patient_id, MAX_CONSENTS + 1, connection)
+    if len(bodies) > MAX_CONSENTS:
+        return None
+    return tuple(read_consent(msgspec.json.decode(body)) for body in bodies)
+
+
+async def standing_for_treatment(
+    connection: AsyncConnection,
+    repository: Repository,
+    catalogue: Catalogue,
+    *,
+    client_id: str,
+    patient_id: str,
+    now: datetime,
+) -> Standing | None:
+    """What is open to the app for treatment; None when the patient shares nothing with it."""
+    rules = await standing_rules(connection, repository, patient_id) or ()
+    around = Circumstances(patient_id, frozenset({grantee_of(client_id)}), TREATMENT, now)
+    opened = tuple(c for c in open_categories(rules, around, catalogue) if not c.always)
+    if not any(not c.sensitive for c in opened):
+        return None
+    return Standing(opened, tuple(rule.reference for rule in applicable(rules, around)))

@@ -1,0 +1,1 @@
+"""People: accounts, passwords, passkeys, identity providers, sessions."""

@@ -1,0 +1,1 @@
+"""`/token`, `/introspect`, `/revoke`: grants, and the tokens that hang on them."""

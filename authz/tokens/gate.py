@@ -1,0 +1,152 @@
+"""Whether an access token counts, at this moment: the proxy's first step, and introspection's.
+
+Verified tokens are remembered by the hash of their text. INVARIANT: while the change bus isn't healthy nothing is
+remembered; the database is asked, and an error there is an error here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authz import tables
+from authz.opaque_secret import hash_of
+from authz.tokens.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
+from authz.tokens.dpop import ProofRefused, read_proof, use_proof
+from fhir.proxy.presented_token import PresentedToken
+from fhir.store.change_bus import Change, ChangeBus
+from policies.model import Access
+
+_MAX_TOKENS: Final = 20_000
+_INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
+_UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
+_OTHER_CERTIFICATE: Final = replace(INVALID, description="the token is bound to the certificate of another connection")
+_UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
+
+
+class TokenGate:
+    """Verifies access tokens, live."""
+
+    def __init__(
+        self, tokens: AccessTokens, engine: AsyncEngine, bus: ChangeBus, clock: Callable[[], datetime]
+    ) -> None:
+        self._tokens = tokens
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[Access, dict[str, Any]]] = OrderedDict()
+        self._epoch = 0
+        bus.subscribe(self._on_change)
+
+    async def access(self, presented: PresentedToken) -> Access | TokenRefused:
+        """What the token of a request claims, or why it counts for nothing."""
+        found = await self.claims(presented)
+        return found if isinstance(found, TokenRefused) else found[0]
+
+    async def still(self, presented: PresentedToken) -> Access | TokenRefused:
+        """As `access`, later in the same request: its proof was looked at and counts once."""
+        found = await self.live((presented.authorization or "").partition(" ")[2])
+        return found if isinstance(found, TokenRefused) else found[0]
+
+    async def goes_on(self, access: Access) -> bool:
+        """Whether neither the token nor what it hangs on was taken back; asks the database. That it expired is fine."""
+        return await self._live_client(access) is not None
+
+    async def claims(self, presented: PresentedToken) -> tuple[Access, dict[str, Any]] | TokenRefused:
+        """As `access`, with all claims. A bound token counts with a proof, another one without (RFC 9449 §7.1)."""
+        if presented.authorization is None:
+            return NO_TOKEN
+        scheme, _, token = presented.authorization.partition(" ")
+        scheme = scheme.lower()
+        if scheme not in ("bearer", "dpop"):
+            return NO_TOKEN
+        found = await self.live(token)
+        if isinstance(found, TokenRefused):
+            return found if scheme == "bearer" else _INVALID_WITH_PROOF
+        jkt, x5t = found[0].jkt, found[0].x5t
+        if x5t is not None and presented.certificate != x5t:
+            return replace(_OTHER_CERTIFICATE, scheme="Bearer" if jkt is None else "DPoP")
+        if scheme == "bearer":
+            return found if jkt is None else _UNPROVEN
+        if jkt is None:
+            return _UNBOUND
+        refused = await self._unproven(presented, token, jkt)
+        return found if refused is None else refused
+
+    async def _unproven(self, presented: PresentedToken, token: str, jkt: str) -> TokenRefused | None:
+        """Why the request doesn't prove that who sends the token has its key."""
+        now, url = self._clock(), self._tokens.issuer + presented.path
+        try:
+            proof = read_proof(presented.dpop or "", method=presented.method, url=url, now=now, token=token)
+            if proof.jkt != jkt:
+                raise ProofRefused("the proof's key is not the one to which the token is bound")
+            async with self._engine.begin() as connection:
+                await use_proof(connection, proof, now)
+        except ProofRefused as refused:
+            return TokenRefused(401, "invalid_dpop_proof", str(refused), "DPoP")
+        return None
+
+    async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
+        """Claims of a token that is valid and not revoked, nor its grant, nor its client; by whomever it is sent."""
+        key = hash_of(token)
+        if not self._bus.healthy():
+            self._forget_all()
+        known = self._known.get(key)
+        if known is not None:
+            return known if self._clock().timestamp() < known[0].expires_at else INVALID
+        verified = self._tokens.verify(token)
+        if isinstance(verified, TokenRefused):
+            return verified
+        epoch = self._epoch
+        client_name = await self._live_client(verified[0])
+        if client_name is None:
+            return INVALID
+        verified = replace(verified[0], client_name=client_name), verified[1]
+        if epoch == self._epoch and self._bus.healthy():
+            self._known[key] = verified
+            if len(self._known) > _MAX_TOKENS:
+                self._known.popitem(last=False)
+        return verified
+
+    async def _live_client(self, access: Access) -> str | None:
+        """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
+        c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
+        async with self._engine.connect() as connection:
+            client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
+            name: str | None = (await connection.execute(client)).scalar_one_or_none()
+            family = [access.jti, *access.ancestors]
+            if (await connection.execute(select(r.jti).where(r.jti.in_(family)))).first() is not None:
+                return None
+            if access.actors:
+                live = select(c.client_id).where(c.client_id.in_(access.actors), c.disabled_at.is_(None))
+                if set((await connection.execute(live)).scalars()) != set(access.actors):
+                    return None
+            if access.grant_id:
+                grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
+                if (await connection.execute(grant)).first() is None:
+                    return None
+            return name
+
+    def _on_change(self, change: Change) -> None:
+        if change.kind == "all":
+            self._forget_all()
+        elif change.kind in ("grant", "client", "token"):
+            self._epoch += 1
+            gone = [k for k, (a, _) in self._known.items() if change.key in _hangs_on(a)]
+            for key in gone:
+                del self._known[key]
+
+    def _forget_all(self) -> None:
+        self._epoch += 1
+        self._known.clear()
+
+
+def _hangs_on(access: Access) -> tuple[str, ...]:
+    """Ids with whose end the token ends."""
+    return (access.grant_id, access.client_id, access.jti, *access.actors, *access.ancestors)

@@ -1,0 +1,251 @@
+"""Grants: what hangs on one decision. Codes, refresh and access tokens hang on a grant, a grant on a consent: the one
+that its patient made with it, or, for a clinician, all that the patient has made for the app
+(authz.consents.standing_consents).
+
+RFC 6749 §4.1, §6; RFC 9700 §4.14 (refresh token rotation). What a grant opens is asked of the consents each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authz import tables
+from authz.authorize.requests import PendingRequest
+from authz.consents.standing_consents import standing_rules
+from authz.opaque_secret import hash_of, new_secret
+from authz.sign_in.methods import SignInMethods
+from fhir.r4.interaction import NOT_WRITTEN
+from fhir.store.change_bus import announce
+from fhir.store.repository import Repository
+from policies.catalogue import Catalogue, Category
+from policies.consent_evaluation import Circumstances, applicable
+from policies.consent_rule import ConsentRule
+from policies.decide import grantee_of, open_categories
+from policies.emergency import emergency_rule
+from policies.model import Scope
+from policies.purpose_of_use import BREAK_GLASS
+from smart.app_state import apart
+from smart.scope_intersection import granted_scopes, granted_with_writes
+from smart.scope_syntax import format_as_asked, split_scope
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One decision's grant."""
+
+    id: str
+    client_id: str
+    user_id: str
+    patient_id: str | None
+    scope_asked: str
+    purpose: str
+    consent_id: str | None
+    standing: bool
+    """Hangs on all the patient's consents for the app, not on one."""
+    offline: bool
+    nonce: str | None
+    launch: Mapping[str, Any] | None
+    """What the EHR said about the launch, as in authz.authorize.launch_context_body."""
+    auth_time: datetime
+    methods: SignInMethods
+    ends: datetime | None
+    """When it ends by itself; None when it doesn't."""
+    revoked: bool
+    fhir_user: str | None
+    """The person's, relative to the FHIR base; None for who is no FHIR resource."""
+
+    @property
+    def in_emergency(self) -> bool:
+        """Given to a clinician in an emergency (authz.consents.emergency_access); hangs on no consent."""
+        return self.purpose == BREAK_GLASS
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNow:
+    """What a grant opens at this moment."""
+
+    scope: str
+    """Session scopes and the clinical ones that consent leaves, as SMART v2 scopes."""
+    clinical: tuple[Scope, ...]
+    consents: tuple[str, ...]
+    """References with version."""
+
+
+async def create_grant(
+    connection: AsyncConnection,
+    request: PendingRequest,
+    *,
+    user_id: str,
+    consent_id: str | None,
+    standing: bool = False,
+    auth_time: datetime,
+    methods: SignInMethods,
+    now: datetime,
+    code_lifetime: timedelta,
+    ends: datetime | None = None,
+) -> tuple[str, str]:
+    """Store the grant and its authorization code; returns its id and the code."""
+    grant_id, code = new_secret()[:22], new_secret()
+    session, _, _ = split_scope(request.scope)
+    await connection.execute(
+        insert(tables.grant).values(
+            id=grant_id,
+            client_id=request.client.client_id,
+            user_id=user_id,
+            patient_id=request.patient_id,
+            scope_asked=request.scope,
+            purpose=request.purpose,
+            consent_id=consent_id,
+            standing=standing,
+            launch=request.launch,
+            offline="offline_access" in session or "online_access" in session,
+            nonce=request.nonce,
+            auth_time=auth_time,
+            amr=list(methods.amr),
+            acr=methods.acr,
+            created_at=now,
+            expires_at=ends,
+        )
+    )
+    await connection.execute(
+        insert(tables.authorization_code).values(
+            code_hash=hash_of(code),
+            grant_id=grant_id,
+            redirect_uri=request.redirect_uri,
+            code_challenge=request.code_challenge,
+            dpop_jkt=request.dpop_jkt,
+            expires_at=now + code_lifetime,
+        )
+    )
+    return grant_id, code
+
+
+async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
+    """One grant."""
+    g, account = tables.grant, tables.user_account
+    found = select(g, account.c.fhir_user).join(account, account.c.id == g.c.user_id).where(g.c.id == grant_id)
+    row = (await connection.execute(found)).first()
+    return None if row is None else _grant(dict(row._mapping))
+
+
+async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions: Any) -> list[str]:
+    """End the grants that match; everything that hangs on them counts for nothing from now on. Returns their ids."""
+    g = tables.grant
+    ended = (
+        update(g).where(g.c.revoked_at.is_(None), *conditions).values(revoked_at=func.coalesce(g.c.revoked_at, now))
+    ).returning(g.c.id)
+    ids = list((await connection.execute(ended)).scalars())
+    for grant_id in ids:
+        await announce(connection, "grant", grant_id)
+    return ids
+
+
+async def open_now(
+    connection: AsyncConnection,
+    repository: Repository,
+    catalogue: Catalogue,
+    grant: Grant,
+    now: datetime,
+    *,
+    writes: bool = False,
+) -> OpenNow | None:
+    """What the consents leave of what was asked; None when the grant or what it hangs on is gone.
+
+    `writes`: whether this server lets apps write at all.
+    """
+    if grant.revoked or (grant.ends is not None and grant.ends <= now):
+        return None
+    session, asked, _ = split_scope(grant.scope_asked)
+    clinical, state = apart(asked)
+    if not clinical or grant.standing or grant.in_emergency:
+        # What an app keeps about a patient hangs on what that patient shares with it by a decision of their own.
+        state = tuple(scope for scope in state if scope.context == "user")
+    if not clinical:
+        return OpenNow(_text(session, state, grant), state, ())
+    if grant.patient_id is None:
+        return None
+    around = Circumstances(
+        grant.patient_id,
+        frozenset({grantee_of(grant.client_id)}),
+        grant.purpose,
+        now,
+        users=frozenset() if grant.fhir_user is None else frozenset({grant.fhir_user}),
+        categories=catalogue.codes,
+    )
+    rules = await _rules_of(connection, repository, catalogue, grant)
+    if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
+        return None  # the decision on which it hangs is over, whatever else the patient has decided
+    opened = open_categories(rules, around, catalogue)
+    if not any(not c.always and not c.sensitive for c in opened):
+        return None
+    everyday = [c for c in catalogue.categories.values() if c.scopes]
+    # Who consented for a clinician's use of an app wasn't asked whether that clinician may change the record; nor was
+    # anybody in an emergency.
+    if writes and not grant.standing and not grant.in_emergency:
+        granted = {"rs": opened} | {
+            letters: tuple(map(_written, open_categories(rules, replace(around, writes=action), catalogue)))
+            for letters, action in (("c", "collect"), ("ud", "correct"))
+        }
+        kept = granted_with_writes(clinical, granted, everyday)
+    else:
+        kept = granted_scopes(clinical, opened, everyday)
+    left = (*kept, *state)
+    spoke = (rule.reference for rule in applicable(rules, around) if rule.kind == "consent")
+    return OpenNow(_text(session, left, grant), left, tuple(spoke))
+
+
+def _written(category: Category) -> Category:
+    """The category without what no app writes."""
+    lines = () if category.always else category.scopes
+    return replace(category, scopes=tuple(line for line in lines if line.resource_type not in NOT_WRITTEN))
+
+
+def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
+    return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
+
+
+async def _rules_of(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant
+) -> Sequence[ConsentRule]:
+    """All that the patient has decided, as for a read: another consent may deny what this one opens."""
+    if grant.patient_id is None:
+        return ()
+    if grant.in_emergency:
+        return await emergency_rules(connection, repository, catalogue, grant.patient_id)
+    return await standing_rules(connection, repository, grant.patient_id) or ()
+
+
+async def emergency_rules(
+    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, patient_id: str
+) -> tuple[ConsentRule, ...]:
+    """The patient's active consents and the operator's rule; none when there are more consents than can be judged."""
+    consents = await standing_rules(connection, repository, patient_id)
+    return () if consents is None else (*consents, emergency_rule(patient_id, catalogue))
+
+
+async def new_refresh_token(
+    connection: AsyncConnection,
+    grant_id: str,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    jkt: str | None,
+    x5t: str | None,
+) -> str:
+    """A refresh token for the grant; only its hash is kept. With `jkt` or `x5t` it counts with that key only."""
+    token = new_secret()
+    kept = {"token_hash": hash_of(token), "grant_id": grant_id, "dpop_jkt": jkt, "x5t": x5t}
+    await connection.execute(insert(tables.refresh_token).values(**kept, created_at=now, expires_at=now + lifetime))
+    return token
+
+
+def _grant(row: Mapping[str, Any]) -> Grant:
+    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "ends", "revoked")}
+    methods = SignInMethods(tuple(row["amr"]), row["acr"])
+    return Grant(**kept, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None)

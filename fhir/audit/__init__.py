@@ -1,0 +1,1 @@
+"""The durable record of what happened: journal, AuditEvents, hash chain, checkpoints, evidence packs."""

@@ -1,0 +1,272 @@
+"""Extracts from a resource what rules may look at: `ResourceFacts`.
+
+Only the resource's own content counts; what a caller or a Bundle says about it doesn't. Malformed content gives fewer
+facts, or marks the resource foreign; it never raises once the JSON is an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from fhir.minimization.question_codes import question_codes
+from fhir.r4.definitions import Definitions, SearchPath
+from fhir.r4.instants import instant_of, span_of
+from fhir.r4.own_types import OWN_TYPES
+from fhir.search.values import find_by_path
+from policies.catalogue import Catalogue
+from policies.codes import usual_system
+from policies.model import Coding, ResourceFacts
+
+_MAX_DEPTH: Final = 64
+"""Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
+
+_CLINICAL_DATES: Final = {
+    # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
+    "*": (
+        *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
+        *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
+        *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
+    ),
+}
+_AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
+
+
+@dataclass(frozen=True, slots=True)
+class _TypePlan:
+    """What to look for in one resource type; compiled once."""
+
+    owners: tuple[SearchPath, ...]
+    tokens: Mapping[str, tuple[SearchPath, ...]]
+
+
+class FactsReader:
+    """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
+
+    def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_bases: Sequence[str] = ()) -> None:
+        self._definitions = definitions
+        self._bases = tuple(base.rstrip("/") + "/" for base in upstream_bases)
+        self._parameters = {
+            resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
+            for resource_type, pairs in catalogue.scopes_by_type.items()
+        }
+        self._plans: dict[str, _TypePlan] = {}
+
+    def read(self, resource: Mapping[str, object]) -> ResourceFacts:
+        """Facts of one decoded resource."""
+        resource_type = _text(resource.get("resourceType"))
+        plan = self._plan(resource_type)
+        walk = _Walk(self._bases)
+        walk.visit(resource)
+        owners, foreign = self._owners(resource_type, resource, plan)
+        meta = resource.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        labels = frozenset(_labels(meta.get("security"))) | frozenset(walk.labels)
+        codes = frozenset(walk.codes)
+        if resource_type == "DocumentReference":
+            labels |= frozenset(_document_labels(resource))
+        elif resource_type == "QuestionnaireResponse":
+            codes |= frozenset(question_codes(resource))
+        return ResourceFacts(
+            resource_type=resource_type,
+            id=_text(resource.get("id")),
+            owners=owners,
+            foreign=foreign or walk.too_deep or "modifierExtension" in resource or "implicitRules" in resource,
+            tokens={name: _codings_at(resource, paths) for name, paths in plan.tokens.items()},
+            codes=codes,
+            labels=labels,
+            profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
+            period=_clinical_period(resource, meta),
+            references=frozenset(walk.references),
+            authors=frozenset(self._authors(resource)),
+        )
+
+    def _plan(self, resource_type: str) -> _TypePlan:
+        plan = self._plans.get(resource_type)
+        if plan is None:
+            known = resource_type in self._definitions.types
+            parameters = self._definitions.search_parameters(resource_type) if known else {}
+            names = self._parameters.get(resource_type, ())
+            plan = _TypePlan(
+                self._definitions.owner_paths(resource_type) if known else (),
+                {n: parameters[n].paths for n in names if n in parameters and parameters[n].kind == "token"},
+            )
+            if known:  # INVARIANT: only known types are kept, so that hostile input can't grow this
+                self._plans[resource_type] = plan
+        return plan
+
+    def _owners(
+        self, resource_type: str, resource: Mapping[str, object], plan: _TypePlan
+    ) -> tuple[frozenset[str], bool]:
+        """Patients whom the resource is about; and whether a subject is something else than a plain reference."""
+        if resource_type == "Patient":
+            return frozenset({_text(resource.get("id"))}), False
+        owners: set[str] = set()
+        foreign = False
+        for path in plan.owners:
+            for value in find_by_path(resource, path):
+                literal = self.relative(value.get("reference")) if isinstance(value, dict) else None
+                if literal is None:
+                    # Whom it means can't be told, unless it says itself that it is no patient, or Assent wrote it.
+                    foreign = foreign or not (resource_type in OWN_TYPES or _says_other_type(value))
+                elif literal.startswith("Patient/"):
+                    owners.add(literal.removeprefix("Patient/"))
+                elif path.target is None:
+                    # A subject that may be a Group or a Device: not a patient's own data.
+                    foreign = True
+        return frozenset(owners), foreign
+
+    def relative(self, literal: object) -> str | None:
+        """A literal reference as `Type/id`, or None for one that points anywhere else."""
+        if not isinstance(literal, str):
+            return None
+        literal = _below(self._bases, literal)
+        kind, _, name = literal.partition("/")
+        if kind and name and "/" not in name and ":" not in literal:
+            return literal
+        parts = literal.split("/")
+        if len(parts) == 4 and parts[2] == "_history":
+            parts = parts[:2]
+        return "/".join(parts) if len(parts) == 2 and all(parts) and ":" not in literal else None
+
+    def _authors(self, resource: Mapping[str, object]) -> Iterable[str]:
+        for name in _AUTHORS:
+            value = resource.get(name)
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, dict):
+                    actor = item.get("actor") if isinstance(item.get("actor"), dict) else item
+                    literal = self.relative(actor.get("reference")) if isinstance(actor, dict) else None
+                    yield literal or ""  # somebody, told in a way that can't be compared
+
+
+class _Walk:
+    """One pass over the decoded content: every coding and every literal reference, at any depth."""
+
+    def __init__(self, bases: tuple[str, ...]) -> None:
+        self.codes: set[Coding] = set()
+        self.labels: set[Coding] = set()
+        self.references: set[str] = set()
+        self.too_deep = False
+        self._bases = bases
+
+    def visit(self, resource: Mapping[str, object]) -> None:
+        self._object(resource)
+        level: list[object] = [value for name, value in resource.items() if name != "meta"]
+        for _ in range(_MAX_DEPTH):
+            deeper: list[object] = []
+            for value in level:
+                if type(value) is dict:  # decoded JSON has no subclasses
+                    if "code" in value or "reference" in value:
+                        self._object(value)
+                    deeper += value.values() if "meta" not in value else self._without_meta(value)
+                elif type(value) is list:
+                    deeper += value
+            if not deeper:
+                return
+            level = deeper
+        self.too_deep = True
+
+    def _object(self, value: Mapping[str, object]) -> None:
+        code = value.get("code")
+        if type(code) is str:
+            self.codes.add(coding_of(value.get("system"), code))
+        reference = value.get("reference")
+        if type(reference) is str:
+            self.references.add(_below(self._bases, reference).partition("/_history/")[0])
+
+    def _without_meta(self, value: Mapping[str, object]) -> list[object]:
+        """A contained resource's own labels count; the rest of its `meta` doesn't."""
+        meta = value["meta"]
+        if isinstance(meta, dict):
+            self.labels.update(_labels(meta.get("security")))
+        return [item for name, item in value.items() if name != "meta" or not isinstance(item, dict)]
+
+
+def _below(bases: tuple[str, ...], literal: str) -> str:
+    """A reference without the base below which it stands. INVARIANT: none of the bases lies below another."""
+    if literal.startswith(bases):
+        for base in bases:
+            if literal.startswith(base):
+                return literal[len(base) :]
+    return literal
+
+
+def _says_other_type(value: object) -> bool:
+    """A reference by name or identifier only, whose `Reference.type` is given and isn't Patient."""
+    if not isinstance(value, dict) or "reference" in value:
+        return False
+    kind = value.get("type")
+    return isinstance(kind, str) and kind.rpartition("/")[2] not in ("", "Patient", "Group")
+
+
+def coding_of(system: object, code: str) -> Coding:
+    """A coding with its system under its usual name, so that spelling decides nothing."""
+    return _named(system, code) if type(system) is str and len(code) < _SHORT else _unified(system, code)
+
+
+def _unified(system: object, code: str) -> Coding:
+    return Coding(usual_system(system) if isinstance(system, str) else "", code.strip())
+
+
+_SHORT: Final = 64
+_named = lru_cache(maxsize=20_000)(_unified)
+"""The same codings come in nearly every resource."""
+
+
+def _labels(value: object) -> Iterable[Coding]:
+    """Security labels; a malformed one is an unknown one, so it is kept and will deny."""
+    if value is None:
+        return
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            code = item.get("code")
+            yield coding_of(item.get("system"), code if isinstance(code, str) else "")
+        else:
+            yield Coding("", "")
+
+
+def _document_labels(resource: Mapping[str, object]) -> Iterable[Coding]:
+    """`DocumentReference.securityLabel`: labels of the document, which may come along inside."""
+    for concept in _list(resource.get("securityLabel")):
+        yield from _labels(concept.get("coding", ()) if isinstance(concept, dict) else concept)
+
+
+def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> frozenset[Coding]:
+    found: set[Coding] = set()
+    for path in paths:
+        for value in find_by_path(resource, path):
+            if isinstance(value, str):
+                found.add(Coding("", value))
+            elif isinstance(value, dict):
+                codings = value.get("coding", [value])
+                for item in codings if isinstance(codings, list) else ():
+                    if isinstance(item, dict) and isinstance(item.get("code"), str):
+                        found.add(coding_of(item.get("system"), item["code"]))
+    return frozenset(found)
+
+
+def _clinical_period(resource: Mapping[str, object], meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
+    for name in _CLINICAL_DATES["*"]:
+        if name in resource:
+            return _interval(resource[name])
+    return _interval(meta["lastUpdated"]) if "lastUpdated" in meta else None
+
+
+def _interval(value: object) -> tuple[datetime, datetime] | None:
+    if isinstance(value, dict):
+        start, end = value.get("start"), value.get("end")
+        low = instant_of(start, end=False) if start is not None else datetime.min.replace(tzinfo=UTC)
+        high = instant_of(end, end=True) if end is not None else datetime.max.replace(tzinfo=UTC)
+        return None if low is None or high is None else (low, high)
+    return span_of(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

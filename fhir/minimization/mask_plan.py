@@ -1,0 +1,143 @@
+"""Compiles a mask (allow-list of element paths) for one resource type into a tree that the minimizer follows.
+
+Allow-lists name elements by FHIR path below the type: `name`, `name.family`, `value[x]`. What the list doesn't name
+is removed. An element that R4 requires (min 1) and the list doesn't name is replaced by the data-absent-reason
+extension with code `masked`, so that what comes out is valid R4 (docs/masks.md). Compiled once per
+(catalogue, purpose, type).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from fhir.r4.definitions import Definitions, Element, json_members
+from fhir.r4.own_types import OWN_TYPES
+from policies.codes import DATA_ABSENT_REASON_URL
+
+_MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
+
+Treatment = Literal["keep", "reference", "extensions", "contained", "meta", "refused"]
+"""What to do with a member whose inside matters: see `fhir.minimization.minimize`."""
+
+_PART: Final[Mapping[str, Treatment]] = {"id": "keep", "modifierExtension": "refused"}
+"""An element of which parts are taken away: what changes the meaning of the rest must not go with them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskNode:
+    """The members of one object, each with a treatment or the node of its inside; others go, or stay if open."""
+
+    members: Mapping[str, MaskNode | Treatment]
+    open: bool = False
+    """True inside a kept element: members not named stay, whatever they are."""
+    replacements: Mapping[str, bytes] = field(default_factory=dict)
+    """Required elements that are masked: member name -> the JSON that stands for them."""
+
+
+class MaskError(ValueError):
+    """An allow-list names what R4 doesn't have; the message names it."""
+
+
+class MaskCompiler:
+    """Compiles allow-lists against the R4 definitions."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._inside: dict[tuple[str, str], MaskNode | Treatment] = {}
+
+    def compile(self, resource_type: str, allowed: frozenset[str]) -> MaskNode:
+        """The tree for one resource type. Raises MaskError."""
+        members: dict[str, MaskNode | Treatment] = {
+            "resourceType": "keep",
+            "id": "keep",
+            "language": "keep",
+            "meta": "meta",
+            "extension": "extensions",
+            "contained": "contained",
+        }
+        node = self._node(resource_type, "", allowed, members)
+        if node.replacements and "subject" in node.replacements:
+            raise MaskError(f"{resource_type}: `subject` must not be masked, or the answer says of nobody")
+        return node
+
+    def _node(
+        self, resource_type: str, path: str, allowed: frozenset[str], members: dict[str, MaskNode | Treatment]
+    ) -> MaskNode:
+        elements = self._definitions.children(resource_type, path)
+        self._check_names(resource_type, elements, allowed)
+        replacements: dict[str, bytes] = {}
+        for name, element in elements.items():
+            deeper = frozenset(a.split(".", 1)[1] for a in allowed if a.startswith(name + "."))
+            if name in allowed:
+                for member, type_name in json_members(name, element):
+                    members[member] = self._kept(resource_type, _join(path, name), type_name)
+                    if type_name in self._definitions.primitives:
+                        members["_" + member] = "keep"
+            elif deeper:
+                members[name] = self._node(resource_type, _join(path, name), deeper, {**_PART})
+            elif element.min > 0:
+                replacements.update(self._replacement(resource_type, path, name, element))
+        return MaskNode(members, replacements=replacements)
+
+    def _check_names(self, resource_type: str, elements: Mapping[str, Element], allowed: frozenset[str]) -> None:
+        for entry in allowed:
+            if entry.split(".", 1)[0] not in elements:
+                raise MaskError(f"{resource_type}: R4 has no element `{entry}` here")
+
+    def _kept(self, resource_type: str, path: str, type_name: str) -> MaskNode | Treatment:
+        """A kept element: raw, unless references stand somewhere inside it that may name people."""
+        if resource_type in OWN_TYPES:
+            return "keep"  # its references name apps and requests by identifier, and that is what they are for
+        if type_name == "Reference":
+            return "reference"
+        if type_name in ("BackboneElement", "Element"):
+            return self._references_inside(resource_type, path)
+        if type_name in self._definitions.primitives:
+            return "keep"
+        return self._references_inside(type_name, "")
+
+    def _references_inside(self, type_name: str, path: str) -> MaskNode | Treatment:
+        place = self._definitions.locate(type_name, path)
+        known = self._inside.get(place)
+        if known is not None:
+            return known
+        members: dict[str, MaskNode | Treatment] = {}
+        # Before going in, so that an element within itself (`item.item`, Identifier.assigner) finds its own node.
+        self._inside[place] = node = MaskNode(members, open=True)
+        for name, element in self._definitions.children(*place).items():
+            for member, child_type in json_members(name, element):
+                inside = (
+                    "keep" if child_type == "Extension" else self._kept(place[0], _join(place[1], name), child_type)
+                )
+                if inside != "keep":
+                    members[member] = inside
+        if not members:
+            self._inside[place] = "keep"
+        return self._inside[place] if not members else node
+
+    def _replacement(self, resource_type: str, path: str, name: str, element: Element) -> Mapping[str, bytes]:
+        """What stands for a required element that is masked: FHIR R4 extension data-absent-reason."""
+        many = element.max != "1"
+        member, type_name = json_members(name, element)[0]
+        if type_name in self._definitions.primitives:
+            # FHIR R4 JSON: a primitive without a value keeps its extension under the underscored name.
+            return {"_" + member: b"[" + _MASKED + b"]" if many else _MASKED}
+        inside = self._masked_object(resource_type, _join(path, name), type_name)
+        return {member: b"[" + inside + b"]" if many else inside}
+
+    def _masked_object(self, resource_type: str, path: str, type_name: str) -> bytes:
+        """A complex element holds the extension, and its own required children likewise."""
+        if type_name not in ("BackboneElement", "Element"):
+            return _MASKED
+        parts = [_MASKED[1:-1]]
+        for name, element in self._definitions.children(resource_type, path).items():
+            if element.min > 0:
+                for member, value in self._replacement(resource_type, path, name, element).items():
+                    parts.append(f'"{member}":'.encode() + value)
+        return b"{" + b",".join(parts) + b"}"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,59 @@
+"""The masks of a catalogue, compiled against R4 and kept: one per (profile of masks, resource type)."""
+
+from __future__ import annotations
+
+from fhir.minimization.mask_plan import MaskCompiler, MaskNode
+from fhir.r4.definitions import Definitions, json_members
+from policies.catalogue import Catalogue
+from policies.search_guard import is_visible
+
+
+class Masks:
+    """Compiles everything at once, so that a wrong allow-list stops the start. Raises mask_plan.MaskError."""
+
+    def __init__(self, catalogue: Catalogue, definitions: Definitions) -> None:
+        self._catalogue = catalogue
+        self._definitions = definitions
+        compiler = MaskCompiler(definitions)
+        self._nodes: dict[tuple[str, str], MaskNode] = {}
+        self._members: dict[tuple[str, str], frozenset[str]] = {}
+        for profile, types in catalogue.masks.items():
+            for resource_type, allowed in types.items():
+                self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed)
+                self._members[profile, resource_type] = self._as_members(resource_type, allowed)
+
+    def node(self, purpose: str, resource_type: str) -> MaskNode | None:
+        """The compiled mask; None when nothing of the type may be seen for this purpose."""
+        known = self._catalogue.purposes.get(purpose)
+        return None if known is None else self._nodes.get((known.mask, resource_type))
+
+    def visible(self, purpose: str, resource_type: str, path: str) -> bool:
+        """Whether a JSON member path (`valueQuantity`, `name.family`) lies within the mask."""
+        known = self._catalogue.purposes.get(purpose)
+        allowed = None if known is None else self._members.get((known.mask, resource_type))
+        return allowed is not None and is_visible(allowed, path)
+
+    def _as_members(self, resource_type: str, allowed: frozenset[str]) -> frozenset[str]:
+        children = self._definitions.children(resource_type, "")
+        found = {"id", "meta.lastUpdated", "meta.profile"}
+        for entry in allowed:
+            if entry.endswith("[x]") and entry in children:
+                found |= {member for member, _ in json_members(entry, children[entry])}
+            else:
+                found.add(entry)
+        return frozenset(found)
+
+
+def restricted(
+    node: MaskNode, elements: frozenset[str] | None, definitions: Definitions, resource_type: str
+) -> MaskNode:
+    """The mask held to the elements that the app asked for; required elements stay (FHIR R4 §3.1.1.5.9)."""
+    if elements is None:
+        return node
+    wanted = {"resourceType", "id", "meta", "contained"}
+    for name, element in definitions.children(resource_type, "").items():
+        if name in elements or element.min > 0:
+            for member, _ in json_members(name, element):
+                wanted |= {member, "_" + member}
+    kept = {name: inside for name, inside in node.members.items() if name in wanted}
+    return MaskNode(kept, replacements=node.replacements)

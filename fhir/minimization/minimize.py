@@ -1,0 +1,192 @@
+"""Minimizes a resource without parsing what is kept: kept members stay the upstream's own bytes.
+
+docs/architecture.md, "Minimizing without parsing". `msgspec` splits an object into its members as raw slices; only
+where a rule must look inside (references, extensions, meta) does it go deeper. Number text, order and unknown parts
+of kept elements stay. FHIR R4 §3.4 (subsetted), data-absent-reason `masked`.
+INVARIANT: a member that no rule keeps is not in the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from fhir.minimization.mask_plan import MaskNode, Treatment
+from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
+
+_MASKED: Final = msgspec.Raw(f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}')
+_SUBSETTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"SUBSETTED"}}')
+_REDACTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"REDACTED"}}')
+_META: Final = frozenset({"versionId", "lastUpdated", "profile", "security"})
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class NotMinimizable(ValueError):
+    """The content isn't shaped as FHIR shapes it, or can't be left out in part; nothing of it may be sent.
+
+    Never carries content.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class MinimizeRules:
+    """What the whole catalogue says, whatever the type."""
+
+    mask_for: Callable[[str], MaskNode | None]
+    """The mask of a resource type under the purpose in force; None when nothing of it may be seen."""
+    extensions: frozenset[str]
+    contained: frozenset[str]
+    named_references: frozenset[str]
+    relative: Callable[[str], str | None]
+    """A literal reference as `Type/id` when it points into the upstream, else None."""
+
+
+def minimize(resource: bytes | msgspec.Raw, node: MaskNode, rules: MinimizeRules) -> bytes:
+    """The resource as this reader may see it. Raises NotMinimizable."""
+    try:
+        return _encode(_Pass(rules).resource(resource, node))
+    except (msgspec.DecodeError, RecursionError, TypeError) as broken:
+        raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+
+
+class _Pass:
+    """One resource on its way through.
+
+    What is kept goes as raw slices into the dict that is encoded at the end, and comes out as it was.
+    """
+
+    def __init__(self, rules: MinimizeRules) -> None:
+        self._rules = rules
+        self._contained: dict[str, object] = {}
+        self._changed = False
+
+    def resource(self, raw: bytes | msgspec.Raw, node: MaskNode) -> dict[str, object]:
+        members = _members(raw)
+        meta = members.pop("meta", None)
+        if "contained" in members:  # whatever refers to them may stand before them
+            self._contained = self._contained_resources(members["contained"])
+        kept = self._kept(members, node)
+        header = self._meta(meta)
+        if not header:  # FHIR R4 JSON: no empty objects
+            return kept
+        pairs = list(kept.items())
+        pairs.insert(2, ("meta", header))
+        return dict(pairs)
+
+    def _kept(self, members: Mapping[str, msgspec.Raw], node: MaskNode) -> dict[str, object]:
+        """What stays of an object's members, in their order, then what stands for those that R4 requires."""
+        treatments = node.members
+        kept: dict[str, object] = {}
+        for name, value in members.items():
+            treatment = treatments.get(name)
+            if treatment == "keep" or (treatment is None and node.open):
+                kept[name] = value
+            elif treatment is None:
+                self._changed = True
+            elif (inside := self._inside(value, treatment)) is not None:
+                kept[name] = inside
+        if node.replacements:
+            self._changed = True
+            kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
+        return kept
+
+    def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> object:
+        """What stays of a member whose inside matters; None for nothing."""
+        if treatment == "extensions":
+            return self._extensions(value)
+        if treatment == "contained":
+            return list(self._contained.values()) or None
+        if isinstance(treatment, MaskNode):
+            if _is_list(value):
+                return [self._object(item, treatment) for item in _items(value)]
+            return self._object(value, treatment)
+        if treatment != "reference":
+            raise NotMinimizable("an element that is kept in part has a modifier extension")
+        return [self._reference(item) for item in _items(value)] if _is_list(value) else self._reference(value)
+
+    def _object(self, raw: msgspec.Raw, node: MaskNode) -> object:
+        return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
+
+    def _reference(self, raw: msgspec.Raw) -> object:
+        """`reference` and `type` stay; `display` only for providers and products; `identifier` never (L32, L34)."""
+        members = _members(raw)
+        literal = _string(members["reference"]) if "reference" in members else ""
+        if literal.startswith("#"):
+            if literal[1:] in self._contained:
+                return {"reference": members["reference"]}
+            self._changed = True
+            return _MASKED
+        target = self._rules.relative(literal)
+        if target is None:
+            # Elsewhere, or nothing but a name or an identifier: whom it means can't be checked.
+            self._changed = True
+            return _MASKED
+        kept: dict[str, object] = {"reference": target}
+        named = target.partition("/")[0] in self._rules.named_references
+        for name, value in members.items():
+            if name == "type" or (named and name == "display"):
+                kept[name] = value
+            elif name != "reference":
+                self._changed = True
+        return kept
+
+    def _extensions(self, raw: msgspec.Raw) -> list[msgspec.Raw] | None:
+        """Extensions of the resource itself: only those whose URL the catalogue names (L33)."""
+        items = _items(raw)
+        kept = [item for item in items if _url(item) in self._rules.extensions]
+        self._changed = self._changed or len(kept) < len(items)
+        return kept or None
+
+    def _contained_resources(self, raw: msgspec.Raw) -> dict[str, object]:
+        """Contained products and providers by id, each under its own mask; anything else goes (L31)."""
+        kept: dict[str, object] = {}
+        for item in _items(raw):
+            members = _members(item)
+            resource_type = _string(members["resourceType"]) if "resourceType" in members else ""
+            node = self._rules.mask_for(resource_type) if resource_type in self._rules.contained else None
+            if node is None or "id" not in members or "contained" in members:
+                self._changed = True
+                continue
+            inner = _Pass(self._rules)
+            kept[_string(members["id"])] = inner.contained(item, node)
+            self._changed = self._changed or inner._changed
+        return kept
+
+    def contained(self, raw: msgspec.Raw, node: MaskNode) -> object:
+        """A contained resource has no meta of its own worth keeping (FHIR R4 dom-4, dom-5)."""
+        members = dict(node.members)
+        members.pop("meta")
+        members.pop("contained")
+        return self._object(raw, MaskNode(members, replacements=node.replacements))
+
+    def _meta(self, raw: msgspec.Raw | None) -> dict[str, object]:
+        members = {} if raw is None else _members(raw)
+        labels = _items(members.pop("security")) if "security" in members else []
+        kept: dict[str, object] = {}
+        for name, value in members.items():
+            if name in _META:
+                kept[name] = value
+            else:
+                self._changed = True
+        if self._changed:
+            labels.append(_REDACTED)
+            kept["tag"] = [_SUBSETTED]
+        if labels:
+            kept["security"] = labels
+        return kept
+
+
+def _is_list(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
+
+
+def _url(raw: msgspec.Raw) -> str:
+    members = _members(raw)
+    return _string(members["url"]) if "url" in members else ""

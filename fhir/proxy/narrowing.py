@@ -1,0 +1,62 @@
+"""What the upstream is asked for a search: as little as the decision leaves (docs/leaks.md, narrowing).
+
+It only saves work and keeps data where it is; every resource that comes is decided again on its own content.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlencode
+
+from fhir.proxy.search_request import SearchRequest, narrowed
+from fhir.r4.definitions import Definitions
+from policies.catalogue import Catalogue
+from policies.decide import ReadPlan, open_categories
+
+_PATIENT: Final = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+
+
+def upstream_search(search: SearchRequest, plan: ReadPlan, catalogue: Catalogue, definitions: Definitions) -> str:
+    """`Type?query`: the search, held to the patients of the plan and to the categories that are open."""
+    kind = search.resource_type
+    known = definitions.search_parameters(kind)
+    owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
+    if is_about_nobody(kind, catalogue):
+        owner = None
+    return f"{kind}?{urlencode(narrowed(search, sorted(plan.shares), owner, category_bound(kind, plan, catalogue)))}"
+
+
+def is_about_nobody(kind: str, catalogue: Catalogue) -> bool:
+    """Whether resources of the type belong to no patient: providers, places, products."""
+    return any(category.always for category, _ in catalogue.scopes_by_type.get(kind, ()))
+
+
+def category_bound(kind: str, plan: ReadPlan, catalogue: Catalogue) -> list[str]:
+    """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
+    pairs = catalogue.scopes_by_type.get(kind, ())
+    among = dict.fromkeys(category for category, _ in pairs)
+    opened = {
+        c.code
+        for share in plan.shares.values()
+        for c in open_categories(share.consents, share.circumstances, catalogue, among)
+    }
+    bound: list[str] = []
+    for category, scope in pairs:
+        if category.code not in opened:
+            continue
+        values = [value for name, value in scope.parameters if name == "category"]
+        if not values:
+            return []
+        bound.extend(values[0].split(","))
+    return bound
+
+
+def named_patients(search: SearchRequest) -> tuple[str, ...] | None:
+    """Ids of the patients to whom the search holds itself; None when it names none."""
+    names = ("_id",) if search.resource_type == "Patient" else ("patient", "subject")
+    for name, value in search.criteria:
+        found = [_PATIENT.fullmatch(part) for part in value.split(",")] if name in names else []
+        if found and all(found):
+            return tuple(dict.fromkeys(match[1] for match in found if match is not None))
+    return None

@@ -1,0 +1,135 @@
+"""What the enforcement point works with, and what its steps hand to each other (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from fhir.audit.trail import AuditTrail
+from fhir.minimization.masks import Masks
+from fhir.proxy.access_records import Seen
+from fhir.proxy.page_token import PageSealer
+from fhir.proxy.presented_token import PresentedToken
+from fhir.proxy.read_plans import ReadPlans
+from fhir.proxy.request import ProxyRefusal, ProxyRequest
+from fhir.proxy.resource_view import ResourceViews
+from fhir.proxy.responses import Headers
+from fhir.proxy.search_guarding import guard_search
+from fhir.proxy.search_request import SearchRequest
+from fhir.r4.definitions import Definitions
+from fhir.r4.interaction import Interaction
+from fhir.upstream.source import Source
+from fhir.upstream.upstreams import Upstreams
+from policies.catalogue import Catalogue
+from policies.decide import ReadPlan
+from policies.model import Access
+
+
+class TokenRefusal(Protocol):
+    """Why a token opens nothing (RFC 6750 §3.1)."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def description(self) -> str:
+        """For the integrator."""
+
+    def challenge(self, realm: str) -> str:
+        """The WWW-Authenticate header."""
+
+
+class TokenGate(Protocol):
+    """Step 1: verifies a token, live."""
+
+    async def access(self, presented: PresentedToken) -> Access | TokenRefusal:
+        """What the token claims, or why it counts for nothing."""
+
+    async def still(self, presented: PresentedToken) -> Access | TokenRefusal:
+        """The same of a token that `access` has let through for this request: whether it is live still."""
+
+    async def goes_on(self, access: Access) -> bool:
+        """Whether an answer that began with this token may go on: it may be over by now, but isn't taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyParts:
+    """What the composition root hands in."""
+
+    base: str
+    """Public FHIR base without a trailing slash."""
+    gate: TokenGate
+    plans: ReadPlans
+    catalogue: Catalogue
+    definitions: Definitions
+    masks: Masks
+    views: ResourceViews
+    source_of: Callable[[str], Source]
+    """The source of a resource type. Raises TypeNotServed."""
+    serves: Callable[[str], bool]
+    """Whether a resource type has a source."""
+    audit: AuditTrail
+    sealer: PageSealer
+    capability_statement: bytes
+    max_search_count: int
+    clock: Callable[[], datetime]
+    writes: Upstreams | None = None
+    """Where writes go, each to its type's; None where apps may not write."""
+
+    def source_name(self, resource_type: str) -> str:
+        """The operator's name for the source of a type."""
+        return self.source_of(resource_type).place.name
+
+    def source_header(self, interaction: Interaction) -> Headers:
+        """Where an answer of one type came from; of several types, each resource's own type says it.
+
+        INVARIANT: it follows from the type asked for and the settings, and from nothing that was found (docs/leaks.md).
+        """
+        if not interaction.resource_type or interaction.code == "operation":
+            return ()
+        return ((b"x-assent-source", self.source_name(interaction.resource_type).encode()),)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that has passed steps 1 to 3."""
+
+    request: ProxyRequest
+    access: Access
+    plan: ReadPlan
+    interaction: Interaction
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """`Type/id` of the resource that is asked for."""
+        return f"{self.interaction.resource_type}/{self.interaction.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is answered, and what of anybody's data stands in it (None for nothing)."""
+
+    body: bytes
+    seen: Seen | None
+    content_type: bytes = b""
+    """Empty for FHIR JSON."""
+    headers: Headers = ()
+    status: int = 200
+
+
+class NothingOpened(ProxyRefusal):
+    """One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06)."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+def guarded_search(
+    parts: ProxyParts, kind: str, parameters: tuple[tuple[str, str], ...], plan: ReadPlan
+) -> SearchRequest:
+    """Step 4. Raises SearchRefused and SearchError."""
+    return guard_search(kind, parameters, plan, parts.masks, parts.definitions, max_count=parts.max_search_count)

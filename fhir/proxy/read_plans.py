@@ -1,0 +1,106 @@
+"""Steps 2 and 3 of a request: whose consents decide, and the plan that they make (docs/architecture.md).
+
+A person's token has one patient in context. A service's has none: a read is decided by the consents of the patient
+whom the resource turns out to be about, a search by those of the patients it names, else of all who share with the
+service (docs/decisions/0013-system-scopes.md). Consents are asked anew for every request, and on every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from fhir.consents.register import ConsentRegister, TooManyConsents
+from fhir.proxy.narrowing import is_about_nobody, named_patients
+from fhir.proxy.search_request import SearchRefused, SearchRequest
+from fhir.r4.decided_types import decided_types
+from fhir.r4.interaction import Interaction
+from policies.catalogue import Catalogue
+from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
+from policies.model import Access, Deny, ResourceFacts
+
+MOST_PATIENTS: Final = 50
+"""Patients across whom one search of a service goes: each id stands in the upstream's URL."""
+
+
+class Sharing(Protocol):
+    """Knows who may share with an app."""
+
+    async def naming(self, grantee: str, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of at most `limit` patients of whom a consent in force names the grantee."""
+
+
+class ReadPlans:
+    """Makes plans."""
+
+    def __init__(self, register: ConsentRegister, sharing: Sharing, catalogue: Catalogue) -> None:
+        self._register = register
+        self._sharing = sharing
+        self._catalogue = catalogue
+
+    async def begin(self, access: Access, interaction: Interaction, now: datetime) -> ReadPlan | Deny:
+        """The plan before anything is asked upstream. A service's opens nobody's data yet."""
+        plan = self._by_token(access, interaction)
+        if isinstance(plan, Deny) or plan.patient is None:
+            return plan
+        share = share_of(plan, plan.patient, await self._register.rules(plan.patient), self._catalogue, now)
+        return NOT_SHARED if share is None else plan.sharing({plan.patient: share})
+
+    def _by_token(self, access: Access, interaction: Interaction) -> ReadPlan | Deny:
+        kinds = decided_types(interaction, self._catalogue)
+        plans = [plan_read(access, interaction.code, kind, self._catalogue) for kind in kinds]
+        return next((plan for plan in plans if isinstance(plan, ReadPlan)), plans[0])
+
+    async def for_patient(self, plan: ReadPlan, patient: str, now: datetime) -> ReadPlan:
+        """A service's plan for one patient."""
+        return await self._by(plan, (patient,), now)
+
+    async def who_may_share(self, plan: ReadPlan, now: datetime, most: int) -> Sequence[str]:
+        """Ids of at most `most` patients whose consents can open anything to a service: all others' open nothing."""
+        return await self._sharing.naming(grantee_of(plan.access.client_id), now, most)
+
+    async def for_resource(self, plan: ReadPlan, facts: ResourceFacts, now: datetime) -> ReadPlan:
+        """A service's plan for a resource that was read: made by the patient whom the resource is about."""
+        if not facts.owners:
+            return await self._by_anyone(plan, now)
+        return await self._by(plan, facts.owners if len(facts.owners) == 1 else (), now)
+
+    async def for_search(self, plan: ReadPlan, search: SearchRequest, now: datetime) -> ReadPlan:
+        """The plan for a guarded search. Raises SearchRefused when it goes across too many patients."""
+        if plan.patient is not None:
+            return plan
+        about_nobody = is_about_nobody(search.resource_type, self._catalogue)
+        if about_nobody and not any(kind == "_revinclude" for kind, _ in search.includes):
+            return await self._by_anyone(plan, now)
+        patients = named_patients(search)
+        if patients is None:
+            patients = tuple(await self._sharing.naming(grantee_of(plan.access.client_id), now, MOST_PATIENTS + 1))
+        if len(patients) > MOST_PATIENTS:
+            text = f"the search goes across more than {MOST_PATIENTS} patients; name a patient"
+            raise SearchRefused(400, "too-costly", text)
+        plan = await self._by(plan, patients, now)
+        return plan if not about_nobody or any(map(self._opens, plan.shares.values())) else plan.sharing({})
+
+    async def _by(self, plan: ReadPlan, patients: Iterable[str], now: datetime) -> ReadPlan:
+        found = {patient: await self._share(plan, patient, now) for patient in patients}
+        return plan.sharing({patient: share for patient, share in found.items() if share is not None})
+
+    async def _by_anyone(self, plan: ReadPlan, now: datetime) -> ReadPlan:
+        """What is about nobody needs one patient who shares with the service, whoever it is."""
+        for patient in await self._sharing.naming(grantee_of(plan.access.client_id), now, MOST_PATIENTS):
+            share = await self._share(plan, patient, now)
+            if share is not None and self._opens(share):
+                return plan.sharing({patient: share})
+        return plan
+
+    def _opens(self, share: Share) -> bool:
+        """Whether a patient shares anything at all: a consent can also say no to everything."""
+        opened = open_categories(share.consents, share.circumstances, self._catalogue)
+        return any(not (category.always or category.sensitive) for category in opened)
+
+    async def _share(self, plan: ReadPlan, patient: str, now: datetime) -> Share | None:
+        try:
+            return share_of(plan, patient, await self._register.rules(patient), self._catalogue, now)
+        except TooManyConsents:
+            return None  # an error would tell a service that the patient is there

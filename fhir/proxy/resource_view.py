@@ -1,0 +1,121 @@
+"""Step 6 of a request, for one resource: decided on its own content, then masked (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.mask_plan import MaskCompiler, MaskNode
+from fhir.minimization.masks import Masks, restricted
+from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.proxy.content_memo import Content, ContentMemo
+from fhir.proxy.include_links import IncludeLinks
+from fhir.proxy.searchset import Shown
+from fhir.r4.definitions import Definitions
+from fhir.r4.resource_body import content_of
+from fhir.r4.strict_json import decode_once
+from fhir.writes.merge import merge
+from policies.catalogue import Catalogue
+from policies.classify import classify
+from policies.decide import Decisions, ReadPlan
+from policies.model import Permit, ResourceFacts
+
+_decode: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+Show = Callable[[bytes], Shown | None]
+"""What may be seen of a resource, None when nothing. Raises NotMinimizable for what isn't shaped as FHIR."""
+
+
+class ResourceViews:
+    """Views of resources under the catalogue's masks."""
+
+    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: Masks, facts: FactsReader) -> None:
+        self._catalogue = catalogue
+        self._definitions = definitions
+        self._masks = masks
+        self._facts = facts
+        self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
+        self._memo = ContentMemo()
+
+    def under(
+        self,
+        plan: ReadPlan,
+        elements: Mapping[str, frozenset[str] | None],
+        includes: Sequence[tuple[str, str]] = (),
+    ) -> Show:
+        """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
+        decisions = Decisions(plan, self._catalogue)
+        links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
+        rules = self._rules(plan.purpose)
+
+        def show(raw: bytes) -> Shown | None:
+            content = self._content(raw)
+            facts = content.facts
+            node = self._masks.node(plan.purpose, facts.resource_type)
+            if node is None or not isinstance(decisions.of(facts, content.kind), Permit):
+                return None
+            wanted = elements.get(facts.resource_type)
+            if wanted is not None:
+                kept = restricted(node, wanted, self._definitions, facts.resource_type)
+                shown = Shown(facts, minimize(raw, kept, rules), categories=content.categories)
+            else:
+                shown = content.forms.get(node) or self._form(raw, content, node, rules)
+            return shown if links is None else replace(shown, links=links.of(_decode(raw)))
+
+        return show
+
+    def merged(self, purpose: str, old: tuple[bytes, bytes] | None, new: dict[str, object]) -> dict[str, object]:
+        """What is stored when `new` is written. `old`: the resource as it is and as it is seen; None for none.
+
+        Raises NotWritable and NotMinimizable.
+        """
+        node = self._masks.node(purpose, str(new.get("resourceType")))
+        if node is None:
+            raise NotMinimizable("nothing of the type may be seen")
+        before, seen = ({}, {}) if old is None else map(content_of, old)
+        try:
+            return merge(node, self._rules(purpose), before, seen, new)
+        except (TypeError, AttributeError, KeyError) as broken:
+            raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+
+    def _form(self, raw: bytes, content: Content, node: MaskNode, rules: MinimizeRules) -> Shown:
+        """What may be seen under a mask, whoever sees it: remembered with the content."""
+        form = Shown(content.facts, minimize(raw, node, rules), categories=content.categories)
+        self._memo.keep_form(raw, content, node, form)
+        return form
+
+    def facts(self, raw: bytes) -> ResourceFacts:
+        """What rules look at in a resource. Raises NotMinimizable."""
+        return self._content(raw).facts
+
+    def binary(self, raw: bytes, purpose: str) -> bytes:
+        """A Binary that may be seen, minimized: what it holds and which type that has. Raises NotMinimizable."""
+        return minimize(raw, self._binary, self._rules(purpose))
+
+    def relative(self, literal: str) -> str | None:
+        """A literal reference as `Type/id` when it points into the upstream, else None."""
+        return self._facts.relative(literal)
+
+    def _rules(self, purpose: str) -> MinimizeRules:
+        return MinimizeRules(
+            lambda kind: self._masks.node(purpose, kind),
+            self._catalogue.extensions,
+            self._catalogue.contained,
+            self._catalogue.named_references,
+            self._facts.relative,
+        )
+
+    def _content(self, raw: bytes) -> Content:
+        content = self._memo.find(raw)
+        if content is None:
+            try:
+                facts = self._facts.read(decode_once(raw))
+            except (msgspec.DecodeError, RecursionError) as broken:
+                raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+            content = Content(facts, classify(facts, self._catalogue))
+            self._memo.keep(raw, content)
+        return content

@@ -1,0 +1,1 @@
+"""The language of FHIR searches: parameters and their values, read strictly (FHIR R4 §3.1.1)."""

@@ -1,0 +1,223 @@
+"""Asks the upstream FHIR server, and believes nothing of its answer but what is checked here.
+
+Reads and searches only (FHIR R4 §3.1.0), by GET; `fhir.upstream.writes` writes. An answer is whole, JSON and within
+bounds or it is an UpstreamFailure; redirects aren't followed, and links lead nowhere but below the base
+(docs/leaks.md).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from fhir.upstream.circuit_breaker import CircuitBreaker
+from fhir.upstream.credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
+from fhir.upstream.failure import FailureKind, UpstreamFailure
+from fhir.upstream.links import link_below
+from fhir.upstream.schema_drift import SchemaDrift
+
+__all__ = [
+    "BackendServices",
+    "Basic",
+    "Bearer",
+    "Credentials",
+    "FailureKind",
+    "NoCredentials",
+    "UpstreamAnswer",
+    "UpstreamClient",
+    "UpstreamFailure",
+]
+
+_TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
+_ID: Final = r"[A-Za-z0-9.-]{1,64}"
+_PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
+_JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
+_HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
+_MEBIBYTE: Final = 1024 * 1024
+_Said = TypeVar("_Said")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """Status 200 with its JSON, or 404 or 410 with an empty body."""
+
+    status: int
+    body: bytes
+
+
+class UpstreamClient:
+    """One upstream. Connections are opened when first used, in the event loop that uses them."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        credentials: Credentials | None = None,
+        timeout: float = 10.0,
+        connect_timeout: float = 3.0,
+        max_body: int = 32 * _MEBIBYTE,
+        connections: int = 64,
+        breaker: CircuitBreaker | None = None,
+        drift: SchemaDrift | None = None,
+    ) -> None:
+        """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
+        self._base = URL(base_url.rstrip("/"))
+        self._below = f"{self._base}/"
+        self._credentials: Credentials = credentials or NoCredentials()
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
+        self._max_body = max_body
+        self._connections = connections
+        self.breaker: Final = breaker or CircuitBreaker()
+        self.drift: Final = drift
+        """What its resources look like; None where nobody looks."""
+        self.outcomes: Final[Counter[str]] = Counter()
+        """How often it answered (`answered`), and by which kind of failure it didn't."""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, params: Sequence[tuple[str, str]]) -> UpstreamAnswer:
+        """Read `Type/id` or `Type/id/_history/version`, list `Type/id/_history`, or search `Type`.
+
+        Raises UpstreamFailure.
+        """
+        parts = path.split("/")
+        if _PATH.fullmatch(path) is None or "." in parts or ".." in parts:
+            raise ValueError("the path is no FHIR read, history or search")
+        query = f"?{urlencode(params)}" if params else ""
+        return await self._answer(URL(f"{self._below}{path}{query}", encoded=True))
+
+    async def get_link(self, url: str) -> UpstreamAnswer:
+        """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
+        return await self._answer(link_below(self._base, url))
+
+    def below(self, path: str) -> URL:
+        """The address of a path below the base, `Observation/o1`, which the caller has checked."""
+        return URL(f"{self._below}{path}", encoded=True)
+
+    async def signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
+        """Let `attempt` ask with an open session and the Authorization header; once more when that has expired.
+
+        The breaker hears how it ended. Raises UpstreamFailure, also (`paused`) without asking.
+        """
+        try:
+            with self.breaker.call():
+                said = await self._signed_in(attempt)
+        except UpstreamFailure as failure:
+            self.outcomes[failure.kind] += 1
+            raise
+        self.outcomes["answered"] += 1
+        return said
+
+    async def _signed_in(self, attempt: Callable[[aiohttp.ClientSession, str | None], Awaitable[_Said]]) -> _Said:
+        session = self._open_session()
+        authorization = await self._credentials.authorization(session)
+        try:
+            return await attempt(session, authorization)
+        except UpstreamFailure as failure:
+            if failure.status != 401 or not self._credentials.refused(authorization):
+                raise
+        return await attempt(session, await self._credentials.authorization(session))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                timeout=self._timeout,
+                # Decompressed here, where the bound is on what comes out.
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    async def _answer(self, url: URL) -> UpstreamAnswer:
+        return await self.signed_in(lambda session, authorization: self._attempt(session, url, authorization))
+
+    async def _attempt(self, session: aiohttp.ClientSession, url: URL, authorization: str | None) -> UpstreamAnswer:
+        headers = _HEADERS if authorization is None else _HEADERS | {"Authorization": authorization}
+        begun = False
+        try:
+            async with session.get(url, headers=headers, allow_redirects=False) as response:
+                begun = True
+                _check_status(response.status)
+                if response.status != 200:
+                    return UpstreamAnswer(response.status, b"")
+                if response.content_type not in _JSON:
+                    raise UpstreamFailure("not-fhir", status=200)
+                body = _whole_json(await self._body(response))
+                if self.drift is not None:
+                    self.drift.offer(body, response.headers.get("Content-Type", ""))
+                return UpstreamAnswer(200, body)
+        except TimeoutError as slow:
+            raise UpstreamFailure("timeout") from slow
+        except aiohttp.ClientResponseError:
+            # aiohttp's own faults quote the URL, and with it what was searched for: none goes along.
+            raise UpstreamFailure("not-fhir") from None
+        except (aiohttp.ClientError, OSError):
+            raise UpstreamFailure("truncated" if begun else "unreachable") from None
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise UpstreamFailure("not-fhir", status=200)
+        inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            if inflate is not None:
+                # One byte more than allowed tells that there is too much, without producing the rest.
+                body += _inflated(inflate, piece, self._max_body + 1 - len(body))
+            else:
+                body += piece
+            if len(body) > self._max_body:
+                raise UpstreamFailure("too-large", status=200)
+        if inflate is not None and not inflate.eof:
+            raise UpstreamFailure("truncated", status=200)
+        return bytes(body)
+
+
+def _check_status(status: int) -> None:
+    if 300 <= status < 400:
+        raise UpstreamFailure("redirect", status=status)
+    if status not in (200, 404, 410):
+        raise UpstreamFailure("bad-status", status=status)
+
+
+def _inflated(inflate: zlib._Decompress, piece: bytes, most: int) -> bytes:
+    try:
+        out = inflate.decompress(piece, most)
+    except zlib.error as broken:
+        raise UpstreamFailure("not-fhir", status=200) from broken
+    if inflate.unused_data:
+        raise UpstreamFailure("not-fhir", status=200)
+    return out
+
+
+def _whole_json(body: bytes) -> bytes:
+    """The body if it is one JSON object. An answer without a length is known to be whole by nothing else.
+
+    RFC 8259 §8.1: it is UTF-8, which the decoder checks only where it reads; readers differ over what is not.
+    """
+    text = body.strip()
+    if not text.startswith(b"{"):
+        raise UpstreamFailure("not-fhir" if text else "truncated", status=200)
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+        if not text.isascii():
+            text.decode()
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        # The fault isn't passed on: it may hold the body.
+        raise UpstreamFailure("not-fhir" if text.endswith(b"}") else "truncated", status=200) from None
+    return body
