@@ -62,7 +62,7 @@ def test_every_problem_has_a_row() -> None:
     told = set(re.findall(r"`([a-z-]+)", " ".join(reasons)))
     raised: set[tuple[Problem, str]] = set()
     for file in ("federation", "id_token", "idp_http", "idp_metadata"):
-        source = (Path(__file__).parents[2] / "authz" / f"{file}.py").read_text()
+        source = (Path(__file__).parents[2] / "authz" / "sign_in" / f"{file}.py").read_text()
         raised |= set(re.findall(r'SignInRefused\("([a-z-]+)", f?"([a-z-]+)', source))
     for problem, reason in raised:
         if problem not in ("untrusted", "no-sign-out"):  # of those the page shows examples
