@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 
+from bench.servers import HUNDRED, NEW
 from tests.clients.app import REDIRECT_URI, App
 from tests.clients.person import Person
 from tests.sandbox_server import assent_process, environment, free_port
@@ -133,7 +134,8 @@ def main() -> None:
             rows = [
                 compare("read, never seen", (f"Observation/o{n}" for n in count(2)), READS, bases, token),
                 compare("read, seen before", repeat("Observation/o1"), READS, bases, token),
-                compare("search, 100 entries", repeat("Observation?_count=100"), SEARCHES, bases, token),
+                compare("search, 100 entries never seen", repeat(f"{HUNDRED}&{NEW}"), SEARCHES, bases, token),
+                compare("search, 100 entries seen before", repeat(HUNDRED), SEARCHES, bases, token),
             ]
             memory = {"idle MB": idle, "after the run MB": resident_mb(port)}
     for row in rows:

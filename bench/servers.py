@@ -6,6 +6,7 @@ Each runs alone: `python -m bench.servers upstream PORT` or `python -m bench.ser
 from __future__ import annotations
 
 import sys
+from itertools import count
 from typing import Any
 
 import aiohttp
@@ -16,12 +17,18 @@ CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 _JSON = [(b"content-type", b"application/fhir+json")]
 
 
+HUNDRED = "Observation?_count=100"
+NEW = "status=final"
+"""Part of a search that finds what no search found before."""
+
+
 def observation(number: int) -> dict[str, object]:
-    """A laboratory result of about 2 kB, as real servers send them."""
+    """A laboratory result of about 2 kB, as real servers send them: each with a date, a value and a note of its own."""
+    moment = f"2026-01-02T03:04:05.{number}Z"
     return {
         "resourceType": "Observation",
         "id": f"o{number}",
-        "meta": {"versionId": "1", "lastUpdated": "2026-01-02T03:04:05Z", "source": "urn:lab:7"},
+        "meta": {"versionId": "1", "lastUpdated": moment, "source": "urn:lab:7"},
         "text": {"status": "generated", "div": "<div>" + "Hemoglobin 13.50 g/dL. " * 20 + "</div>"},
         "status": "final",
         "category": [{"coding": [{"system": CATEGORY, "code": "laboratory", "display": "Laboratory"}]}],
@@ -29,22 +36,34 @@ def observation(number: int) -> dict[str, object]:
         "subject": {"reference": "Patient/p1", "display": "Bench Mark"},
         "encounter": {"reference": "Encounter/e1"},
         "performer": [{"reference": "Organization/lab", "display": "Laboratory"}],
-        "effectiveDateTime": "2026-01-02T03:04:05Z",
-        "valueQuantity": {"value": 13.5, "unit": "g/dL", "system": "http://unitsofmeasure.org", "code": "g/dL"},
+        "effectiveDateTime": moment,
+        "valueQuantity": {
+            "value": float(f"13.{number}"),
+            "unit": "g/dL",
+            "system": "http://unitsofmeasure.org",
+            "code": "g/dL",
+        },
         "referenceRange": [{"low": {"value": 12, "unit": "g/dL"}, "high": {"value": 16, "unit": "g/dL"}}],
-        "note": [{"text": "Sample taken in the morning. " * 10}],
+        "note": [{"text": "Sample taken in the morning. " * 10 + str(number)}],
     }
 
 
 def upstream() -> Any:
-    """Answers a read with the Observation of that id, and every search with a Bundle of a hundred."""
-    before, after = msgspec.json.encode(observation(1)).split(b'"id":"o1"')
-    entries = [{"resource": observation(n), "search": {"mode": "match"}} for n in range(100)]
+    """Answers a read with the Observation of that id, a search with a Bundle of a hundred: new ones, asked by `NEW`."""
+    any_number = "987654"
+    one = msgspec.json.encode(observation(int(any_number)))
+    entries = [{"resource": observation(int(f"{any_number}{n:02}")), "search": {"mode": "match"}} for n in range(100)]
     hundred = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": 100, "entry": entries})
+    newest = count(100_000)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         wanted = scope["path"].rpartition("/")[2].encode()
-        body = before + b'"id":"' + wanted + b'"' + after if wanted.startswith(b"o") else hundred
+        if wanted.startswith(b"o"):
+            body = one.replace(any_number.encode(), wanted[1:])
+        elif NEW.encode() in scope["query_string"]:
+            body = hundred.replace(any_number.encode(), str(next(newest)).encode())
+        else:
+            body = hundred
         await send({"type": "http.response.start", "status": 200, "headers": _JSON})
         await send({"type": "http.response.body", "body": body})
 

@@ -31,14 +31,8 @@ class Classification:
 
 def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
     """Find every category of the resource. One with no everyday category belongs to nothing that can be granted."""
-    everyday = frozenset(
-        category.code
-        for category, scope in catalogue.scopes_by_type.get(facts.resource_type, ())
-        if covers(scope, facts)
-    )
-    codes: set[str] = set()
-    for coding in facts.codes:
-        codes |= catalogue.sensitive_codes.of(coding)
+    everyday = _everyday(catalogue, facts.resource_type, tuple(facts.tokens.items()))
+    codes = set(_sensitivities_of_codes(catalogue, facts.codes))
     for label in facts.labels:
         codes |= _sensitivities_of_label(catalogue, label)
     labels = set(facts.labels)
@@ -50,8 +44,23 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
     return Classification(everyday, frozenset(codes), frozenset(labels))
 
 
-# The same labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue never changes).
-# The answers hang on the catalogue alone, never on who asks.
+# The same codes and labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue never
+# changes). The answers hang on the catalogue alone, never on who asks.
+
+
+@lru_cache(maxsize=2_000)
+def _everyday(
+    catalogue: Catalogue, resource_type: str, tokens: tuple[tuple[str, frozenset[Coding]], ...]
+) -> frozenset[str]:
+    facts = ResourceFacts(resource_type, "", tokens=dict(tokens))
+    return frozenset(
+        category.code for category, scope in catalogue.scopes_by_type.get(resource_type, ()) if covers(scope, facts)
+    )
+
+
+@lru_cache(maxsize=2_000)
+def _sensitivities_of_codes(catalogue: Catalogue, codes: frozenset[Coding]) -> frozenset[str]:
+    return frozenset().union(*map(catalogue.sensitive_codes.of, codes))
 
 
 @lru_cache(maxsize=2_000)

@@ -20,6 +20,11 @@ class Period:
     start: datetime | None = None
     end: datetime | None = None
 
+    @property
+    def bounds(self) -> tuple[datetime, ...]:
+        """The instants at which it begins and ends."""
+        return tuple(bound for bound in (self.start, self.end) if bound is not None)
+
     def holds(self, instant: datetime) -> bool:
         """Whether the instant lies within, both bounds included (FHIR R4 Period)."""
         return (self.start is None or self.start <= instant) and (self.end is None or instant <= self.end)

@@ -33,6 +33,8 @@ from policies.model import (
 )
 from policies.scope_match import covers, names_type
 
+_MOST_LIKENESSES: Final = 200
+"""Of one plan. Few kinds of resources are under the consents of one patient; a stranger's data might be of many."""
 CLIENT_SYSTEM = "urn:assent:client"
 """Identifier system under which an app is named as a grantee."""
 
@@ -45,7 +47,7 @@ class Share:
     circumstances: Circumstances
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadPlan:
     """What one request may see, before any resource is looked at."""
 
@@ -70,6 +72,21 @@ class ReadPlan:
     def sharing(self, shares: Mapping[str, Share]) -> ReadPlan:
         """The same plan with what these patients' consents say."""
         return ReadPlan(self.access, self.permission, self.scopes, shares)
+
+    @cached_property
+    def decided(self) -> dict[object, Decision]:
+        """What `Decisions` found under this plan."""
+        return {}
+
+    @cached_property
+    def is_detailed(self) -> bool:
+        """Whether consents tell single resources apart, so that no two are alike."""
+        return any(looks_at_details(rule.root) for share in self.shares.values() for rule in share.consents)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Token parameters by which its scopes tell resources apart."""
+        return tuple({name for scope in self.scopes for name, _ in scope.parameters})
 
 
 _NOT_ABOUT: Final = "the resource is not about the patient in context alone"
@@ -179,40 +196,32 @@ def decide_resource(
 
 
 class Decisions:
-    """Decides the resources of one answer, and those that no rule of it could tell apart once."""
+    """Decides resources under one plan, and those that no rule of it could tell apart once."""
 
     def __init__(self, plan: ReadPlan, catalogue: Catalogue) -> None:
         self._plan = plan
         self._catalogue = catalogue
-        self._known: dict[object, Decision] | None = None
 
     def of(self, facts: ResourceFacts, kind: Classification) -> Decision:
         """As `decide_resource`."""
-        if self._known is None:
-            self._known = {}  # the first, which of a read is the only one: there is nothing that it could be like
-        elif not self._detailed:
-            likeness = self._likeness(facts, kind)
-            decision = self._known.get(likeness)
-            if decision is None:
-                decision = self._known[likeness] = decide_resource(self._plan, facts, self._catalogue, kind)
-            return decision
-        return decide_resource(self._plan, facts, self._catalogue, kind)
+        if self._plan.is_detailed:
+            return decide_resource(self._plan, facts, self._catalogue, kind)
+        known = self._plan.decided
+        likeness = self._likeness(facts, kind)
+        decision = known.get(likeness)
+        if decision is None:
+            decision = decide_resource(self._plan, facts, self._catalogue, kind)
+            if len(known) < _MOST_LIKENESSES:
+                known[likeness] = decision
+        return decision
 
     def _likeness(self, facts: ResourceFacts, kind: Classification) -> tuple[object, ...]:
         """INVARIANT: everything that `decide_resource` looks at, but what only consents with details do."""
         return (
             *(facts.resource_type, facts.owners, facts.foreign, facts.labels, facts.profiles),
             *(kind.everyday, kind.sensitive, kind.labels),
-            *map(facts.tokens.get, self._parameters),
+            *map(facts.tokens.get, self._plan.parameters),
         )
-
-    @cached_property
-    def _detailed(self) -> bool:
-        return any(looks_at_details(rule.root) for share in self._plan.shares.values() for rule in share.consents)
-
-    @cached_property
-    def _parameters(self) -> tuple[str, ...]:
-        return tuple({name for scope in self._plan.scopes for name, _ in scope.parameters})
 
 
 def _share_about(plan: ReadPlan, facts: ResourceFacts) -> Share | None:

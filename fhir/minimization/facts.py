@@ -2,11 +2,14 @@
 
 Only the resource's own content counts; what a caller or a Bundle says about it doesn't. Malformed content gives fewer
 facts, or marks the resource foreign; it never raises once the JSON is an object.
+
+A resource's facts are the sum of what its top-level members say (`MemberFacts`) and of a few that are read together
+(`Outline`). So what a member says can be remembered: most of them come again and again (`fhir.minimization.members`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,30 +24,70 @@ from policies.catalogue import Catalogue
 from policies.codes import usual_system
 from policies.model import Coding, ResourceFacts
 
-_MAX_DEPTH: Final = 64
+MAX_DEPTH: Final = 64
 """Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
 
-_CLINICAL_DATES: Final = {
+_CLINICAL_DATES: Final = (
     # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
-    "*": (
-        *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
-        *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
-        *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
-    ),
-}
+    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
+    *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
+    *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
+)
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
+_ANYWHERE: Final = frozenset({*_AUTHORS, "securityLabel"})
+_NO_CODINGS: Final[frozenset[Coding]] = frozenset()
+_NOBODY: Final[frozenset[str]] = frozenset()
+
+
+Outline = Mapping[str, object]
+"""A resource's members by name. Those of `FactsReader.whole`, and strings, are decoded; of others the name counts."""
+
+
+@dataclass(slots=True)
+class MemberFacts:
+    """What one top-level member adds to the facts of its resource; names as in `ResourceFacts`."""
+
+    tokens: Sequence[tuple[str, frozenset[Coding]]] = ()
+    codes: frozenset[Coding] = _NO_CODINGS
+    labels: frozenset[Coding] = _NO_CODINGS
+    references: frozenset[str] = _NOBODY
+    owners: frozenset[str] = _NOBODY
+    authors: frozenset[str] = _NOBODY
+    foreign: bool = False
+
+
+class _All(Container[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+_ALL: Final = _All()
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberPlan:
+    """What to look for in one member of one resource type."""
+
+    owners: tuple[SearchPath, ...] = ()
+    tokens: tuple[tuple[str, tuple[SearchPath, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _TypePlan:
     """What to look for in one resource type; compiled once."""
 
-    owners: tuple[SearchPath, ...]
-    tokens: Mapping[str, tuple[SearchPath, ...]]
+    members: Mapping[str, _MemberPlan]
+    names: frozenset[str]
+    """Of members that mean something whatever stands in them."""
+    no_tokens: Mapping[str, frozenset[Coding]]
+    """Every token parameter that scopes may name, with nothing found."""
 
 
 class FactsReader:
     """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
+
+    whole: Final = frozenset({"meta", *_CLINICAL_DATES})
+    """Members that `gather` looks into; of others it is told what `of_member` found in them."""
 
     def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_bases: Sequence[str] = ()) -> None:
         self._definitions = definitions
@@ -57,56 +100,116 @@ class FactsReader:
 
     def read(self, resource: Mapping[str, object]) -> ResourceFacts:
         """Facts of one decoded resource."""
-        resource_type = _text(resource.get("resourceType"))
-        plan = self._plan(resource_type)
-        walk = _Walk(self._bases)
-        walk.visit(resource)
-        owners, foreign = self._owners(resource_type, resource, plan)
-        meta = resource.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
-        labels = frozenset(_labels(meta.get("security"))) | frozenset(walk.labels)
-        codes = frozenset(walk.codes)
-        if resource_type == "DocumentReference":
-            labels |= frozenset(_document_labels(resource))
+        kind = _text(resource.get("resourceType"))
+        return self.gather(kind, resource, [self.of_member(kind, name, value) for name, value in resource.items()])
+
+    def looked_into(self, resource_type: str) -> Container[str]:
+        """Members in which `of_member` may find something though no coding and no reference stands in them."""
+        return _ALL if resource_type == "QuestionnaireResponse" else self._plan(resource_type).names
+
+    def of_member(self, resource_type: str, name: str, value: object) -> MemberFacts:
+        """What one decoded member says by itself."""
+        if name == "meta":
+            return NOTHING
+        found = MemberFacts()
+        member = {name: value}
+        plan = self._plan(resource_type).members.get(name)
+        if plan is not None:
+            found.owners, found.foreign = self._owners(resource_type, member, plan.owners)
+            found.tokens = [(code, codings) for code, paths in plan.tokens if (codings := _codings_at(member, paths))]
+        if isinstance(value, dict | list):
+            walk = _Walk(self._bases)
+            walk.visit(value)
+            found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
+            found.references = frozenset(walk.references)
+            found.foreign = found.foreign or walk.too_deep
+            if name in _AUTHORS:
+                found.authors = frozenset(self._authors(value))
+        if resource_type == "DocumentReference" and name == "securityLabel":
+            found.labels |= frozenset(_document_labels(value))
         elif resource_type == "QuestionnaireResponse":
-            codes |= frozenset(question_codes(resource))
+            found.codes |= frozenset(question_codes(member))
+        return NOTHING if found == NOTHING else found
+
+    def gather(self, resource_type: str, outline: Outline, members: Iterable[MemberFacts]) -> ResourceFacts:
+        """The facts of a resource, from what its members say."""
+        meta = outline.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        tokens = dict(self._plan(resource_type).no_tokens)
+        codes, references = _itself(outline, self._bases)
+        labels = frozenset(_labels(meta.get("security"))) if "security" in meta else _NO_CODINGS
+        owners = authors = _NOBODY
+        foreign = "modifierExtension" in outline or "implicitRules" in outline
+        # Most say nothing of most. One that is alone with something stays the same object, whose hash is known.
+        for said in members:
+            if said is NOTHING:
+                continue
+            for code, codings in said.tokens:
+                tokens[code] = tokens[code] | codings if tokens[code] else codings
+            if said.codes:
+                codes = codes | said.codes if codes else said.codes
+            if said.references:
+                references = references | said.references if references else said.references
+            if said.owners:
+                owners = owners | said.owners if owners else said.owners
+            if said.labels:
+                labels |= said.labels
+            if said.authors:
+                authors |= said.authors
+            if said.foreign:
+                foreign = True
+        name = _text(outline.get("id"))
         return ResourceFacts(
             resource_type=resource_type,
-            id=_text(resource.get("id")),
-            owners=owners,
-            foreign=foreign or walk.too_deep or "modifierExtension" in resource or "implicitRules" in resource,
-            tokens={name: _codings_at(resource, paths) for name, paths in plan.tokens.items()},
+            id=name,
+            owners=frozenset({name}) if resource_type == "Patient" else owners,
+            foreign=foreign,
+            tokens=tokens,
             codes=codes,
             labels=labels,
             profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
-            period=_clinical_period(resource, meta),
-            references=frozenset(walk.references),
-            authors=frozenset(self._authors(resource)),
+            period=_clinical_period(outline, meta),
+            references=references,
+            authors=authors,
         )
 
     def _plan(self, resource_type: str) -> _TypePlan:
         plan = self._plans.get(resource_type)
         if plan is None:
-            known = resource_type in self._definitions.types
-            parameters = self._definitions.search_parameters(resource_type) if known else {}
-            names = self._parameters.get(resource_type, ())
-            plan = _TypePlan(
-                self._definitions.owner_paths(resource_type) if known else (),
-                {n: parameters[n].paths for n in names if n in parameters and parameters[n].kind == "token"},
-            )
-            if known:  # INVARIANT: only known types are kept, so that hostile input can't grow this
+            plan = self._compiled(resource_type)
+            if resource_type in self._definitions.types:
+                # INVARIANT: only known types are kept, so that hostile input can't grow this
                 self._plans[resource_type] = plan
         return plan
 
+    def _compiled(self, resource_type: str) -> _TypePlan:
+        if resource_type not in self._definitions.types:
+            return _TypePlan({}, _ANYWHERE, {})
+        known = self._definitions.search_parameters(resource_type)
+        tokens = {n: known[n].paths for n in self._parameters.get(resource_type, ()) if n in known}
+        tokens = {name: paths for name, paths in tokens.items() if known[name].kind == "token"}
+        # A Patient is its own owner: whom its links name says nothing of whose it is.
+        owners = () if resource_type == "Patient" else self._definitions.owner_paths(resource_type)
+        names = {path.steps[0] for paths in (owners, *tokens.values()) for path in paths}
+        return _TypePlan(
+            {
+                name: _MemberPlan(
+                    tuple(path for path in owners if path.steps[0] == name),
+                    tuple((code, at) for code, paths in tokens.items() if (at := _beginning(paths, name))),
+                )
+                for name in names
+            },
+            frozenset(names) | _ANYWHERE,
+            dict.fromkeys(tokens, _NO_CODINGS),
+        )
+
     def _owners(
-        self, resource_type: str, resource: Mapping[str, object], plan: _TypePlan
+        self, resource_type: str, resource: Mapping[str, object], paths: Iterable[SearchPath]
     ) -> tuple[frozenset[str], bool]:
         """Patients whom the resource is about; and whether a subject is something else than a plain reference."""
-        if resource_type == "Patient":
-            return frozenset({_text(resource.get("id"))}), False
         owners: set[str] = set()
         foreign = False
-        for path in plan.owners:
+        for path in paths:
             for value in find_by_path(resource, path):
                 literal = self.relative(value.get("reference")) if isinstance(value, dict) else None
                 if literal is None:
@@ -132,18 +235,33 @@ class FactsReader:
             parts = parts[:2]
         return "/".join(parts) if len(parts) == 2 and all(parts) and ":" not in literal else None
 
-    def _authors(self, resource: Mapping[str, object]) -> Iterable[str]:
-        for name in _AUTHORS:
-            value = resource.get(name)
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, dict):
-                    actor = item.get("actor") if isinstance(item.get("actor"), dict) else item
-                    literal = self.relative(actor.get("reference")) if isinstance(actor, dict) else None
-                    yield literal or ""  # somebody, told in a way that can't be compared
+    def _authors(self, value: object) -> Iterable[str]:
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                actor = item.get("actor") if isinstance(item.get("actor"), dict) else item
+                literal = self.relative(actor.get("reference")) if isinstance(actor, dict) else None
+                yield literal or ""  # somebody, told in a way that can't be compared
+
+
+NOTHING: Final = MemberFacts()
+"""What most members say."""
+
+
+def _beginning(paths: Iterable[SearchPath], name: str) -> tuple[SearchPath, ...]:
+    return tuple(path for path in paths if path.steps[0] == name)
+
+
+def _itself(outline: Outline, bases: tuple[str, ...]) -> tuple[frozenset[Coding], frozenset[str]]:
+    """What the resource says as an object among others: its own `code` with its `system`, its own `reference`."""
+    if not (type(outline.get("code")) is str or type(outline.get("reference")) is str):
+        return _NO_CODINGS, _NOBODY
+    walk = _Walk(bases)
+    walk.note(outline)
+    return frozenset(walk.codes), frozenset(walk.references)
 
 
 class _Walk:
-    """One pass over the decoded content: every coding and every literal reference, at any depth."""
+    """One pass over a decoded member: every coding and every literal reference, at any depth."""
 
     def __init__(self, bases: tuple[str, ...]) -> None:
         self.codes: set[Coding] = set()
@@ -152,15 +270,14 @@ class _Walk:
         self.too_deep = False
         self._bases = bases
 
-    def visit(self, resource: Mapping[str, object]) -> None:
-        self._object(resource)
-        level: list[object] = [value for name, value in resource.items() if name != "meta"]
-        for _ in range(_MAX_DEPTH):
+    def visit(self, member: object) -> None:
+        level: list[object] = [member]
+        for _ in range(MAX_DEPTH):
             deeper: list[object] = []
             for value in level:
                 if type(value) is dict:  # decoded JSON has no subclasses
                     if "code" in value or "reference" in value:
-                        self._object(value)
+                        self.note(value)
                     deeper += value.values() if "meta" not in value else self._without_meta(value)
                 elif type(value) is list:
                     deeper += value
@@ -169,7 +286,7 @@ class _Walk:
             level = deeper
         self.too_deep = True
 
-    def _object(self, value: Mapping[str, object]) -> None:
+    def note(self, value: Mapping[str, object]) -> None:
         code = value.get("code")
         if type(code) is str:
             self.codes.add(coding_of(value.get("system"), code))
@@ -228,9 +345,9 @@ def _labels(value: object) -> Iterable[Coding]:
             yield Coding("", "")
 
 
-def _document_labels(resource: Mapping[str, object]) -> Iterable[Coding]:
+def _document_labels(concepts: object) -> Iterable[Coding]:
     """`DocumentReference.securityLabel`: labels of the document, which may come along inside."""
-    for concept in _list(resource.get("securityLabel")):
+    for concept in _list(concepts):
         yield from _labels(concept.get("coding", ()) if isinstance(concept, dict) else concept)
 
 
@@ -248,10 +365,10 @@ def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> 
     return frozenset(found)
 
 
-def _clinical_period(resource: Mapping[str, object], meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
-    for name in _CLINICAL_DATES["*"]:
-        if name in resource:
-            return _interval(resource[name])
+def _clinical_period(outline: Outline, meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
+    for name in _CLINICAL_DATES:
+        if name in outline:
+            return _interval(outline[name])
     return _interval(meta["lastUpdated"]) if "lastUpdated" in meta else None
 
 

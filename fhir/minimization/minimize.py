@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from fhir.minimization.mask_plan import MaskNode, Treatment
+from fhir.minimization.members import Member, Members
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
 
 _MASKED: Final = msgspec.Raw(f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}')
@@ -48,10 +49,14 @@ class MinimizeRules:
     """A literal reference as `Type/id` when it points into the upstream, else None."""
 
 
-def minimize(resource: bytes | msgspec.Raw, node: MaskNode, rules: MinimizeRules) -> bytes:
-    """The resource as this reader may see it. Raises NotMinimizable."""
+def minimize(resource: bytes | msgspec.Raw | Members, node: MaskNode, rules: MinimizeRules) -> bytes:
+    """The resource as this reader may see it. Raises NotMinimizable.
+
+    Members that were split already bring what is known of them and keep what becomes known: under one set of rules.
+    """
     try:
-        return _encode(_Pass(rules).resource(resource, node))
+        members = resource if isinstance(resource, Mapping) else _members(resource)
+        return _encode(_Pass(rules).resource(members, node))
     except (msgspec.DecodeError, RecursionError, TypeError) as broken:
         raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 
@@ -67,35 +72,51 @@ class _Pass:
         self._contained: dict[str, object] = {}
         self._changed = False
 
-    def resource(self, raw: bytes | msgspec.Raw, node: MaskNode) -> dict[str, object]:
-        members = _members(raw)
-        meta = members.pop("meta", None)
+    def resource(self, members: Members, node: MaskNode) -> dict[str, object]:
         if "contained" in members:  # whatever refers to them may stand before them
-            self._contained = self._contained_resources(members["contained"])
+            self._contained = self._contained_resources(_raw(members["contained"]))
         kept = self._kept(members, node)
-        header = self._meta(meta)
+        header = self._meta(_raw(members["meta"]) if "meta" in members else None)
         if not header:  # FHIR R4 JSON: no empty objects
             return kept
         pairs = list(kept.items())
         pairs.insert(2, ("meta", header))
         return dict(pairs)
 
-    def _kept(self, members: Mapping[str, msgspec.Raw], node: MaskNode) -> dict[str, object]:
+    def _kept(self, members: Members, node: MaskNode) -> dict[str, object]:
         """What stays of an object's members, in their order, then what stands for those that R4 requires."""
         treatments = node.members
         kept: dict[str, object] = {}
         for name, value in members.items():
             treatment = treatments.get(name)
             if treatment == "keep" or (treatment is None and node.open):
-                kept[name] = value
+                kept[name] = value if type(value) is msgspec.Raw else _raw(value)
             elif treatment is None:
                 self._changed = True
-            elif (inside := self._inside(value, treatment)) is not None:
+            elif treatment == "meta":
+                continue  # comes last: it says whether anything was taken away
+            elif (inside := self._form(value, treatment)) is not None:
                 kept[name] = inside
         if node.replacements:
             self._changed = True
             kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
         return kept
+
+    def _form(self, value: Member | msgspec.Raw, treatment: MaskNode | Treatment) -> object:
+        """As `_inside`, remembered with the member unless it hangs on other members too."""
+        if not isinstance(value, Member):
+            return self._inside(value, treatment)
+        if treatment == "contained" or self._contained:
+            return self._inside(value.raw, treatment)
+        known = value.forms.get(treatment)
+        if known is None:
+            before, self._changed = self._changed, False
+            inside = self._inside(value.raw, treatment)
+            known = None if inside is None else msgspec.Raw(_encode(inside)), self._changed
+            self._changed = before
+            value.forms[treatment] = known
+        self._changed = self._changed or known[1]
+        return known[0]
 
     def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> object:
         """What stays of a member whose inside matters; None for nothing."""
@@ -181,6 +202,10 @@ class _Pass:
         if labels:
             kept["security"] = labels
         return kept
+
+
+def _raw(value: Member | msgspec.Raw) -> msgspec.Raw:
+    return value.raw if isinstance(value, Member) else value
 
 
 def _is_list(raw: msgspec.Raw) -> bool:

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from typing import Final
 
 from fhir.minimization.mask_plan import MaskNode
+from fhir.minimization.members import Members
+from fhir.minimization.seen_before import SeenBefore
 from fhir.proxy.searchset import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
@@ -25,11 +27,12 @@ _OVERHEAD: Final = 4_096
 class Content:
     """What is known of one resource's content: its facts, its categories, and what each mask shows of it."""
 
-    __slots__ = ("categories", "facts", "forms", "kind", "weight")
+    __slots__ = ("categories", "facts", "forms", "kind", "members", "weight")
 
-    def __init__(self, facts: ResourceFacts, kind: Classification) -> None:
+    def __init__(self, facts: ResourceFacts, kind: Classification, members: Members) -> None:
         self.facts: Final = facts
         self.kind: Final = kind
+        self.members: Final = members
         self.categories: Final = kind.everyday | kind.sensitive
         self.forms: dict[MaskNode, Shown] = {}
         self.weight = _OVERHEAD
@@ -41,6 +44,7 @@ class ContentMemo:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max = max_bytes
         self._weight = 0
+        self._seen = SeenBefore()
         self._contents: OrderedDict[bytes, Content] = OrderedDict()
 
     def find(self, raw: bytes) -> Content | None:
@@ -51,8 +55,8 @@ class ContentMemo:
         return content
 
     def keep(self, raw: bytes, content: Content) -> None:
-        """Remember new content."""
-        if len(raw) <= MAX_RESOURCE:
+        """Remember content that comes for the second time or more."""
+        if len(raw) <= MAX_RESOURCE and self._seen.again(hash(raw)):
             self._contents[raw] = content
             content.weight += len(raw)
             self._add(content.weight)

@@ -7,9 +7,10 @@ service (docs/decisions/0013-system-scopes.md). Consents are asked anew for ever
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from fhir.consents.register import ConsentRegister, TooManyConsents
 from fhir.proxy.narrowing import is_about_nobody, named_patients
@@ -17,11 +18,14 @@ from fhir.proxy.search_request import SearchRefused, SearchRequest
 from fhir.r4.decided_types import decided_types
 from fhir.r4.interaction import Interaction
 from policies.catalogue import Catalogue
+from policies.consent_evaluation import next_change
+from policies.consent_rule import ConsentRule
 from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
 from policies.model import Access, Deny, ResourceFacts
 
 MOST_PATIENTS: Final = 50
 """Patients across whom one search of a service goes: each id stands in the upstream's URL."""
+_MOST_KEPT: Final = 2_000
 
 
 class Sharing(Protocol):
@@ -31,21 +35,48 @@ class Sharing(Protocol):
         """Ids of at most `limit` patients of whom a consent in force names the grantee."""
 
 
+class _Kept(NamedTuple):
+    """A plan that was made, and from what: it is the plan still while its token's consents are the same ones.
+
+    INVARIANT: who asks is compared as an object, which the token gate hands out anew once anything about it changed,
+    and so are the rules, which the register reads anew once any of them changed. Holding `access` keeps its `id` its
+    own.
+    """
+
+    access: Access
+    rules: tuple[ConsentRule, ...]
+    until: datetime | None
+    plan: ReadPlan | Deny
+
+    def holds(self, access: Access, rules: tuple[ConsentRule, ...], now: datetime) -> bool:
+        """Whether the plan would be made again."""
+        return self.access is access and self.rules is rules and (self.until is None or now < self.until)
+
+
 class ReadPlans:
-    """Makes plans."""
+    """Makes plans. Those of tokens with a patient in context are kept for the token's next request."""
 
     def __init__(self, register: ConsentRegister, sharing: Sharing, catalogue: Catalogue) -> None:
         self._register = register
         self._sharing = sharing
         self._catalogue = catalogue
+        self._kept: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
 
     async def begin(self, access: Access, interaction: Interaction, now: datetime) -> ReadPlan | Deny:
         """The plan before anything is asked upstream. A service's opens nobody's data yet."""
+        rules = () if access.patient is None else await self._register.rules(access.patient)
+        key = (id(access), interaction.code, interaction.resource_type)
+        known = self._kept.get(key)
+        if known is not None and known.holds(access, rules, now):
+            return known.plan
         plan = self._by_token(access, interaction)
-        if isinstance(plan, Deny) or plan.patient is None:
-            return plan
-        share = share_of(plan, plan.patient, await self._register.rules(plan.patient), self._catalogue, now)
-        return NOT_SHARED if share is None else plan.sharing({plan.patient: share})
+        if isinstance(plan, ReadPlan) and plan.patient is not None:
+            share = share_of(plan, plan.patient, rules, self._catalogue, now)
+            plan = NOT_SHARED if share is None else plan.sharing({plan.patient: share})
+        self._kept[key] = _Kept(access, rules, next_change(rules, now), plan)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return plan
 
     def _by_token(self, access: Access, interaction: Interaction) -> ReadPlan | Deny:
         kinds = decided_types(interaction, self._catalogue)

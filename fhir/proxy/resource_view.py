@@ -11,13 +11,13 @@ import msgspec
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.mask_plan import MaskCompiler, MaskNode
 from fhir.minimization.masks import Masks, restricted
+from fhir.minimization.members import MemberReader
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
 from fhir.proxy.searchset import Shown
 from fhir.r4.definitions import Definitions
 from fhir.r4.resource_body import content_of
-from fhir.r4.strict_json import decode_once
 from fhir.writes.merge import merge
 from policies.catalogue import Catalogue
 from policies.classify import classify
@@ -39,6 +39,7 @@ class ResourceViews:
         self._masks = masks
         self._facts = facts
         self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
+        self._members = MemberReader(facts)
         self._memo = ContentMemo()
 
     def under(
@@ -61,7 +62,7 @@ class ResourceViews:
             wanted = elements.get(facts.resource_type)
             if wanted is not None:
                 kept = restricted(node, wanted, self._definitions, facts.resource_type)
-                shown = Shown(facts, minimize(raw, kept, rules), categories=content.categories)
+                shown = Shown(facts, minimize(content.members, kept, rules), categories=content.categories)
             else:
                 shown = content.forms.get(node) or self._form(raw, content, node, rules)
             return shown if links is None else replace(shown, links=links.of(_decode(raw)))
@@ -84,7 +85,7 @@ class ResourceViews:
 
     def _form(self, raw: bytes, content: Content, node: MaskNode, rules: MinimizeRules) -> Shown:
         """What may be seen under a mask, whoever sees it: remembered with the content."""
-        form = Shown(content.facts, minimize(raw, node, rules), categories=content.categories)
+        form = Shown(content.facts, minimize(content.members, node, rules), categories=content.categories)
         self._memo.keep_form(raw, content, node, form)
         return form
 
@@ -113,9 +114,9 @@ class ResourceViews:
         content = self._memo.find(raw)
         if content is None:
             try:
-                facts = self._facts.read(decode_once(raw))
+                facts, members = self._members.read(raw)
             except (msgspec.DecodeError, RecursionError) as broken:
                 raise NotMinimizable("content is not shaped as FHIR JSON") from broken
-            content = Content(facts, classify(facts, self._catalogue))
+            content = Content(facts, classify(facts, self._catalogue), members)
             self._memo.keep(raw, content)
         return content

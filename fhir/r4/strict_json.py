@@ -10,13 +10,21 @@ import json
 
 import msgspec
 
-_decode = msgspec.json.Decoder(dict[str, object]).decode
-_decode_numbers_as_written = msgspec.json.Decoder(dict[str, object], float_hook=msgspec.Raw).decode
+_decode = msgspec.json.Decoder(object).decode
+_decode_numbers_as_written = msgspec.json.Decoder(object, float_hook=msgspec.Raw).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def decode_once(raw: bytes) -> dict[str, object]:
     """The object. Raises msgspec.DecodeError for what is no object or ambiguous, RecursionError for the too deep."""
+    content = decode_value_once(raw)
+    if not isinstance(content, dict):
+        raise msgspec.DecodeError("no JSON object")
+    return content
+
+
+def decode_value_once(raw: bytes) -> object:
+    """As `decode_once`, for any JSON value."""
     content = _decode(raw)
     # Compact JSON comes out as it went in, unless something was lost. Most servers write it, some with `1.50` in it.
     if _encode(content) != raw and _encode(_decode_numbers_as_written(raw)) != raw:

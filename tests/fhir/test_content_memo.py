@@ -11,12 +11,26 @@ from policies.model import ResourceFacts
 
 def content(name: str = "o1") -> Content:
     nothing: frozenset[str] = frozenset()
-    return Content(ResourceFacts("Observation", name), Classification(nothing, nothing, frozenset()))
+    return Content(ResourceFacts("Observation", name), Classification(nothing, nothing, frozenset()), {})
+
+
+def keep(memo: ContentMemo, raw: bytes, known: Content) -> None:
+    """Show it twice: what comes once isn't kept."""
+    memo.keep(raw, known)
+    memo.keep(raw, known)
+
+
+def test_what_comes_once_isnt_kept() -> None:
+    memo, known = ContentMemo(), content()
+    memo.keep(b"{}", known)
+    assert memo.find(b"{}") is None
+    memo.keep(b"{}", known)
+    assert memo.find(b"{}") is known
 
 
 def test_only_the_same_bytes_are_the_same_content() -> None:
     memo, known = ContentMemo(), content()
-    memo.keep(b'{"value":1.50}', known)
+    keep(memo, b'{"value":1.50}', known)
     assert memo.find(b'{"value":1.50}') is known
     assert memo.find(b'{"value":1.5}') is None
 
@@ -24,30 +38,30 @@ def test_only_the_same_bytes_are_the_same_content() -> None:
 def test_each_mask_has_a_form_of_its_own() -> None:
     memo, known = ContentMemo(), content()
     narrow, wide = MaskNode({}), MaskNode({})
-    memo.keep(b"{}", known)
+    keep(memo, b"{}", known)
     memo.keep_form(b"{}", known, narrow, seen := Shown(known.facts, b"1"))
     assert (known.forms.get(narrow), known.forms.get(wide)) == (seen, None)
 
 
 def test_content_used_least_lately_goes_first() -> None:
     memo = ContentMemo(max_bytes=2 * content().weight + 10)
-    memo.keep(b"a", content())
-    memo.keep(b"b", content())
+    keep(memo, b"a", content())
+    keep(memo, b"b", content())
     memo.find(b"a")
-    memo.keep(b"c", content())
+    keep(memo, b"c", content())
     assert [memo.find(raw) is not None for raw in (b"a", b"b", b"c")] == [True, False, True]
 
 
 def test_forms_count_towards_the_bound() -> None:
     memo, known = ContentMemo(max_bytes=content().weight + 100), content()
-    memo.keep(b"a", known)
+    keep(memo, b"a", known)
     memo.keep_form(b"a", known, MaskNode({}), Shown(known.facts, b"x" * 200))
     assert memo.find(b"a") is None
 
 
 def test_a_large_resource_pushes_nothing_out() -> None:
     memo = ContentMemo()
-    memo.keep(b"a", content())
-    memo.keep(b"x" * (MAX_RESOURCE + 1), content())
+    keep(memo, b"a", content())
+    keep(memo, b"x" * (MAX_RESOURCE + 1), content())
     assert memo.find(b"a") is not None
     assert memo.find(b"x" * (MAX_RESOURCE + 1)) is None
