@@ -85,9 +85,18 @@ class ConsentTransitions:
         return Written(stored, created=True)
 
     async def update(
-        self, by: Recorder, target: Target, holds: Holds, change: Callable[[StoredResource], bytes], request_id: str
+        self,
+        by: Recorder,
+        target: Target,
+        holds: Holds,
+        change: Callable[[StoredResource], bytes],
+        request_id: str,
+        source: Mapping[str, Any] | None = None,
     ) -> StoredResource | None:
-        """The next version, as `change` makes it of the current one; None when there is none. Raises ConsentRefused."""
+        """The next version, as `change` makes it of the current one; None when there is none. Raises ConsentRefused.
+
+        `source`: a document on which the change rests, kept with its Provenance.
+        """
         context = self._context
         async with context.engine.begin() as connection:
             current = await self._held(connection, target, holds)
@@ -106,7 +115,7 @@ class ConsentTransitions:
                 stored = await context.repository.update(body, expected_version=current.version, connection=connection)
             still = content["status"] == "active"
             grants = () if still else await end_grants(connection, before, context.clock())
-            await self._record(connection, by, stored, content, "UPDATE", request_id)
+            await self._record(connection, by, stored, content, "UPDATE", request_id, source)
         self._tell(patient_of(content), grants)
         return stored
 
@@ -177,10 +186,11 @@ class ConsentTransitions:
         content: Mapping[str, Any],
         activity: Activity,
         request_id: str,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         context, now, patient = self._context, self._context.clock(), patient_of(content)
         provenance = consent_provenance(
-            stored, content, activity, client_id=by.client_id, client_name=by.client_name, now=now
+            stored, content, activity, client_id=by.client_id, client_name=by.client_name, now=now, source=source
         )
         await context.repository.create(provenance, connection=connection)
         await announce(connection, "consent", patient)

@@ -33,7 +33,7 @@ def _parts(**given: Any) -> list[dict[str, Any]]:
     ]
 
 
-def op(type: str, path: str, **more: Any) -> dict[str, Any]:
+def op(type: Any, path: str, **more: Any) -> dict[str, Any]:
     """An operation; `value` is the value's member and JSON value."""
     return {"name": "operation", "part": _parts(type=type, path=path, **more)}
 
