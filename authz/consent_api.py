@@ -168,6 +168,7 @@ class ConsentApi:
 
     async def _create(self, call: Call) -> Answer:
         refuse_parameters(call.request.parameters)
+        _check_new(call)
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         unless = None
         if call.headers.if_none_exist is not None:
@@ -227,6 +228,7 @@ class ConsentApi:
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         by, request_id = call.by, call.asked.request_id
         if call.interaction.act == "file":
+            _check_new(call)
             stored: StoredResource | None = await self._operations.file(by, body, request_id)
         else:
             stored = await self._operations.revoke(by, call.headers.holds_for, body, request_id)
@@ -298,6 +300,12 @@ def _with_id(body: bytes, id: str) -> bytes:
     """A body without an id, as a conditional update may have it, with that of the match. One with an id stays."""
     content = checked(body)
     return body if "id" in content else encode_body({**top_level(body), "id": id})
+
+
+def _check_new(call: Call) -> None:
+    """Raises ProxyRefusal."""
+    if not call.headers.holds_for_new:
+        raise ProxyRefusal(412, "conflict", "`If-None-Exist` is the only precondition that a create can have")
 
 
 def _not_there(what: str) -> ProxyRefusal:

@@ -25,14 +25,16 @@ from fhir.change_bus import Change, announce
 from fhir.consent_check import findings_in, patient_of, provisions_of
 from fhir.consent_provenance import Activity, consent_provenance
 from fhir.consent_reading import read_consent
-from fhir.consent_register import MAX_CONSENTS
+from fhir.consent_register import MAX_CONSENTS, StoredConsents
 from fhir.operation_outcome import Issue
-from fhir.search_query import SearchQuery, parse_search
+from fhir.search_query import SearchQuery
 from fhir.store import StoredResource, VersionConflict
 from fhir.strict_json import decode_once
 from policies.decide import grantee_of
 
 _ACTIONS: Final[dict[Activity, Action]] = {"CREATE": "C", "UPDATE": "U", "DELETE": "D"}
+MAX_TOGETHER: Final = 1_048_576
+"""Bytes of a patient's active consents: all of them are read and asked at a decision."""
 _CONDITIONAL: Final = "conditional consents"
 Holds = Callable[[int], bool]
 """Whether a version is one that the caller means to change."""
@@ -78,7 +80,7 @@ class ConsentTransitions:
             if found is not None:
                 return Written(found, created=False)
             await hold_standing(connection, patient)
-            await self._check_room(connection, content)
+            await self._check_room(connection, content, body)
             stored = await context.repository.create(body, connection=connection)
             await self._record(connection, by, stored, content, "CREATE", request_id)
         self._tell(patient, ())
@@ -109,8 +111,7 @@ class ConsentTransitions:
             content = checked(body)
             _check_not_own(by, before, content)
             _check_same(before, content)
-            if before["status"] != "active":
-                await self._check_room(connection, content)
+            await self._check_room(connection, content, body, current)
             with _one_wins():
                 stored = await context.repository.update(body, expected_version=current.version, connection=connection)
             still = content["status"] == "active"
@@ -167,15 +168,23 @@ class ConsentTransitions:
     async def _still_matches(self, connection: AsyncConnection, criteria: SearchQuery, id: str) -> bool:
         return [found.id for found in (await self._context.repository.search(criteria, connection)).matches] == [id]
 
-    async def _check_room(self, connection: AsyncConnection, content: Mapping[str, Any]) -> None:
-        """More consents than can be judged would close the patient's record. Raises ConsentRefused."""
-        if content["status"] != "active":
+    async def _check_room(
+        self, connection: AsyncConnection, content: Mapping[str, Any], body: bytes, before: StoredResource | None = None
+    ) -> None:
+        """More than can be judged would close the patient's record. `before`: what it replaces. Raises ConsentRefused.
+
+        INVARIANT: what is active and doesn't grow may be changed, so that narrowing is always possible.
+        """
+        replaced = len(before.body) if before is not None and _content(before)["status"] == "active" else None
+        if content["status"] != "active" or (replaced is not None and len(body) <= replaced):
             return
-        pairs = (("patient", f"Patient/{patient_of(content)}"), ("status", "active"), ("_summary", "count"))
-        repository = self._context.repository
-        query = parse_search("Consent", pairs, repository.definitions, max_count=1)
-        if ((await repository.search(query, connection)).total or 0) >= MAX_CONSENTS:
+        number, size = await StoredConsents(self._context.repository).active_size(patient_of(content), connection)
+        text = ""
+        if replaced is None and number >= MAX_CONSENTS:
             text = f"the patient has {MAX_CONSENTS} active consents; end some first"
+        elif size - (replaced or 0) + len(body) > MAX_TOGETHER:
+            text = f"the active consents of a patient may have {MAX_TOGETHER} bytes together; end some first"
+        if text:
             raise ConsentRefused(422, Issue("too-costly", text, ("Consent.patient",)))
 
     async def _record(

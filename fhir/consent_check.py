@@ -15,6 +15,7 @@ from typing import Final
 from fhir.consent_reading import read_consent
 from fhir.consent_reading_r5 import R5_MARKERS
 from fhir.models import Defect, resource_defects
+from fhir.narrative import is_narrative
 from fhir.operation_outcome import Issue
 from fhir.pcf_profiles import profile_issues
 from fhir.resource_type_names import RESOURCE_TYPE_NAMES
@@ -26,6 +27,7 @@ MAX_ISSUES: Final = 100
 MAX_PROVISIONS: Final = 1_000
 """Of one Consent that is handed in; each is asked at every decision."""
 _STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
+_PATIENT: Final = ("Patient", "http://hl7.org/fhir/StructureDefinition/Patient")
 _DEFECTS: Final = {"extra_forbidden": "structure"}
 _NOT_UNDERSTOOD: Final = "isn't understood here, so it would deny; see docs/consent-semantics.md"
 
@@ -87,13 +89,22 @@ def _envelope(content: Mapping[str, object]) -> Iterator[Issue]:
         yield Issue("value", text, ("Consent.patient.reference",))
     if "id" in content and not isinstance(content["id"], str):
         yield Issue("value", "must be a string", ("Consent.id",))
+    yield from _narrative(content, "Consent")
     if "policy" not in content and "policyRule" not in content:
         yield Issue("invariant", "either a `policy` or a `policyRule` must be there (ppc-1)", ("Consent",))
 
 
 def _is_own(patient: object, id: str) -> bool:
     """Whether it is the reference by which consents are found and their grants ended; no version, no other base."""
-    return isinstance(patient, Mapping) and bool(id) and patient.get("reference") == f"Patient/{id}"
+    if not isinstance(patient, Mapping) or not id or patient.get("reference") != f"Patient/{id}":
+        return False
+    return patient.get("type", "Patient") in _PATIENT  # FHIR R4 §2.3.0: `type` says no other than the reference
+
+
+def _narrative(content: Mapping[str, object], place: str) -> Iterator[Issue]:
+    text = content.get("text")
+    if isinstance(text, dict) and "div" in text and not is_narrative(text["div"]):
+        yield Issue("invariant", "must be XHTML that formats and does nothing (txt-1)", (f"{place}.text.div",))
 
 
 def _contained(content: Mapping[str, object]) -> Iterator[Issue]:
@@ -108,6 +119,7 @@ def _one_contained(inner: Mapping[str, object], place: str) -> Iterator[Issue]:
         yield Issue("structure", "is no resource type of R4", (f"{place}.resourceType",))
     if "contained" in inner:
         yield Issue("invariant", "a contained resource contains none (dom-2)", (f"{place}.contained",))
+    yield from _narrative(inner, place)
     meta = inner.get("meta")
     for name in ("versionId", "lastUpdated", "security"):
         if isinstance(meta, dict) and name in meta:

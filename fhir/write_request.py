@@ -54,6 +54,11 @@ class WriteHeaders:
             return self.if_unmodified_since is None
         return _names(self.if_match, version)
 
+    @property
+    def holds_for_new(self) -> bool:
+        """Whether the preconditions allow a create: there is no version that they could be about."""
+        return (self.if_match, self.if_none_match, self.if_unmodified_since) == (None, None, None)
+
     def is_known(self, version: int) -> bool:
         """Whether `If-None-Match` says that the caller has this version already."""
         return self.if_none_match is not None and _names(self.if_none_match, version)

@@ -20,7 +20,7 @@ from tests.leaks.world import ISSUER, World, observation, patient, world
 BASE = f"{ISSUER}/fhir"
 MRN = {"system": "urn:mrn", "value": "007"}
 TWINS = {"system": "urn:mrn", "value": "twin"}
-ANA = {"identifier": MRN}
+ANA: dict[str, Any] = {"identifier": MRN}
 NEVER = "NEVER-IN-AN-ANSWER"
 LOINC = "http://loinc.org"
 
@@ -102,7 +102,8 @@ async def filed(clerk: RecorderClient, **given: dict[str, Any]) -> str:
 
 
 async def revoke(clerk: RecorderClient, path: str, **given: dict[str, Any]) -> httpx.Response:
-    sent = parameters(**{"consent": {"reference": path}, "patient": ANA} | given)
+    given = {"consent": {"reference": path}, "patient": ANA} | given
+    sent = parameters(**given)
     return await clerk.send("POST", "Consent/$revokeConsent", sent)
 
 
