@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from tests.authz.consent_recorder import RecorderClient, category, consent, gran
 from tests.conftest import MakeDatabase
 from tests.leaks.world import World, observation, patient, world
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "consents-api.md"
 FHIR = "application/fhir+json"
 R5 = f"{FHIR}; fhirVersion=5.0"
 IN_R5 = {
@@ -74,6 +77,14 @@ async def test_a_fhirpath_patch_makes_the_next_version_with_its_provenance(clerk
     assert (await clerk.get(path)).content == answer.content
     told = (await clerk.get(f"Provenance?target={path}")).json()["entry"]
     assert len(told) == 2
+
+
+async def test_the_patch_in_the_documents_works(clerk: RecorderClient) -> None:
+    made = await clerk.created(consent())
+    (block,) = re.findall(r"^```json\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    answer = await clerk.send("PATCH", f"Consent/{made['id']}", block.encode(), headers={"Content-Type": FHIR})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["provision"]["provision"] == [{"type": "deny", "class": category("hiv")}]
 
 
 async def test_ending_a_consent_by_a_fhirpath_patch_ends_the_apps_tokens(here: World, clerk: RecorderClient) -> None:

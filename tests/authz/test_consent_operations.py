@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from copy import deepcopy
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from authz.decisions import Choice, Decisions
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
+from tests.authz.filing import ANA, BASE, MRN, TWINS, answers, document, fast, file, filed, parameters, revoke
 from tests.conftest import MakeDatabase
-from tests.leaks.world import ISSUER, World, observation, patient, world
+from tests.leaks.world import World, observation, patient, world
 
-BASE = f"{ISSUER}/fhir"
-MRN = {"system": "urn:mrn", "value": "007"}
-TWINS = {"system": "urn:mrn", "value": "twin"}
-ANA: dict[str, Any] = {"identifier": MRN}
 NEVER = "NEVER-IN-AN-ANSWER"
-LOINC = "http://loinc.org"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -38,77 +31,6 @@ async def here(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFac
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def clerk(here: World) -> RecorderClient:
     return await recorder(here)
-
-
-def document(**more: object) -> dict[str, Any]:
-    """A scan of a signed form; None takes an element away."""
-    whole = {
-        "resourceType": "DocumentReference",
-        "id": "scan-1",
-        "status": "current",
-        "subject": ANA,
-        "type": {"coding": [{"system": LOINC, "code": "64292-6"}]},
-        "category": [{"coding": [{"system": LOINC, "code": "57016-8"}]}],
-        "content": [{"attachment": {"contentType": "application/pdf", "url": "https://desk.example/scans/1"}}],
-        **more,
-    }
-    return {name: value for name, value in whole.items() if value is not None}
-
-
-def answers(**more: object) -> dict[str, Any]:
-    """A form that was filled in."""
-    return {
-        "resourceType": "QuestionnaireResponse",
-        "id": "form-1",
-        "status": "completed",
-        "subject": ANA,
-        "questionnaire": "https://desk.example/Questionnaire/sharing",
-        "item": [{"linkId": "1", "answer": [{"valueBoolean": True}]}],
-        **more,
-    }
-
-
-def fast(provision: object = None, **more: object) -> dict[str, Any]:
-    """A Consent as FASTConsent has it."""
-    return consent(
-        provision,
-        **{
-            "identifier": [{"system": "urn:desk", "value": "1"}],
-            "patient": ANA,
-            "performer": [ANA],
-            "sourceReference": {"reference": "DocumentReference/scan-1"},
-            **more,
-        },
-    )
-
-
-def parameters(**given: dict[str, Any]) -> dict[str, Any]:
-    """The operation's input: a resource where it has a type, a Reference otherwise."""
-    members = {n: "resource" if "resourceType" in v else "valueReference" for n, v in given.items()}
-    return {"resourceType": "Parameters", "parameter": [{"name": n, members[n]: v} for n, v in given.items()]}
-
-
-async def file(clerk: RecorderClient, **given: dict[str, Any]) -> httpx.Response:
-    return await clerk.send(
-        "POST", "Consent/$fileConsent", parameters(**{"consent": fast(), "document": document()} | given)
-    )
-
-
-async def filed(clerk: RecorderClient, **given: dict[str, Any]) -> str:
-    """Path of the Consent."""
-    answer = await file(clerk, **given)
-    assert answer.status_code == 200, answer.text
-    return answer.headers["location"].removeprefix(f"{BASE}/").partition("/_history")[0]
-
-
-async def revoke(clerk: RecorderClient, path: str, **given: dict[str, Any]) -> httpx.Response:
-    given = {"consent": {"reference": path}, "patient": ANA} | given
-    sent = parameters(**given)
-    return await clerk.send("POST", "Consent/$revokeConsent", sent)
-
-
-async def _kept(clerk: RecorderClient) -> int:
-    return int((await clerk.get("Consent?_summary=count")).json()["total"])
 
 
 @pytest.mark.parametrize("kind", ["DocumentReference", "QuestionnaireResponse"])
@@ -180,174 +102,10 @@ async def test_an_app_never_sees_the_document_of_a_consent(here: World, clerk: R
     assert path.removeprefix("Consent/") in answer.text
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "expression"),
-    [
-        ({"status": "inactive"}, "business-rule", "Consent.status"),
-        ({"status": "draft"}, "business-rule", "Consent.status"),
-        ({"scope": {"coding": [{"code": "research"}]}}, "value", "Consent.scope"),
-        ({"identifier": None}, "required", "Consent.identifier"),
-        ({"dateTime": None}, "required", "Consent.dateTime"),
-        ({"performer": None}, "required", "Consent.performer"),
-        ({"performer": [{"reference": "Patient/ana"}]}, "required", "Consent.performer[0].identifier"),
-        ({"organization": [{"reference": "Organization/x"}]}, "structure", "Consent.organization"),
-        ({"sourceReference": None}, "required", "Consent.source"),
-        ({"sourceReference": {"reference": "DocumentReference/other"}}, "value", "Consent.source"),
-        ({"sourceReference": {"reference": "#scan-1"}}, "value", "Consent.source"),
-        ({"sourceReference": "x"}, "value", "Consent.source"),
-        ({"policy": [{"authority": "urn:x"}]}, "required", "Consent.policy[0].uri"),
-        ({"provision": {"period": {"start": "2026"}}}, "required", "Consent.provision.type"),
-        (
-            {"provision": {"type": "permit", "provision": [{"type": "deny", "provision": [{"type": "permit"}]}]}},
-            *("structure", "Consent.provision.provision[0].provision"),
-        ),
-        ({"patient": {"reference": "Patient/ana"}}, "required", "Consent.patient.identifier"),
-        ({"patient": "Patient/ana"}, "required", "Consent.patient.identifier"),
-        ({"patient": {"identifier": {"value": "007"}}}, "value", "Consent.patient.identifier"),
-        ({"patient": {"identifier": {"system": "urn:mrn", "value": ["007"]}}}, "value", "Consent.patient.identifier"),
-        ({"patient": {"identifier": {"system": "urn:mrn", "value": NEVER}}}, "not-found", "Consent.patient.identifier"),
-        (
-            {"patient": {"identifier": {"system": "urn:x,urn:mrn", "value": "007"}}},
-            "not-found",
-            "Consent.patient.identifier",
-        ),
-        ({"patient": {"identifier": TWINS}}, "multiple-matches", "Consent.patient.identifier"),
-        ({"patient": {"identifier": MRN, "reference": "Patient/bob"}}, "business-rule", "Consent.patient"),
-        ({"patient": {"identifier": MRN, "reference": 7}}, "business-rule", "Consent.patient"),
-        ({"contained": [document()]}, "duplicate", "Consent.contained"),
-        ({"modifierExtension": [{"url": "urn:x", "valueString": NEVER}]}, "not-supported", "Consent.modifierExtension"),
-        ({"provision": {"type": NEVER}}, "not-supported", "Consent.provision.type"),
-    ],
-    ids=str,
-)
-async def test_what_isnt_a_fast_consent_of_one_patient_is_not_filed(
-    clerk: RecorderClient, change: dict[str, Any], code: str, expression: str
-) -> None:
-    before = await _kept(clerk)
-    answer = await file(clerk, consent=fast(**change))
-    assert answer.status_code == 422, answer.text
-    assert (code, (expression,)) in issues(answer)
-    assert NEVER not in answer.text
-    assert await _kept(clerk) == before
-
-
-DOCUMENTS = [
-    ({"resourceType": "Binary"}, 422, "value", ""),
-    ({"type": None}, 422, "value", ".type"),
-    ({"type": {"coding": [{"system": "urn:x", "code": "64292-6"}]}}, 422, "value", ".type"),
-    ({"category": None}, 422, "value", ".category"),
-    ({"subject": None}, 422, "required", ".subject"),
-    ({"subject": {"reference": "Patient/bob"}}, 422, "business-rule", ".subject"),
-    ({"subject": {**ANA, "reference": "Patient/bob"}}, 422, "business-rule", ".subject"),
-    ({"subject": {"identifier": TWINS}}, 422, "business-rule", ".subject"),
-    ({"subject": {"identifier": "x"}}, 422, "business-rule", ".subject"),
-    ({"subject": {"display": "Ana"}}, 422, "business-rule", ".subject"),
-    ({"subject": 7}, 422, "business-rule", ".subject"),
-    ({"id": "not an id"}, 400, "value", ".id"),
-]
-
-
-@pytest.mark.parametrize(("change", "status", "code", "expression"), DOCUMENTS, ids=str)
-async def test_a_document_of_another_kind_or_another_person_is_not_taken(
-    clerk: RecorderClient, change: dict[str, Any], status: int, code: str, expression: str
-) -> None:
-    path = await filed(clerk)
-    sent = document(**change)
-    source = {"reference": f"{sent['resourceType']}/{sent.get('id')}"}
-    answer = await file(clerk, consent=fast(sourceReference=source), document=sent)
-    assert (answer.status_code, issues(answer)[0]) == (
-        status,
-        (code, (f"Parameters.parameter[1].resource{expression}",)),
-    )
-    answer = await revoke(clerk, path, document=sent)
-    assert (answer.status_code, issues(answer)[0]) == (
-        status,
-        (code, (f"Parameters.parameter[2].resource{expression}",)),
-    )
-    assert (await clerk.get(path)).json()["status"] == "active"
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "code", "element"),
-    [
-        ({"content": None}, 400, "required", ".content"),
-        ({"surprise": NEVER}, 400, "structure", ".surprise"),
-        ({"status": ""}, 400, "structure", ".status"),
-        ({"contained": [{"resourceType": "Patient", "id": "x"}]}, 422, "invariant", ".contained"),
-        ({"meta": {"security": [{"system": "urn:x", "code": "R"}]}}, 422, "invariant", ".meta.security"),
-        ({"content": [{"attachment": {"url": 7}}]}, 400, "value", None),
-    ],
-    ids=str,
-)
-async def test_a_document_that_isnt_valid_is_not_taken(
-    clerk: RecorderClient, change: dict[str, Any], status: int, code: str, element: str | None
-) -> None:
-    path = await filed(clerk)
-    for answer, place in (
-        (await file(clerk, document=document(**change)), "Consent.contained[0]"),
-        (await revoke(clerk, path, document=document(**change)), "Parameters.parameter[2].resource"),
-    ):
-        assert answer.status_code == status, answer.text
-        assert element is None or (code, (f"{place}{element}",)) in issues(answer)
-        assert NEVER not in answer.text
-    assert (await clerk.get(path)).json()["status"] == "active"
-
-
 async def test_a_document_loses_the_version_that_another_server_gave_it(clerk: RecorderClient) -> None:
     meta = {"versionId": "7", "lastUpdated": "2026-01-01T00:00:00Z", "profile": ["urn:x"]}
     path = await filed(clerk, document=document(meta=meta))
     assert (await clerk.get(path)).json()["contained"][0]["meta"] == {"profile": ["urn:x"]}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"", b"[]", b"{", {"resourceType": "Consent"}, {"resourceType": "Parameters"}),
-        {"resourceType": "Parameters", "parameter": {}},
-        {"resourceType": "Parameters", "parameter": [7]},
-        {"resourceType": "Parameters", "parameter": [{"name": "consent"}]},
-        {"resourceType": "Parameters", "parameter": [{"name": ["consent"], "resource": {}}]},
-        {"resourceType": "Parameters", "implicitRules": "urn:x", "parameter": []},
-        parameters(consent=fast()),
-        parameters(document=document()),
-        parameters(consent=fast(), document=document(), patient=ANA),
-        parameters(consent={"reference": "Consent/x"}, document=document()),
-        {**parameters(consent=fast(), document=document()), "extension": []},
-        {"resourceType": "Parameters", "parameter": parameters(consent=fast())["parameter"] * 2},
-        {"resourceType": "Parameters", "parameter": [{"name": "consent", "resource": fast(), "part": []}]},
-        b'{"resourceType":"Parameters","resourceType":"Parameters","parameter":[]}',
-        b'{"resourceType":"Parameters","parameter":' + b"[" * 10_000,
-    ],
-    ids=lambda body: str(body)[:60],
-)
-async def test_what_isnt_the_operations_input_is_refused(clerk: RecorderClient, body: Any) -> None:
-    answer = await clerk.send("POST", "Consent/$fileConsent", body)
-    assert answer.status_code == 400, answer.text
-    assert issues(answer)[0][0] in ("structure", "required")
-
-
-@pytest.mark.parametrize(
-    ("given", "status", "code"),
-    [
-        ({"consent": {"reference": "Consent/none"}}, 404, "not-found"),
-        ({"consent": {"reference": "Patient/ana"}}, 422, "value"),
-        ({"consent": {"reference": "https://other.example/fhir/Consent/x"}}, 422, "value"),
-        ({"consent": {"reference": "Consent/x/_history/1"}}, 422, "value"),
-        ({"consent": {"identifier": {"system": "urn:desk", "value": "1"}}}, 422, "value"),
-        ({"patient": {"reference": "Patient/bob"}}, 422, "business-rule"),
-        ({"patient": {"identifier": TWINS}}, 422, "multiple-matches"),
-        ({"patient": {"identifier": MRN, "reference": "Patient/bob"}}, 422, "business-rule"),
-        ({"patient": {"display": "Ana"}}, 422, "value"),
-    ],
-    ids=str,
-)
-async def test_only_the_patients_own_consent_is_revoked(
-    clerk: RecorderClient, given: dict[str, Any], status: int, code: str
-) -> None:
-    path = await filed(clerk)
-    answer = await revoke(clerk, path, **deepcopy(given))
-    assert (answer.status_code, issues(answer)[0][0]) == (status, code)
-    assert (await clerk.get(path)).headers["etag"] == 'W/"1"'
 
 
 @pytest.mark.parametrize("named", [{"reference": "Patient/ana"}, {"reference": "Patient/ana", "identifier": MRN}])
@@ -418,17 +176,3 @@ async def test_the_operations_are_nobody_elses(here: World) -> None:
         answer = await here.http.post(f"/fhir/Consent/{name}", content=b"{}", headers=headers)
         assert answer.status_code in (404, 405)
         assert (await here.http.post(f"/fhir/Consent/{name}", content=b"{}")).status_code == 401
-
-
-@pytest.mark.parametrize("depth", [30, 200, 300, 400, 450, 480, 490, 600, 5_000])
-async def test_no_depth_of_a_document_breaks_the_server(clerk: RecorderClient, depth: int) -> None:
-    path = await filed(clerk)
-    item = '{"linkId":"1","item":[' * depth + '{"linkId":"1"}' + "]}" * depth
-    source = {"reference": "QuestionnaireResponse/form-1"}
-    whole = parameters(consent=fast(sourceReference=source), document=answers(item=["DEEP"]))
-    again = parameters(consent={"reference": path}, patient=ANA, document=answers(item=["DEEP"]))
-    for name, sent in (("$fileConsent", whole), ("$revokeConsent", again)):
-        answer = await clerk.send("POST", f"Consent/{name}", json.dumps(sent).replace('"DEEP"', item).encode())
-        assert answer.status_code in (200, 400, 422)
-    assert (await clerk.get("Provenance?_count=5&_sort=-_lastUpdated")).status_code == 200
-    assert (await clerk.get("Consent?_count=5&_sort=-_lastUpdated")).status_code == 200
