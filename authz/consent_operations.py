@@ -81,15 +81,10 @@ class ConsentOperations:
 
     async def _patient(self, reference: Mapping[str, Any], place: str) -> str:
         """Logical id of the one patient whom a Reference names: its identifier and its literal must agree."""
-        identifier, literal = reference.get("identifier"), reference.get("reference")
-        if identifier is None and isinstance(literal, str) and literal.startswith("Patient/"):
+        literal = reference.get("reference")
+        if "identifier" not in reference and isinstance(literal, str) and literal.startswith("Patient/"):
             return literal.removeprefix("Patient/")
-        parts = identifier if isinstance(identifier, dict) else {}
-        system, value = parts.get("system"), parts.get("value")
-        if not isinstance(system, str) or not isinstance(value, str) or not system or not value:
-            text = "the patient must be named by an identifier with `system` and `value`"
-            raise ConsentRefused(422, Issue("value", text, (f"{place}.identifier",)))
-        ids = await self._patients.by_identifier("|".join(_SPECIAL.sub(r"\\\1", text) for text in (system, value)))
+        ids = await self._patients.by_identifier(_token(reference, place))
         if len(set(ids)) != 1:
             code, text = ("not-found", "no patient has") if not ids else ("multiple-matches", "several patients have")
             raise ConsentRefused(422, Issue(code, f"{text} the identifier", (f"{place}.identifier",)))
@@ -97,6 +92,17 @@ class ConsentOperations:
             text = "the reference and the identifier don't name the same patient"
             raise ConsentRefused(422, Issue("business-rule", text, (place,)))
         return ids[0]
+
+
+def _token(reference: Mapping[str, Any], place: str) -> str:
+    """The identifier of a Reference as a search takes it (FHIR R4 §3.1.1.4.1, escapes). Raises ConsentRefused."""
+    identifier = reference.get("identifier")
+    given = identifier if isinstance(identifier, dict) else {}
+    parts = (given.get("system"), given.get("value"))
+    if not all(isinstance(part, str) and part and "\x00" not in part for part in parts):
+        text = "the patient must be named by an identifier with `system` and `value`"
+        raise ConsentRefused(422, Issue("value", text, (f"{place}.identifier",)))
+    return "|".join(_SPECIAL.sub(r"\\\1", str(part)) for part in parts)
 
 
 def _check_subject(document: Document, patient: Mapping[str, Any]) -> None:

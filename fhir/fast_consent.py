@@ -13,7 +13,6 @@ from fhir.operation_outcome import Issue
 
 _Json = Mapping[str, object]
 _BASE: Final = "http://hl7.org/fhir/us/consent-management"
-FAST_CONSENT: Final = f"{_BASE}/StructureDefinition/FASTConsent"
 OPERATIONS: Final[Mapping[str, str]] = {
     "fileConsent": f"{_BASE}/OperationDefinition/file-consent",
     "revokeConsent": f"{_BASE}/OperationDefinition/revoke-consent",
@@ -69,9 +68,10 @@ def _issue(code: str, text: str, path: str) -> Issue:
     return Issue(code, f"{text} in FASTConsent, as `$fileConsent` takes it", (f"Consent.{path}",))
 
 
-def _codes(concept: object) -> list[tuple[object, object]]:
-    listed = _object(concept).get("coding")
-    return [(c.get("system"), c.get("code")) for _, c in _numbered("", listed)]
+def _codes(concept: object) -> set[tuple[str, str]]:
+    listed = _numbered("", _object(concept).get("coding"))
+    pairs = ((c.get("system"), c.get("code")) for _, c in listed)
+    return {(system, code) for system, code in pairs if isinstance(system, str) and isinstance(code, str)}
 
 
 def _numbered(name: str, value: object) -> list[tuple[str, _Json]]:
