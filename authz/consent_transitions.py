@@ -27,6 +27,7 @@ from fhir.consent_provenance import Activity, consent_provenance
 from fhir.consent_reading import read_consent
 from fhir.consent_register import MAX_CONSENTS, StoredConsents
 from fhir.operation_outcome import Issue
+from fhir.resource_body import stamped, top_level
 from fhir.search_query import SearchQuery
 from fhir.store import StoredResource, VersionConflict
 from fhir.strict_json import decode_once
@@ -175,9 +176,13 @@ class ConsentTransitions:
 
         INVARIANT: what is active and doesn't grow may be changed, so that narrowing is always possible.
         """
-        replaced = len(before.body) if before is not None and _content(before)["status"] == "active" else None
-        if content["status"] != "active" or (replaced is not None and len(body) <= replaced):
+        if content["status"] != "active":
             return
+        replaced = None
+        if before is not None and _content(before)["status"] == "active":
+            replaced = len(before.body)
+            if len(stamped(top_level(body), before.id, before.version, before.last_updated)) <= replaced:
+                return
         number, size = await StoredConsents(self._context.repository).active_size(patient_of(content), connection)
         text = ""
         if replaced is None and number >= MAX_CONSENTS:

@@ -126,6 +126,19 @@ async def test_the_active_consents_of_a_patient_are_bounded_together(clerk: Reco
     assert (await clerk.send("PATCH", path, activate)).status_code == 200
 
 
+async def test_narrowing_is_possible_however_much_there_is(
+    clerk: RecorderClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await clerk.created(consent(patient={"reference": "Patient/full"}))
+    monkeypatch.setattr("authz.consent_transitions.MAX_TOGETHER", 1)
+    monkeypatch.setattr("authz.consent_transitions.MAX_CONSENTS", 0)
+    path, bare = f"Consent/{made['id']}", {name: value for name, value in made.items() if name != "meta"}
+    assert (await clerk.send("PUT", path, bare | {"dateTime": "2026-01-02T00:00:00Z"})).status_code == 422
+    for narrower in (made | {"dateTime": "2026-01-03"}, bare | {"dateTime": "2026-01"}, bare | {"status": "inactive"}):
+        assert (await clerk.send("PUT", path, narrower)).status_code == 200
+    assert (await clerk.send("PUT", path, bare)).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("change", "expression"),
     [
