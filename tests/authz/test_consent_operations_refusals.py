@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from fhir.consent_check import MAX_CONSENT
 from tests.authz.consent_recorder import RecorderClient, issues, recorder
 from tests.authz.filing import ANA, MRN, TWINS, answers, document, fast, file, filed, parameters, revoke
 from tests.conftest import MakeDatabase
@@ -216,3 +217,12 @@ async def test_no_depth_of_a_document_breaks_the_server(clerk: RecorderClient, d
         assert answer.status_code in (200, 400, 422)
     assert (await clerk.get("Provenance?_count=5&_sort=-_lastUpdated")).status_code == 200
     assert (await clerk.get("Consent?_count=5&_sort=-_lastUpdated")).status_code == 200
+
+
+async def test_a_consent_isnt_larger_with_its_document_than_any_other_may_be(clerk: RecorderClient) -> None:
+    numbers = ",".join(['{"url":"urn:x","valueDecimal":1e5}'] * 7_400)  # each is written with a digit more
+    sent = json.dumps(parameters(consent=fast(extension=["MANY"]), document=document())).replace('"MANY"', numbers)
+    assert len(sent) < MAX_CONSENT
+    answer = await clerk.send("POST", "Consent/$fileConsent", sent.encode())
+    assert (answer.status_code, issues(answer)) == (413, [("too-long", ())])
+    assert (await clerk.send("POST", "Consent/$fileConsent", b" " * (MAX_CONSENT + 1))).status_code == 413
