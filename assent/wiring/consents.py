@@ -28,7 +28,6 @@ def consent_api(
     """The endpoint; it decides by the same rules and sources as the proxy."""
     rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts)
     explainer = ConsentExplainer(rules, register, parts.source_of, parts.clock)
-    reads = ConsentReads(
-        context, VersionHistory(context.engine, schema=schema), UpstreamPatients(parts.source_of("Patient"))
-    )
-    return ConsentApi(context, gate, reads, ConsentExplain(context, explainer))
+    patients = UpstreamPatients(parts.source_of("Patient"))
+    reads = ConsentReads(context, VersionHistory(context.engine, schema=schema), patients)
+    return ConsentApi(context, gate, reads, ConsentExplain(context, explainer), patients)

@@ -12,13 +12,15 @@ A recorder serves every patient of this server, and every act is recorded with t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from authz.consents.api_call import Answer, Call
 from authz.consents.api_reads import Asked, ConsentReads, refuse_parameters
-from authz.consents.api_requests import ConsentInteraction, consent_interaction
+from authz.consents.api_requests import consent_interaction
 from authz.consents.explain import ConsentExplain
 from authz.consents.explain_request import MAX_PARAMETERS, ExplainRequest, read_parameters, read_parameters_resource
+from authz.consents.operations import ConsentOperations
+from authz.consents.patch import CONSENT_PATCH_TYPES, read_consent_patch
 from authz.consents.recorders import Recorder, recorder_of
 from authz.consents.transitions import ConsentRefused, ConsentTransitions, Target, checked
 from authz.context import AuthzContext
@@ -27,18 +29,18 @@ from authz.tokens.gate import TokenGate
 from authz.tokens.introspection import INTROSPECT_SCOPE
 from fhir.audit.event import AuditRecord
 from fhir.consents.check import MAX_CONSENT
+from fhir.consents.patient_lookup import PatientLookup
 from fhir.proxy.refusals import refusal_of
-from fhir.proxy.request import ProxyRefusal, ProxyRequest, read_request
-from fhir.proxy.responses import Headers, Receive, Scope, Send, send_bodiless, send_fhir
-from fhir.r4.json_patch import MAX_PATCH, PatchRefused, apply_patch, read_patch
+from fhir.proxy.request import ProxyRefusal, check_accept, read_request
+from fhir.proxy.responses import Receive, Scope, Send, send_bodiless, send_fhir
+from fhir.r4.json_patch import MAX_PATCH, PatchRefused
 from fhir.r4.operation_outcome import Issue, outcome_of
 from fhir.r4.resource_body import encode_body, top_level
+from fhir.search.literals import SearchError
 from fhir.search.query import SearchQuery
 from fhir.store.repository import StoredResource
 from fhir.writes.request import (
     JSON_TYPES,
-    PATCH_TYPES,
-    WriteHeaders,
     read_body,
     read_headers,
     read_pairs,
@@ -49,40 +51,6 @@ from policies.model import Access
 _PATHS: Final = ("/fhir/Consent", "/fhir/Provenance")
 _EXPLAIN: Final = "/$explain"
 _BODILESS: Final = (204, 304)
-_INSUFFICIENT: Final = ((b"www-authenticate", b'Bearer realm="fhir", error="insufficient_scope"'),)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes = b""
-    headers: Headers = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request of a recorder."""
-
-    asked: Asked
-    interaction: ConsentInteraction
-    request: ProxyRequest
-    headers: WriteHeaders
-    receive: Receive
-
-    @property
-    def by(self) -> Recorder:
-        return self.asked.by
-
-    @property
-    def may_read(self) -> bool:
-        """Whether it may be shown what others wrote."""
-        return "r" in self.by.letters
-
-    def needs(self, letter: str) -> None:
-        """Raises ProxyRefusal without it."""
-        if letter not in self.by.letters:
-            text = f"the token needs scope `assent/consents.{letter}`"
-            raise ProxyRefusal(403, "forbidden", text, headers=_INSUFFICIENT)
 
 
 def _recorder(access: Access, claims: Mapping[str, Any], *, explaining: bool) -> Recorder | None:
@@ -101,12 +69,20 @@ def _login(refused: TokenRefused) -> ProxyRefusal:
 class ConsentApi:
     """ASGI application for recorders below `/fhir/Consent` and `/fhir/Provenance`."""
 
-    def __init__(self, context: AuthzContext, gate: TokenGate, reads: ConsentReads, explain: ConsentExplain) -> None:
+    def __init__(
+        self,
+        context: AuthzContext,
+        gate: TokenGate,
+        reads: ConsentReads,
+        explain: ConsentExplain,
+        patients: PatientLookup,
+    ) -> None:
         self._context = context
         self._gate = gate
         self._reads = reads
         self._explain = explain
         self._transitions = ConsentTransitions(context)
+        self._operations = ConsentOperations(self._transitions, patients, context.fhir_base)
 
     async def serves(self, scope: Scope) -> bool:
         """Whether the request is a recorder's, or nobody's. When it is answered, the token is asked about again."""
@@ -126,21 +102,22 @@ class ConsentApi:
         try:
             answer = await self._refusing(scope, receive)
         except ConsentRefused as refused:
-            answer = _Answer(refused.status, outcome_of(refused.issues))
+            answer = Answer(refused.status, outcome_of(refused.issues))
         except Exception as error:
             refusal = refusal_of(error)
             if refusal is None:
                 raise
-            answer = _Answer(refusal.status, outcome_of([Issue(refusal.code, refusal.text)]), refusal.headers)
+            answer = Answer(refusal.status, outcome_of([Issue(refusal.code, refusal.text)]), refusal.headers)
         if answer.status in _BODILESS:
             await send_bodiless(send, answer.status, headers=answer.headers)
         else:
             await send_fhir(send, answer.status, b"" if method == "HEAD" else answer.body, headers=answer.headers)
 
-    async def _refusing(self, scope: Scope, receive: Receive) -> _Answer:
+    async def _refusing(self, scope: Scope, receive: Receive) -> Answer:
         request = await read_request(scope, receive)
         interaction = consent_interaction(request.method, request.path)
         request.log["route"] = interaction.route
+        check_accept(request.accept)
         found = await self._gate.claims(request.token)
         if isinstance(found, TokenRefused):
             raise _login(found)
@@ -148,47 +125,51 @@ class ConsentApi:
         if by is None:
             raise _login(INVALID)  # it was a recorder's a moment ago
         request.log["client_id"] = by.client_id
-        call = _Call(Asked(by, request.request_id), interaction, request, read_headers(scope), receive)
+        call = Call(Asked(by, request.request_id), interaction, request, read_headers(scope), receive)
         try:
             return await self._answer(call)
-        except (ConsentRefused, ProxyRefusal, PatchRefused) as refused:
+        except (ConsentRefused, ProxyRefusal, PatchRefused, SearchError) as refused:
             if interaction.writes:
                 await self._record_refusal(call)
             if isinstance(refused, PatchRefused):
-                raise ConsentRefused(refused.status, Issue(refused.code, refused.text)) from refused
+                issue = Issue(refused.code, refused.text, refused.expression)
+                raise ConsentRefused(refused.status, issue) from refused
             raise
 
-    async def _answer(self, call: _Call) -> _Answer:
+    async def _answer(self, call: Call) -> Answer:
         interaction, parameters = call.interaction, call.request.parameters
         if interaction.act == "explain":
-            return _Answer(200, await self._explain.answer(call.asked, interaction.id, await _question(call)))
+            return Answer(200, await self._explain.answer(call.asked, interaction.id, await _question(call)))
         call.needs(interaction.letter)
         match interaction.act:
             case "read" | "vread":
                 return await self._read(call)
             case "search-type":
-                return _Answer(200, await self._reads.search(call.asked, interaction.kind, parameters))
+                return Answer(200, await self._reads.search(call.asked, interaction.kind, parameters))
             case "history-instance" | "history-type":
-                return _Answer(200, await self._reads.history(call.asked, interaction.id, parameters))
+                return Answer(200, await self._reads.history(call.asked, interaction.id, parameters))
             case "create":
                 return await self._create(call)
             case "delete" | "conditional-delete":
                 return await self._delete(call)
             case "patch" | "conditional-patch":
                 return await self._patch(call)
+            case "file" | "revoke":
+                return await self._operation(call)
             case _:
                 return await self._update(call)
 
-    async def _read(self, call: _Call) -> _Answer:
+    async def _read(self, call: Call) -> Answer:
         refuse_parameters(call.request.parameters)
         interaction = call.interaction
         version = interaction.version if interaction.act == "vread" else None
         found = await self._reads.read(call.asked, interaction.kind, interaction.id, version)
         headers = version_headers(found)
-        return _Answer(304, b"", headers) if call.headers.is_known(found.version) else _Answer(200, found.body, headers)
+        return Answer(304, b"", headers) if call.headers.is_known(found.version) else Answer(200, found.body, headers)
 
-    async def _create(self, call: _Call) -> _Answer:
+    async def _create(self, call: Call) -> Answer:
         refuse_parameters(call.request.parameters)
+        _check_new(call)
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         unless = None
         if call.headers.if_none_exist is not None:
@@ -200,7 +181,7 @@ class ConsentApi:
             await self._reads.read(call.asked, "Consent", written.stored.id)
         return self._written(call, written.stored, shown=call.may_read)
 
-    async def _update(self, call: _Call) -> _Answer:
+    async def _update(self, call: Call) -> Answer:
         body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
         target = await self._target(call)
         if target is None:
@@ -214,15 +195,16 @@ class ConsentApi:
             raise _not_there("update")
         return self._written(call, stored)
 
-    async def _patch(self, call: _Call) -> _Answer:
-        raw = await read_body(call.receive, call.headers.content_type, PATCH_TYPES, MAX_PATCH)
-        operations = read_patch(raw)
-        if any(operation["op"] == "test" for operation in operations):
+    async def _patch(self, call: Call) -> Answer:
+        kind = call.headers.content_type
+        raw = await read_body(call.receive, kind, CONSENT_PATCH_TYPES, MAX_PATCH)
+        patch = read_consent_patch(raw, kind, self._context.repository.definitions)
+        if patch.asks:
             call.needs("r")  # it asks what stands there (docs/leaks.md L46)
         target = await self._target(call)
 
         def change(current: StoredResource) -> bytes:
-            return apply_patch(current.body, operations, max_bytes=MAX_CONSENT)
+            return patch.apply(current.body)
 
         if target is None:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
@@ -231,14 +213,31 @@ class ConsentApi:
             raise ProxyRefusal(404, "not-found", "there is no such Consent")
         return self._written(call, stored, shown=call.may_read)
 
-    async def _delete(self, call: _Call) -> _Answer:
+    async def _delete(self, call: Call) -> Answer:
         target = await self._target(call)
         if target is None:
-            return _Answer(204)
+            return Answer(204)
         stored = await self._transitions.delete(call.by, target, call.headers.holds_for, call.asked.request_id)
-        return _Answer(204, b"", () if stored is None else version_headers(stored))
+        return Answer(204, b"", () if stored is None else version_headers(stored))
 
-    async def _target(self, call: _Call) -> Target | None:
+    async def _operation(self, call: Call) -> Answer:
+        """`$fileConsent` and `$revokeConsent`: an OperationOutcome, and in the headers the version that stands."""
+        refuse_parameters(call.request.parameters)
+        call.needs("s")  # whether an identifier is a patient's is an answer too (docs/leaks.md L44)
+        if call.headers.if_none_exist is not None:
+            raise ProxyRefusal(400, "not-supported", "the operation takes no `If-None-Exist`")
+        body = await read_body(call.receive, call.headers.content_type, JSON_TYPES, MAX_CONSENT)
+        by, request_id = call.by, call.asked.request_id
+        if call.interaction.act == "file":
+            _check_new(call)
+            stored: StoredResource | None = await self._operations.file(by, body, request_id)
+        else:
+            stored = await self._operations.revoke(by, call.headers.holds_for, body, request_id)
+        if stored is None:
+            raise ProxyRefusal(404, "not-found", "there is no such Consent")
+        return self._written(call, stored, outcome=True)
+
+    async def _target(self, call: Call) -> Target | None:
         """What a write is about; None when its criteria can't match anything."""
         if call.interaction.id:
             refuse_parameters(call.request.parameters)
@@ -246,7 +245,7 @@ class ConsentApi:
         criteria = await self._criteria(call, call.request.parameters)
         return None if criteria is None else Target(criteria=criteria)
 
-    async def _criteria(self, call: _Call, pairs: Sequence[tuple[str, str]]) -> SearchQuery | None:
+    async def _criteria(self, call: Call, pairs: Sequence[tuple[str, str]]) -> SearchQuery | None:
         """The search of a conditional write. Nothing in it may shape a result. Raises ProxyRefusal, SearchError."""
         call.needs("s")  # whether something matches is an answer too (docs/leaks.md L44)
         wanted = [pair for pair in pairs if pair[0] != "_format"]
@@ -256,20 +255,25 @@ class ConsentApi:
             raise ProxyRefusal(400, "not-supported", "criteria take search parameters, `_id` and `_lastUpdated`")
         return await self._reads.criteria("Consent", wanted, 2)
 
-    def _written(self, call: _Call, stored: StoredResource, status: int = 200, *, shown: bool = True) -> _Answer:
-        """The answer to a write; not `shown`: the version holds what the caller neither sent nor may read (L45)."""
+    def _written(
+        self, call: Call, stored: StoredResource, status: int = 200, *, shown: bool = True, outcome: bool = False
+    ) -> Answer:
+        """The answer to a write; not `shown`: the version holds what the caller neither sent nor may read (L45).
+
+        `outcome`: an OperationOutcome, whatever is preferred.
+        """
         location = f"{self._context.fhir_base}/Consent/{stored.id}/_history/{stored.version}"
         headers = version_headers(stored, location)
-        match call.headers.returning:
+        match "OperationOutcome" if outcome else call.headers.returning:
             case "OperationOutcome":
                 done = Issue("informational", f"version {stored.version} stands", severity="information")
-                return _Answer(status, outcome_of([done]), headers)
+                return Answer(status, outcome_of([done]), headers)
             case "representation" if shown:
-                return _Answer(status, stored.body, headers)
+                return Answer(status, stored.body, headers)
             case _:
-                return _Answer(status, b"", headers)
+                return Answer(status, b"", headers)
 
-    async def _record_refusal(self, call: _Call) -> None:
+    async def _record_refusal(self, call: Call) -> None:
         id, act = call.interaction.id, call.interaction.letter
         record = AuditRecord(
             kind="consent",
@@ -284,7 +288,7 @@ class ConsentApi:
         await self._context.audit.record(record)
 
 
-async def _question(call: _Call) -> ExplainRequest:
+async def _question(call: Call) -> ExplainRequest:
     if call.request.method != "POST":
         return read_parameters(call.request.parameters)
     refuse_parameters(call.request.parameters)
@@ -297,6 +301,12 @@ def _with_id(body: bytes, id: str) -> bytes:
     """A body without an id, as a conditional update may have it, with that of the match. One with an id stays."""
     content = checked(body)
     return body if "id" in content else encode_body({**top_level(body), "id": id})
+
+
+def _check_new(call: Call) -> None:
+    """Raises ProxyRefusal."""
+    if not call.headers.holds_for_new:
+        raise ProxyRefusal(412, "conflict", "`If-None-Exist` is the only precondition that a create can have")
 
 
 def _not_there(what: str) -> ProxyRefusal:

@@ -14,7 +14,7 @@ from fhir.proxy.request import ProxyRefusal
 # fmt: off
 Act = Literal[
     "create", "read", "vread", "update", "patch", "delete", "search-type", "history-instance", "history-type",
-    "conditional-update", "conditional-patch", "conditional-delete", "explain",
+    "conditional-update", "conditional-patch", "conditional-delete", "explain", "file", "revoke",
 ]
 # fmt: on
 _ID: Final = r"([A-Za-z0-9\-.]{1,64})"
@@ -31,6 +31,8 @@ _CONSENT: Final[tuple[tuple[re.Pattern[str], dict[str, tuple[Act, str]]], ...]] 
     ),
     (re.compile(r"/Consent/_search"), {"POST": ("search-type", "s")}),
     (re.compile(r"/Consent/_history"), {"GET": ("history-type", "s")}),
+    (re.compile(r"/Consent/\$fileConsent"), {"POST": ("file", "c")}),
+    (re.compile(r"/Consent/\$revokeConsent"), {"POST": ("revoke", "u")}),
     (
         re.compile(rf"/Consent/{_ID}"),
         {"GET": ("read", "r"), "PUT": ("update", "u"), "PATCH": ("patch", "u"), "DELETE": ("delete", "d")},
@@ -51,6 +53,8 @@ _ROUTES: Final[dict[Act, str]] = {
     "history-instance": "/fhir/{type}/{id}/_history",
     "history-type": "/fhir/{type}/_history",
     "explain": "/fhir/{type}/{id}/$explain",
+    "file": "/fhir/{type}/$fileConsent",
+    "revoke": "/fhir/{type}/$revokeConsent",
 }
 
 

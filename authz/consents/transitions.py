@@ -24,15 +24,18 @@ from fhir.audit.event import Action, AuditRecord
 from fhir.consents.check import findings_in, patient_of, provisions_of
 from fhir.consents.provenance import Activity, consent_provenance
 from fhir.consents.reading import read_consent
-from fhir.consents.register import MAX_CONSENTS
+from fhir.consents.register import MAX_CONSENTS, StoredConsents
 from fhir.r4.operation_outcome import Issue
+from fhir.r4.resource_body import stamped, top_level
 from fhir.r4.strict_json import decode_once
-from fhir.search.query import SearchQuery, parse_search
+from fhir.search.query import SearchQuery
 from fhir.store.change_bus import Change, announce
 from fhir.store.repository import StoredResource, VersionConflict
 from policies.decide import grantee_of
 
 _ACTIONS: Final[dict[Activity, Action]] = {"CREATE": "C", "UPDATE": "U", "DELETE": "D"}
+MAX_TOGETHER: Final = 1_048_576
+"""Bytes of a patient's active consents: all of them are read and asked at a decision."""
 _CONDITIONAL: Final = "conditional consents"
 Holds = Callable[[int], bool]
 """Whether a version is one that the caller means to change."""
@@ -78,16 +81,25 @@ class ConsentTransitions:
             if found is not None:
                 return Written(found, created=False)
             await hold_standing(connection, patient)
-            await self._check_room(connection, content)
+            await self._check_room(connection, content, body)
             stored = await context.repository.create(body, connection=connection)
             await self._record(connection, by, stored, content, "CREATE", request_id)
         self._tell(patient, ())
         return Written(stored, created=True)
 
     async def update(
-        self, by: Recorder, target: Target, holds: Holds, change: Callable[[StoredResource], bytes], request_id: str
+        self,
+        by: Recorder,
+        target: Target,
+        holds: Holds,
+        change: Callable[[StoredResource], bytes],
+        request_id: str,
+        source: Mapping[str, Any] | None = None,
     ) -> StoredResource | None:
-        """The next version, as `change` makes it of the current one; None when there is none. Raises ConsentRefused."""
+        """The next version, as `change` makes it of the current one; None when there is none. Raises ConsentRefused.
+
+        `source`: a document on which the change rests, kept with its Provenance.
+        """
         context = self._context
         async with context.engine.begin() as connection:
             current = await self._held(connection, target, holds)
@@ -100,13 +112,12 @@ class ConsentTransitions:
             content = checked(body)
             _check_not_own(by, before, content)
             _check_same(before, content)
-            if before["status"] != "active":
-                await self._check_room(connection, content)
+            await self._check_room(connection, content, body, current)
             with _one_wins():
                 stored = await context.repository.update(body, expected_version=current.version, connection=connection)
             still = content["status"] == "active"
             grants = () if still else await end_grants(connection, before, context.clock())
-            await self._record(connection, by, stored, content, "UPDATE", request_id)
+            await self._record(connection, by, stored, content, "UPDATE", request_id, source)
         self._tell(patient_of(content), grants)
         return stored
 
@@ -158,15 +169,27 @@ class ConsentTransitions:
     async def _still_matches(self, connection: AsyncConnection, criteria: SearchQuery, id: str) -> bool:
         return [found.id for found in (await self._context.repository.search(criteria, connection)).matches] == [id]
 
-    async def _check_room(self, connection: AsyncConnection, content: Mapping[str, Any]) -> None:
-        """More consents than can be judged would close the patient's record. Raises ConsentRefused."""
+    async def _check_room(
+        self, connection: AsyncConnection, content: Mapping[str, Any], body: bytes, before: StoredResource | None = None
+    ) -> None:
+        """More than can be judged would close the patient's record. `before`: what it replaces. Raises ConsentRefused.
+
+        INVARIANT: what is active and doesn't grow may be changed, so that narrowing is always possible.
+        """
         if content["status"] != "active":
             return
-        pairs = (("patient", f"Patient/{patient_of(content)}"), ("status", "active"), ("_summary", "count"))
-        repository = self._context.repository
-        query = parse_search("Consent", pairs, repository.definitions, max_count=1)
-        if ((await repository.search(query, connection)).total or 0) >= MAX_CONSENTS:
+        replaced = None
+        if before is not None and _content(before)["status"] == "active":
+            replaced = len(before.body)
+            if len(stamped(top_level(body), before.id, before.version, before.last_updated)) <= replaced:
+                return
+        number, size = await StoredConsents(self._context.repository).active_size(patient_of(content), connection)
+        text = ""
+        if replaced is None and number >= MAX_CONSENTS:
             text = f"the patient has {MAX_CONSENTS} active consents; end some first"
+        elif size - (replaced or 0) + len(body) > MAX_TOGETHER:
+            text = f"the active consents of a patient may have {MAX_TOGETHER} bytes together; end some first"
+        if text:
             raise ConsentRefused(422, Issue("too-costly", text, ("Consent.patient",)))
 
     async def _record(
@@ -177,10 +200,11 @@ class ConsentTransitions:
         content: Mapping[str, Any],
         activity: Activity,
         request_id: str,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         context, now, patient = self._context, self._context.clock(), patient_of(content)
         provenance = consent_provenance(
-            stored, content, activity, client_id=by.client_id, client_name=by.client_name, now=now
+            stored, content, activity, client_id=by.client_id, client_name=by.client_name, now=now, source=source
         )
         await context.repository.create(provenance, connection=connection)
         await announce(connection, "consent", patient)

@@ -15,8 +15,10 @@ from typing import Final
 from fhir.consents.pcf_profiles import profile_issues
 from fhir.consents.reading import read_consent
 from fhir.consents.reading_r5 import R5_MARKERS
-from fhir.r4.models import Defect, consent_defects
+from fhir.r4.models import Defect, resource_defects
+from fhir.r4.narrative import is_narrative
 from fhir.r4.operation_outcome import Issue
+from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
 from policies.consent_rule import ConsentRule, Provision
 
 MAX_CONSENT: Final = 262_144
@@ -25,6 +27,7 @@ MAX_ISSUES: Final = 100
 MAX_PROVISIONS: Final = 1_000
 """Of one Consent that is handed in; each is asked at every decision."""
 _STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
+_PATIENT: Final = ("Patient", "http://hl7.org/fhir/StructureDefinition/Patient")
 _DEFECTS: Final = {"extra_forbidden": "structure"}
 _NOT_UNDERSTOOD: Final = "isn't understood here, so it would deny; see docs/consent-semantics.md"
 
@@ -55,8 +58,18 @@ def findings_in(content: Mapping[str, object]) -> Findings:
     told = {issue.expression for issue in empty}
     broken = (*empty, *(issue for issue in _shape(content) if issue.expression not in told))
     told = {issue.expression for issue in broken}
-    further = (*_envelope(content), *_reading(content), *profile_issues(content))
+    further = (*_contained(content), *_envelope(content), *_reading(content), *profile_issues(content))
     issues = dict.fromkeys([*broken, *(issue for issue in further if issue.expression not in told)])
+    return Findings(tuple(issues)[:MAX_ISSUES], shapeless=bool(broken))
+
+
+def document_findings(content: Mapping[str, object], place: str) -> Findings:
+    """Look over a document that is kept inside a resource; `place` is where it was given, as FHIRPath.
+
+    Its type is one that `fhir.r4.models` knows.
+    """
+    broken = (*islice(_empty(content, (), place), MAX_ISSUES), *_shape(content, str(content["resourceType"]), place))
+    issues = dict.fromkeys([*broken, *_one_contained(content, place)])
     return Findings(tuple(issues)[:MAX_ISSUES], shapeless=bool(broken))
 
 
@@ -76,24 +89,53 @@ def _envelope(content: Mapping[str, object]) -> Iterator[Issue]:
         yield Issue("value", text, ("Consent.patient.reference",))
     if "id" in content and not isinstance(content["id"], str):
         yield Issue("value", "must be a string", ("Consent.id",))
+    yield from _narrative(content, "Consent")
     if "policy" not in content and "policyRule" not in content:
         yield Issue("invariant", "either a `policy` or a `policyRule` must be there (ppc-1)", ("Consent",))
 
 
 def _is_own(patient: object, id: str) -> bool:
     """Whether it is the reference by which consents are found and their grants ended; no version, no other base."""
-    return isinstance(patient, Mapping) and bool(id) and patient.get("reference") == f"Patient/{id}"
+    if not isinstance(patient, Mapping) or not id or patient.get("reference") != f"Patient/{id}":
+        return False
+    return patient.get("type", "Patient") in _PATIENT  # FHIR R4 §2.3.0: `type` says no other than the reference
 
 
-def _shape(content: Mapping[str, object]) -> Iterator[Issue]:
+def _narrative(content: Mapping[str, object], place: str) -> Iterator[Issue]:
+    text = content.get("text")
+    if isinstance(text, dict) and "div" in text and not is_narrative(text["div"]):
+        yield Issue("invariant", "must be XHTML that formats and does nothing (txt-1)", (f"{place}.text.div",))
+
+
+def _contained(content: Mapping[str, object]) -> Iterator[Issue]:
+    listed = content.get("contained")
+    for i, item in enumerate(listed if isinstance(listed, list) else ()):
+        yield from _one_contained(item if isinstance(item, dict) else {}, f"Consent.contained[{i}]")
+
+
+def _one_contained(inner: Mapping[str, object], place: str) -> Iterator[Issue]:
+    """FHIR R4 dom-2, dom-4, dom-5: of a type that R4 has, one level, with neither a version nor labels of its own."""
+    if not isinstance(kind := inner.get("resourceType"), str) or kind not in RESOURCE_TYPE_NAMES:
+        yield Issue("structure", "is no resource type of R4", (f"{place}.resourceType",))
+    if "contained" in inner:
+        yield Issue("invariant", "a contained resource contains none (dom-2)", (f"{place}.contained",))
+    yield from _narrative(inner, place)
+    meta = inner.get("meta")
+    for name in ("versionId", "lastUpdated", "security"):
+        if isinstance(meta, dict) and name in meta:
+            text = "a contained resource has no version and no security label (dom-4, dom-5)"
+            yield Issue("invariant", text, (f"{place}.meta.{name}",))
+
+
+def _shape(content: Mapping[str, object], kind: str = "Consent", root: str = "Consent") -> Iterator[Issue]:
     try:
-        defects = consent_defects(content)
+        defects = resource_defects(kind, content)
     except RecursionError:
         defects = (Defect((), "too deep"),)
     for defect in defects:
         missing = defect.kind == "missing" or _is_missing(content, defect.place)
         text = "is missing" if missing else "is not as FHIR R4 has it"
-        yield Issue("required" if missing else _DEFECTS.get(defect.kind, "value"), text, (_path(defect.place),))
+        yield Issue("required" if missing else _DEFECTS.get(defect.kind, "value"), text, (_path(defect.place, root),))
 
 
 def _is_missing(content: object, place: tuple[str | int, ...]) -> bool:
@@ -106,18 +148,18 @@ def _is_missing(content: object, place: tuple[str | int, ...]) -> bool:
     return isinstance(content, Mapping) and bool(place) and place[-1] not in content
 
 
-def _empty(value: object, place: tuple[str | int, ...] = ()) -> Iterator[Issue]:
+def _empty(value: object, place: tuple[str | int, ...] = (), root: str = "Consent") -> Iterator[Issue]:
     """FHIR R4 §2.6.2: no element is empty. A null may stand in a list of primitives only."""
     if value in ("", None) or value == [] or value == {}:
-        yield Issue("structure", "must not be empty", (_path(place),))
+        yield Issue("structure", "must not be empty", (_path(place, root),))
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _empty(item, (*place, str(name)))
+            yield from _empty(item, (*place, str(name)), root)
     elif isinstance(value, list):
         of_primitives = any(isinstance(item, str | int | float) for item in value)
         for i, item in enumerate(value):
             if item is not None or not of_primitives:
-                yield from _empty(item, (*place, i))
+                yield from _empty(item, (*place, i), root)
 
 
 def _reading(content: Mapping[str, object]) -> Iterator[Issue]:
@@ -140,6 +182,6 @@ def provisions_of(provision: Provision) -> Iterator[Provision]:
         yield from provisions_of(nested)
 
 
-def _path(place: tuple[str | int, ...]) -> str:
+def _path(place: tuple[str | int, ...], root: str) -> str:
     """`Consent.provision.actor[0].role`, as FHIRPath writes it."""
-    return "Consent" + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in place)
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in place)

@@ -28,8 +28,12 @@ def consent_provenance(
     client_id: str,
     client_name: str,
     now: datetime,
+    source: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
-    """The Provenance of the version `stored`. `content` is the Consent; of a deleted one, as it was before."""
+    """The Provenance of the version `stored`. `content` is the Consent; of a deleted one, as it was before.
+
+    `source`: a document on which the change rests, with an id; it is kept inside.
+    """
     reference = f"Consent/{stored.id}"
     who: dict[str, object] = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": client_id}}
     if client_name:
@@ -48,9 +52,15 @@ def consent_provenance(
     policies = [policy["uri"] for policy in content.get("policy", ()) if "uri" in policy]
     if policies:
         provenance["policy"] = policies
+    entities: list[dict[str, object]] = []
     if stored.version > 1:
         before = {"reference": f"{reference}/_history/{stored.version - 1}"}
-        provenance["entity"] = [{"role": "revision", "what": before}]
+        entities.append({"role": "revision", "what": before})
+    if source is not None:
+        provenance["contained"] = [source]
+        entities.append({"role": "source", "what": {"reference": f"#{source['id']}"}})
+    if entities:
+        provenance["entity"] = entities
     return provenance
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final, Protocol
 
 import msgspec
-from sqlalchemy import Select, bindparam, exists, select
+from sqlalchemy import Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.consents.reading import read_consent
@@ -41,6 +41,17 @@ class StoredConsents:
         """As `ActiveConsents.active_consents`; within a transaction where one is given."""
         found = await self._repository.rows(self._statement, connection, patient=patient, most=limit)
         return [row["body"] for row in found]
+
+    async def active_size(self, patient: str, connection: AsyncConnection) -> tuple[int, int]:
+        """How many consents of a patient are active, and how many bytes they have together."""
+        (found,) = await self._repository.rows(_size(self._repository.schema), connection, patient=patient)
+        return found["number"], found["bytes"]
+
+
+@cache
+def _size(schema: str) -> Select[tuple[int, int]]:
+    active = _active(schema).limit(None).order_by(None).subquery()
+    return select(func.count().label("number"), func.coalesce(func.sum(func.length(active.c.body)), 0).label("bytes"))
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fhir.consents.fast_consent import OPERATIONS
 from fhir.consents.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from fhir.proxy.narrowing import is_about_nobody
 from fhir.r4.definitions import Definitions
@@ -37,6 +38,10 @@ _EXPORTS: Final = {
     for level in ("", "patient-", "group-")
 }
 _GROUP: Final[dict[str, Any]] = {"type": "Group", "operation": [_EXPORTS["group-"]]}
+_KEPT_ABOUT: Final = (
+    "Only clients with `assent/consents.` scopes do more than read and search. "
+    "A patch is JSON Patch or FHIRPath Patch (`application/fhir+json`)."
+)
 _BINARY: Final[dict[str, Any]] = {
     "type": "Binary",
     "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
@@ -145,11 +150,12 @@ def _kept(resource: dict[str, Any]) -> dict[str, Any]:
     """Consents, which recorders keep (docs/consents-api.md); to everybody else they are as any other type."""
     more = ("create", "update", "patch", "delete", "history-type")
     return resource | {
-        "documentation": "Only clients with `assent/consents.` scopes do more than read and search.",
+        "documentation": _KEPT_ABOUT,
         "interaction": [*resource["interaction"], *({"code": code} for code in more)],
         "updateCreate": False,
         "conditionalCreate": True,
         "conditionalUpdate": True,
         "conditionalDelete": "single",
         "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
+        "operation": [{"name": name, "definition": url} for name, url in OPERATIONS.items()],
     }

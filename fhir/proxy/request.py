@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.responses import Receive, Scope
+from fhir.r4.media_types import is_r4, media_type
 
 if TYPE_CHECKING:
     from fhir.writes.request import WriteHeaders
@@ -131,9 +132,17 @@ def read_pairs(text: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def check_accept(accept: bytes) -> None:
-    """FHIR R4 §3.1.0.1.10: only JSON is served; what rules it out is refused with 406."""
-    if accept and accepted_types(accept).isdisjoint(_ACCEPTABLE):
-        raise ProxyRefusal(406, "not-supported", "only application/fhir+json is served")
+    """FHIR R4 §3.1.0.1.10: only JSON, of R4, is served; what rules it out is refused with 406."""
+    if accept and not any(_is_served(part) for part in accept.decode("latin-1").split(",")):
+        raise ProxyRefusal(406, "not-supported", "only application/fhir+json of R4 is served")
+
+
+def _is_served(text: str) -> bool:
+    try:
+        kind, parameters = media_type(text)
+    except ValueError:
+        return False
+    return kind.encode("latin-1") in _ACCEPTABLE and is_r4(parameters)
 
 
 def accepted_types(accept: bytes) -> frozenset[bytes]:

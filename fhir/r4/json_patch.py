@@ -32,11 +32,14 @@ _Operation = dict[str, Any]
 
 
 class PatchRefused(ValueError):
-    """The patch can't be applied: HTTP status, FHIR issue code, a text that names the operation and never a value."""
+    """The patch can't be applied: HTTP status, FHIR issue code, a text that names the operation and never a value.
 
-    def __init__(self, status: int, code: str, text: str) -> None:
+    `expression`: where the operation stands, for a patch that is a resource.
+    """
+
+    def __init__(self, status: int, code: str, text: str, expression: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.status, self.code, self.text = status, code, text
+        self.status, self.code, self.text, self.expression = status, code, text, expression
 
 
 class _NoFit(ValueError):

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from fhir.proxy.request import ProxyRefusal, whole_body
 from fhir.proxy.responses import Receive, Scope
+from fhir.r4.media_types import is_r4, media_type
 from fhir.r4.resource_body import etag
 from fhir.store.repository import StoredResource
 
@@ -27,6 +28,7 @@ _RETURNS: Final[dict[str, Returning]] = {
     "representation": "representation",
     "operationoutcome": "OperationOutcome",
 }
+_PARAMETERS: Final = frozenset({"charset", "fhirversion"})
 _NAMES: Final = ("if-match", "if-none-match", "if-unmodified-since", "if-none-exist", "prefer", "content-type")
 
 
@@ -52,6 +54,11 @@ class WriteHeaders:
         if self.if_match is None:
             return self.if_unmodified_since is None
         return _names(self.if_match, version)
+
+    @property
+    def holds_for_new(self) -> bool:
+        """Whether the preconditions allow a create: there is no version that they could be about."""
+        return (self.if_match, self.if_none_match, self.if_unmodified_since) == (None, None, None)
 
     def is_known(self, version: int) -> bool:
         """Whether `If-None-Match` says that the caller has this version already."""
@@ -87,15 +94,16 @@ def read_headers(scope: Scope) -> WriteHeaders:
 
 
 async def read_body(receive: Receive, content_type: str, allowed: frozenset[str], most: int) -> bytes:
-    """The body of a write, if it is of an allowed type in UTF-8. Raises ProxyRefusal."""
-    kind, _, parameters = content_type.partition(";")
-    charset = parameters.replace(" ", "").lower()
-    if kind.strip().lower() not in allowed or charset not in (
-        "",
-        "charset=utf-8",
-        'charset="utf-8"',
-        "fhirversion=4.0",
-    ):
+    """The body of a write, if it is R4 of an allowed type in UTF-8. Raises ProxyRefusal."""
+    try:
+        kind, parameters = media_type(content_type)
+    except ValueError as broken:
+        raise ProxyRefusal(415, "not-supported", str(broken)) from broken
+    if not is_r4(parameters):
+        text = "this server speaks FHIR R4 (`fhirVersion=4.0`); a body in another release isn't converted"
+        raise ProxyRefusal(415, "not-supported", text)
+    charset = parameters.get("charset", "utf-8").lower()
+    if kind not in allowed or charset != "utf-8" or not _PARAMETERS.issuperset(parameters):
         raise ProxyRefusal(415, "not-supported", f"the body must be {' or '.join(sorted(allowed))}, in UTF-8")
     return await whole_body(receive, most)
 

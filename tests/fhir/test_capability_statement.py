@@ -55,7 +55,8 @@ def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[
         assert codes == ({"read"} if kind == "Binary" else known)
     assert list(resources) == sorted(resources)
     assert "Media" not in resources  # which has no source here
-    assert {kind for kind, resource in resources.items() if "operation" in resource} == {"Patient"}
+    operations = {kind: [o["name"] for o in r["operation"]] for kind, r in resources.items() if "operation" in r}
+    assert operations == {"Consent": ["fileConsent", "revokeConsent"], "Patient": ["everything", "export"]}
 
 
 def test_the_system_names_its_interactions(statement: dict[str, Any]) -> None:

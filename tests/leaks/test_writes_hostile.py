@@ -383,6 +383,21 @@ async def test_l47_only_json_is_taken(writable: World, kind: str) -> None:
     assert said(answer) == (415, "not-supported")
 
 
+@pytest.mark.leak("L46", "L47")
+async def test_l46_a_fhirpath_patch_is_not_taken_from_apps(writable: World) -> None:
+    app = await writer(writable)
+    parts = [
+        {"name": "type", "valueCode": "replace"},
+        {"name": "path", "valueString": "Observation.status"},
+        {"name": "value", "valueCode": "amended"},
+    ]
+    body = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    for kind in ("application/fhir+json", "application/json"):
+        answer = await _unchanged(app, "PATCH", "Observation/plain", body, **{"Content-Type": kind})
+        assert said(answer) == (415, "not-supported")
+        assert "application/json-patch+json" in answer.text
+
+
 @pytest.mark.leak("L43")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_l43_a_batch_does_not_write_even_where_apps_may(writable: World, method: str) -> None:
