@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.asgi import App, read_only
 from assent.body_limit import BodyLimit
 from assent.client_addresses import key_addresses
-from assent.consent_wiring import consent_api
+from assent.consent_wiring import consent_api, explainer_of
 from assent.dispatch import Dispatch
 from assent.export_wiring import bulk_export
 from assent.ground import Clock, Ground, lay_ground, system_clock
@@ -48,6 +48,7 @@ from fhir.change_bus import ChangeBus
 from fhir.export_upstream import ExportUpstream
 from fhir.proxy import FhirProxy
 from fhir.upstreams import Upstreams
+from portal.explain_book import StoredExplanations
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ async def build(
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
-    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind), sandbox)
+    explainer = explainer_of(parts, register, facts)
+    why = StoredExplanations(context, gate, explainer)
+    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind, why), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -105,7 +108,7 @@ async def build(
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
-        consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        consents=consent_api(context, gate, parts, explainer, schema=SCHEMA),
         state=AppStates(context, gate),
         fhir=export,
         site=site,

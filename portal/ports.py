@@ -21,6 +21,7 @@ from fhir.consent_writing import PolicyText
 from fhir.record_use import Use
 from policies.catalogue import Catalogue
 from portal.emergency_ports import EmergencyBook
+from portal.explain_ports import Explanations
 from portal.languages import Languages
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
@@ -306,6 +307,7 @@ class Ports:
     """Looks whether the server is well, one check after the other."""
     languages: Languages
     emergencies: EmergencyBook
+    explanations: Explanations
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
 

@@ -29,7 +29,7 @@ from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstreams
 from authz.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
-from authz.consent_access import NamesNobody, access_named
+from authz.consent_access import NamesNobody, access_named, why_not_live
 from authz.signing_keys import SigningKeys
 from authz.token_gate import TokenGate
 from fhir.audit_indexing import AuditIndexing
@@ -206,7 +206,9 @@ async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[
         except NamesNobody:
             text = f"the consent `{consent}` names no app or no patient, so it says nothing about any access"
             raise CannotExplain(text) from None
-    return access, (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
+        dead = await why_not_live(connection, access.client_id)
+    said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
+    return (access, said) if dead is None else (None, (*said, dead))
 
 
 @asynccontextmanager

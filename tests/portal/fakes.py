@@ -23,6 +23,7 @@ from authz.sessions import NewSession, SignedInSession, TooManyAttempts
 from authz.sign_in_methods import SignInMethods
 from fhir.consent_writing import PolicyText
 from portal.emergency_ports import OpenedInEmergency
+from portal.explain_ports import AccessNamed, CannotExplain, Why, WhyAsked
 from portal.languages import Language
 from portal.ports import (
     AuthorizationRequest,
@@ -247,6 +248,20 @@ class FakeEmergencies:
 
 
 @dataclass
+class FakeExplanations:
+    """Nothing can be explained; tests/portal/test_explain_pages.py has the real ones."""
+
+    async def purposes(self, client_id: str) -> Sequence[str]:
+        return ()
+
+    async def of_consent(self, consent_id: str, asked: WhyAsked, by: SignedInSession) -> Sequence[Why]:
+        raise CannotExplain
+
+    async def of_access(self, named: AccessNamed, asked: WhyAsked, by: SignedInSession) -> Sequence[Why]:
+        raise CannotExplain
+
+
+@dataclass
 class FakeApps:
     """Nobody registered any app; tests/portal/test_developer_pages.py has the real ones."""
 
@@ -319,6 +334,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
             nothing_examined,
             LANGUAGES,
             emergencies,
+            FakeExplanations(),
             ways or SignInWays(),
         ),
         chosen,
