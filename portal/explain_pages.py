@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
@@ -29,8 +29,9 @@ _HANDLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A decision, ready to be shown."""
+    """A decision, ready to be shown, once for all types that it is the same for."""
 
+    types: Sequence[str]
     why: Why
     steps: Sequence[Step]
 
@@ -153,7 +154,11 @@ async def _told(portal: Portal, asked: WhyAsked, answer: Awaitable[Sequence[Why]
         return _Outcome(asked, problem="nothing")
     except CannotAskNow:
         return _Outcome(asked, problem="later")
-    return _Outcome(asked, [Told(why, steps(why.reasons, portal.pages.language)) for why in found])
+    alike: dict[Why, list[str]] = {}
+    for why in found:
+        alike.setdefault(replace(why, resource_type=""), []).append(why.resource_type)
+    language = portal.pages.language
+    return _Outcome(asked, [Told(types, why, steps(why.reasons, language)) for why, types in alike.items()])
 
 
 async def _own_page(portal: Portal, session: SignedInSession, shared: SharedWith, outcome: _Outcome | None) -> Response:
