@@ -73,6 +73,11 @@ class SoftwareStatements:
         self._audiences = frozenset(audiences)
 
     @property
+    def issuers(self) -> Sequence[StatementIssuer]:
+        """Who is trusted."""
+        return tuple(self._issuers.values())
+
+    @property
     def are_taken(self) -> bool:
         """Whether anybody is trusted."""
         return bool(self._issuers)
