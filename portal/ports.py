@@ -140,6 +140,8 @@ class SharedWith:
     permits: bool = True
     plain: bool = True
     """Whether the categories say all of it; else it has rules that no page here can show."""
+    sees: bool = True
+    """Whether it is about seeing at all: it can name other actions alone."""
     recorded_by: str = ""
     """The name of who decided."""
     ended: datetime | None = None
