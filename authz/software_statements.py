@@ -15,7 +15,7 @@ import msgspec
 
 from authz.client_keys import ClientKeys
 from authz.client_signatures import SignatureRefused, SignedText, claims_by, read_signed, texts
-from authz.clients import NewClient
+from authz.clients import Client, NewClient
 from authz.key_fetch import KeysUnavailable
 from authz.key_sets import Jwk
 from authz.oauth_errors import OAuthError
@@ -139,6 +139,11 @@ class SoftwareStatements:
 def kept_statement(text: str) -> Statement:
     """A statement that was verified when it was registered; it may have expired since."""
     return _statement(text, read_signed(text).claims)
+
+
+def statement_of(client: Client) -> Statement | None:
+    """With which the client is registered now; None for one that nobody vouched for."""
+    return None if client.software_statement is None else kept_statement(client.software_statement)
 
 
 def _statement(text: str, claims: Mapping[str, Any]) -> Statement:
