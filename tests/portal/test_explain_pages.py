@@ -18,6 +18,7 @@ from authz.accounts import Account, ActsFor, add_account
 from authz.clients import disable_client
 from authz.passwords import Passwords
 from fhir.change_bus import Change
+from portal.explain_ports import CannotAskNow, CannotExplain
 from portal.patient_search import PatientSearch
 from tests.authz.consent_recorder import consent, grantee, recorder
 from tests.clients.html_page import Page
@@ -25,6 +26,8 @@ from tests.conftest import MakeDatabase
 from tests.leaks.service import service
 from tests.leaks.test_people import PASSWORD, Visitor
 from tests.leaks.world import App, World, client_of, observation, patient, world
+from tests.portal.fakes import ADA
+from tests.portal.fakes import place as on_fakes
 
 UNSEEN = "NOBODY-MAY-SEE-THIS"
 HIV = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
@@ -380,3 +383,17 @@ async def test_nobody_but_an_operator_asks_there(place: Place, who: str) -> None
         assert (await visitor.http.get("/operator/explain")).status_code == 404
     answer = await place.world.http.get("/operator/explain")
     assert answer.headers["location"] == "/sign-in?next=%2Foperator%2Fexplain"
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"), [(CannotAskNow, 503, "answered now"), (CannotExplain, 400, "Nothing can be said")]
+)
+async def test_what_can_not_be_answered_is_told_so(raised: type[Exception], status: int, said: str) -> None:
+    here = on_fakes()
+    here.explanations.raised = raised
+    here.sign_in(ADA)
+    address = "/my/sharing/c1/explain"
+    sent = {**await here.fields(address), "kind": "laboratory"}
+    answer = await here.client.post(address, data=sent, headers={"Origin": "http://127.0.0.1:8000"})
+    assert (answer.status_code, said in answer.text) == (status, True)
+    assert "Yes, the app" not in answer.text
