@@ -26,7 +26,7 @@ from assent.sign_in_ways import sign_in_ways
 from assent.statement_issuers import load_statements
 from assent.upstream_metrics import UpstreamMetrics
 from assent.upstream_settings import export_upstream, upstreams
-from assent.wiring.consents import consent_api
+from assent.wiring.consents import consent_api, explainer_of
 from assent.wiring.export import bulk_export
 from assent.wiring.ground import Clock, Ground, lay_ground, system_clock
 from assent.wiring.proxy import consent_register, facts_reader, proxy_parts
@@ -48,6 +48,7 @@ from fhir.export.upstream import ExportUpstream
 from fhir.proxy.app import FhirProxy
 from fhir.store.change_bus import ChangeBus
 from fhir.upstream.upstreams import Upstreams
+from portal.explain_book import StoredExplanations
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ async def build(
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
-    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind), sandbox)
+    explainer = explainer_of(parts, register, facts)
+    why = StoredExplanations(context, gate, explainer)
+    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind, why), sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -105,7 +108,7 @@ async def build(
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
         },
-        consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
+        consents=consent_api(context, gate, parts, explainer, schema=SCHEMA),
         state=AppStates(context, gate),
         fhir=export,
         site=site,

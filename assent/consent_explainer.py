@@ -1,4 +1,4 @@
-"""Answers `$explain` (authz.consents.explain) with the chain of reasons that `assent explain` prints."""
+"""Answers `$explain` (authz.consents.explain) and what people ask on pages, with the chain of `assent explain`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from datetime import datetime
 import msgspec
 
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
+from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.register import ConsentRegister
 from fhir.upstream.source import Source
+from policies.decide import ReadPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +27,24 @@ class ConsentExplainer:
 
     async def __call__(self, question: ExplainQuestion) -> ExplainAnswer:
         """The decision. Raises what the register and the source raise."""
-        found = await self._explained(question)
-        return ExplainAnswer(found.decision, (*question.said, *found.reasons), found.removed, found.masked)
+        plan, found = await self._planned(question)
+        if plan is not None and question.category:
+            category = self.rules.catalogue.categories[question.category]
+            of_kind = explain_kind(self.rules, plan, found, question.interaction, category)
+            return replace(_answer(question, of_kind.explanation), kept=of_kind.kept, detailed=of_kind.detailed)
+        return _answer(question, found if plan is None else await self._explained(question, plan, found))
 
-    async def _explained(self, question: ExplainQuestion) -> Explanation:
+    async def _planned(self, question: ExplainQuestion) -> tuple[ReadPlan | None, Explanation]:
+        consents = await self.register.rules(question.patient)
+        return explain_plan(self.rules, question.access, question.interaction, question.patient, consents, self.clock())
+
+    async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
         interaction, patient = question.interaction, question.patient
         kind, wanted = interaction.resource_type, f"{interaction.resource_type}/{interaction.id}"
-        consents = await self.register.rules(patient)
-        plan, found = explain_plan(self.rules, question.access, interaction, patient, consents, self.clock())
-        if plan is not None and interaction.code == "search-type":
+        if interaction.code == "search-type":
             # The query for the upstream may hold more than the asker gave.
             return replace(explain_search(self.rules, plan, found, kind, question.parameters), upstream=None)
-        if plan is not None and interaction.id:
+        if interaction.id:
             body = await self.source_of(kind).read(kind, interaction.id, "")
             return explain_read(self.rules, plan, found, wanted, self._of(patient, body))
         return found
@@ -48,3 +56,7 @@ class ConsentExplainer:
         except (msgspec.DecodeError, RecursionError):
             return None
         return body if owners == {patient} else None
+
+
+def _answer(question: ExplainQuestion, found: Explanation) -> ExplainAnswer:
+    return ExplainAnswer(found.decision, (*question.said, *found.reasons), found.removed, found.masked)

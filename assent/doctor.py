@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from assent.database import any_database
+from assent.feature_checks import feature_checks
 from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
 from assent.language_files import load_languages
 from assent.migrate import SCHEMA, current_revision, newest_revision
@@ -56,6 +57,8 @@ async def examine(settings: Settings, now: Clock, running: Upstreams | None = No
         yield check
     yield await _guarded("policies", _policies(settings))
     for name, look in upstream_checks(settings):
+        yield await _guarded(name, look())
+    for name, look in feature_checks(settings):
         yield await _guarded(name, look())
     for name, state, found in () if running is None else described(running):
         yield Check(name, state, found)

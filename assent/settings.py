@@ -141,7 +141,10 @@ class Settings(BaseSettings):
     upstream_token_url: BaseUrl | None = Field(None, description="Token endpoint, for `backend-services`.")
     upstream_client_id: str | None = Field(None, description="Client id there, for `backend-services`.")
     upstream_private_key_file: Path | None = Field(None, description="File with a private JWK, for `backend-services`.")
-    upstream_scope: str = Field("system/*.rs", description="Scope to ask for, for `backend-services`.")
+    upstream_scope: str = Field(
+        "system/*.rs",
+        description="Scope to ask for, for `backend-services`. Writes need more: `system/*.cruds`.",
+    )
     upstream_timeout_seconds: float = Field(15.0, ge=0.1, le=300, description="Longest wait for a whole answer.")
     upstream_connect_seconds: float = Field(3.0, ge=0.1, le=60, description="Longest wait for a connection.")
     upstream_connections: int = Field(100, ge=1, le=1000, description="Open connections to the upstream, each process.")

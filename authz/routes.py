@@ -33,9 +33,17 @@ def oauth_router(
 ) -> APIRouter:
     """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
-    token, revoke, register = TokenEndpoint(context, gate), RevocationEndpoint(context), RegistrationEndpoint(context)
-    begin, push, manage = AuthorizationEndpoint(context, error_page), PushEndpoint(context), ManagementEndpoint(context)
-    launch = LaunchEndpoint(context, gate)
+    _add_authorization(router, context, error_page)
+    _add_tokens(router, context, gate)
+    _add_registration(router, context)
+    _add_launches(router, context, gate)
+    _add_identity(router, context, gate)
+    _add_discovery(router, context, announced)
+    return router
+
+
+def _add_authorization(router: APIRouter, context: AuthzContext, error_page: ErrorPage) -> None:
+    begin, push = AuthorizationEndpoint(context, error_page), PushEndpoint(context)
 
     @router.get("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
     @router.post("/authorize", summary="Begin an authorization (RFC 6749, SMART 2.2)")
@@ -46,6 +54,10 @@ def oauth_router(
     async def push_endpoint(request: Request) -> Response:
         return await push(request)
 
+
+def _add_tokens(router: APIRouter, context: AuthzContext, gate: TokenGate) -> None:
+    token, revoke = TokenEndpoint(context, gate), RevocationEndpoint(context)
+
     @router.post("/token", summary="Exchange a code or a token, refresh, or get a service token (RFC 6749, RFC 8693)")
     async def token_endpoint(request: Request) -> Response:
         return await token(request)
@@ -53,6 +65,10 @@ def oauth_router(
     @router.post("/revoke", summary="Revoke a token (RFC 7009)")
     async def revoke_endpoint(request: Request) -> Response:
         return await revoke(request)
+
+
+def _add_registration(router: APIRouter, context: AuthzContext) -> None:
+    register, manage = RegistrationEndpoint(context), ManagementEndpoint(context)
 
     @router.post("/register", summary="Register a client (RFC 7591)", status_code=201)
     async def register_endpoint(request: Request) -> Response:
@@ -64,10 +80,16 @@ def oauth_router(
     async def manage_endpoint(request: Request, client_id: str) -> Response:
         return await manage(request, client_id)
 
+
+def _add_launches(router: APIRouter, context: AuthzContext, gate: TokenGate) -> None:
+    launch = LaunchEndpoint(context, gate)
+
     @router.post("/launch-contexts", summary="Create a launch for an app (SMART 2.2, EHR launch)", status_code=201)
     async def launch_endpoint(request: Request) -> Response:
         return await launch(request)
 
+
+def _add_identity(router: APIRouter, context: AuthzContext, gate: TokenGate) -> None:
     @router.get("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     @router.post("/userinfo", summary="Who the signed-in person is (OpenID Connect Core §5.3)")
     async def userinfo(request: Request) -> Response:
@@ -77,6 +99,8 @@ def oauth_router(
     async def jwks() -> Response:
         return JSONResponse(context.keys.jwks(), headers=_PUBLIC)
 
+
+def _add_discovery(router: APIRouter, context: AuthzContext, announced: Mapping[str, Any]) -> None:
     registration = context.open_registration or context.statements.are_taken
     offered = {"registration": registration, "certificates": context.client_certificates, "writes": context.writes}
     smart = {**smart_configuration(context.issuer, **offered), **announced}
@@ -89,7 +113,6 @@ def oauth_router(
     }
     for path, document in documents.items():
         router.add_api_route(path, _serve(document), methods=["GET"], summary="Discovery")
-    return router
 
 
 def _serve(document: Mapping[str, Any]) -> Callable[[], Response]:

@@ -37,7 +37,7 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
         codes |= _sensitivities_of_label(catalogue, label)
     labels = set(facts.labels)
     for code in codes:
-        labels |= _own_labels(catalogue, catalogue.categories[code])
+        labels |= own_labels(catalogue, catalogue.categories[code])
     if facts.labels and _unexplained(facts, catalogue, known=bool(codes)):
         codes |= {c.code for c in catalogue.sensitive if OTHER_SENSITIVE in c.labels}
         labels.add(OTHER_SENSITIVE)
@@ -69,7 +69,7 @@ def _sensitivities_of_label(catalogue: Catalogue, label: Coding) -> frozenset[st
 
 
 @lru_cache(maxsize=200)
-def _own_labels(catalogue: Catalogue, category: Category) -> frozenset[Coding]:
+def own_labels(catalogue: Catalogue, category: Category) -> frozenset[Coding]:
     """Labels that follow from a category. One that several share (BH) doesn't: a deny of the other would match."""
     others = {label for c in catalogue.sensitive if c is not category for label in c.labels}
     return category.labels - others

@@ -16,11 +16,10 @@ from policies.classify import Classification
 from policies.codes import DATA_CATEGORY_SYSTEM, RESOURCE_TYPES_SYSTEM
 from policies.consent_rule import ConsentRule, Period, Provision
 from policies.memberships import Memberships, means
-from policies.model import Coding, Decision, Deny, Permit, Reason, ResourceFacts
+from policies.model import READ_ACTIONS, Coding, Decision, Deny, Permit, Reason, ResourceFacts
 from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
-_READING: Final = frozenset({"access", "use", "disclose"})
 _SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
@@ -198,7 +197,7 @@ def _holds_for_all_below(provision: Provision, question: _Question) -> bool:
 def _speaks_of_action(provision: Provision, around: Circumstances) -> bool:
     """Whether what a provision says is about the action; one without actions is about all."""
     if not around.writes:
-        return not provision.actions or not _READING.isdisjoint(provision.actions)
+        return not provision.actions or not READ_ACTIONS.isdisjoint(provision.actions)
     # A permit of something else is heard all the same: what it excepts from itself may be this.
     return bool(provision.permit) or not provision.actions or around.writes in provision.actions
 

@@ -31,6 +31,8 @@ SMART 2.2, scopes: a history of one resource is read, what goes across resources
 `$everything`, is made of searches. A patch is an update.
 """
 
+READ_ACTIONS = frozenset({"access", "use", "disclose"})
+"""Any one of these (HL7 consentaction) in a consent speaks of seeing; so does naming none."""
 WRITE_ACTIONS = {"c": "collect", "u": "correct", "d": "correct"}
 """What a consent must permit by name (HL7 consentaction) for each permission that writes."""
 

@@ -77,8 +77,9 @@ class _Line:
         say = self.language.gettext
         app, person = self._app() or say("An app"), self._person() or say("Somebody")
         writer = self._person() or self._app() or say("Somebody")  # a recorder of consents may act for nobody
-        if any(reference.startswith("Basic/") for reference in _references(self.event)):
-            return self._said(say("%(who)s used notes of its own"), app)
+        if _is_of_state(self.event):
+            told = say("%(who)s used notes of its own") if self.done else say("%(who)s tried to use notes of its own")
+            return self._said(told, app)
         act = next((str(coding.get("code")) for coding in self.event.get("subtype", ())), "")
         if act in _WRITES and self._app() and not any(name.startswith("Consent/") for name in _concerned(self.event)):
             return self._wrote(act)
@@ -209,6 +210,12 @@ class _Line:
 
 def _references(event: Event) -> list[str]:
     return [str(entity.get("what", {}).get("reference", "")) for entity in event.get("entity", ())]
+
+
+def _is_of_state(event: Event) -> bool:
+    """Whether it is about App State (authz.app_state.app); a refusal may name the type alone."""
+    asked = (entity.get("what", {}) for entity in event.get("entity", ()))
+    return any(str(what.get("reference", "")).startswith("Basic/") or what.get("display") == "Basic" for what in asked)
 
 
 def _concerned(event: Event) -> list[str]:

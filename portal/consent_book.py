@@ -118,6 +118,7 @@ class PatientsConsentBook:
             is_app=found.is_app,
             permits=found.permits,
             plain=found.plain,
+            sees=found.sees,
             recorded_by=found.recorded_by,
             ended=None if found.state in CURRENT_STATES else ended,
             writes=found.writes,

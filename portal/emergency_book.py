@@ -13,7 +13,8 @@ from authz.consents.decisions import AlreadyDecided
 from authz.consents.emergency_access import EmergencyAccess, EmergencyUse
 from authz.context import AuthzContext
 from authz.sign_in.sessions import SignedInSession
-from fhir.audit.event import CATEGORY_DETAIL
+from fhir.audit.event import CATEGORY_DETAIL, CLIENT_SYSTEM
+from fhir.r4.instants import instant_of
 from policies.purpose_of_use import BREAK_GLASS
 from portal.activity import user_in
 from portal.emergency_ports import OpenedInEmergency
@@ -97,7 +98,10 @@ class StoredEmergencies:
         )
 
     async def _looks(self, access: EmergencyAccess) -> Sequence[Mapping[str, Any]]:
-        """Reads and searches of this person for break-glass while it was open."""
+        """Reads and searches of this person, with this app, for break-glass while it was open.
+
+        The search knows seconds, so what was looked at just before it was opened is sorted out afterwards.
+        """
         await self._context.audit.settle(access.patient_id)
         conditions = (
             ("date", f"ge{access.opened_at.isoformat(timespec='seconds')}"),
@@ -108,7 +112,24 @@ class StoredEmergencies:
         )
         page = await self._search.page("AuditEvent", access.patient_id, conditions, _MOST_LOOKS)
         events = [msgspec.json.decode(stored.body) for stored in page.matches]
-        return [e for e in events if user_in(e) == access.fhir_user and BREAK_GLASS in _purposes(e)]
+        return [event for event in events if _is_of(access, event)]
+
+
+def _is_of(access: EmergencyAccess, event: Mapping[str, Any]) -> bool:
+    recorded = instant_of(event.get("recorded"), end=False)
+    opened_at = access.opened_at.replace(microsecond=access.opened_at.microsecond // 1000 * 1000)  # as events have it
+    return (
+        user_in(event) == access.fhir_user
+        and BREAK_GLASS in _purposes(event)
+        and access.client_id in _apps(event)
+        and recorded is not None
+        and opened_at <= recorded
+    )
+
+
+def _apps(event: Mapping[str, Any]) -> set[str]:
+    named = (agent.get("who", {}).get("identifier", {}) for agent in event.get("agent", ()))
+    return {str(who.get("value")) for who in named if who.get("system") == CLIENT_SYSTEM}
 
 
 def _purposes(event: Mapping[str, Any]) -> set[str]:

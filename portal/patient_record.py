@@ -153,6 +153,7 @@ class StoredRecord:
             state=found.state,
             permits=found.permits,
             plain=found.plain,
+            sees=found.sees,
             categories=found.categories,
             asked=found.asked,
             purpose=found.purpose,

@@ -21,6 +21,7 @@ from fhir.consents.summary import ConsentState
 from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue
 from portal.emergency_ports import EmergencyBook
+from portal.explain_ports import Explanations
 from portal.languages import Languages
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
@@ -139,6 +140,8 @@ class SharedWith:
     permits: bool = True
     plain: bool = True
     """Whether the categories say all of it; else it has rules that no page here can show."""
+    sees: bool = True
+    """Whether it is about seeing at all: it can name other actions alone."""
     recorded_by: str = ""
     """The name of who decided."""
     ended: datetime | None = None
@@ -309,6 +312,7 @@ class Ports:
     """Looks whether the server is well, one check after the other."""
     languages: Languages
     emergencies: EmergencyBook
+    explanations: Explanations
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
 

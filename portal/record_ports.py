@@ -38,6 +38,7 @@ class ConsentVersion:
     until: datetime | None
     policy: PolicyText | None
     """The text as it was shown; None when it isn't kept."""
+    sees: bool = True
     writes: tuple[str, ...] = ()
     """As in SharedWith."""
 

@@ -12,6 +12,7 @@ from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.emergency_pages import emergency_routes
 from portal.end_session import end_session_routes
+from portal.explain_pages import explain_routes
 from portal.federated_sign_in import federated_routes
 from portal.language_choice import language_routes
 from portal.my_record import record_routes
@@ -73,6 +74,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         emergency_routes,
         my_routes,
         record_routes,
+        explain_routes,
         developer_routes,
         operator_routes,
         end_session_routes,

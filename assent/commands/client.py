@@ -27,10 +27,12 @@ from authz.clients.clients import (
     NewClient,
     add_client,
     disable_client,
+    find_client,
     list_clients,
     rotate_secret,
 )
 from authz.clients.initial_access_tokens import create_initial_token
+from authz.clients.software_statements import statement_of
 
 app = typer.Typer(help="The apps that are registered.", no_args_is_help=True)
 
@@ -85,7 +87,20 @@ def add(
 def list_all(json: JsonOption = False) -> None:
     """List the apps."""
     clients = in_transaction(load_settings(), list_clients)
-    show_rows([_row(client) for client in clients], ("client_id", "name", "kind", "disabled", "scope"), as_json=json)
+    show_rows(
+        [_row(client) for client in clients],
+        ("client_id", "name", "kind", "disabled", "statement_issuer", "scope"),
+        as_json=json,
+    )
+
+
+@app.command("show")
+def show(client_id: ClientIdArgument, json: JsonOption = False) -> None:
+    """Show one app, and who vouched for it."""
+    client = in_transaction(load_settings(), lambda connection: find_client(connection, client_id))
+    if client is None:
+        raise refuse(f"there is no client `{client_id}`; see `assent client list`")
+    show_record(_row(client), as_json=json)
 
 
 @app.command("rotate")
@@ -171,6 +186,7 @@ def _read_jwks(file: Path) -> dict[str, Any]:
 
 
 def _row(client: Client) -> dict[str, object]:
+    statement = statement_of(client)
     return {
         "client_id": client.client_id,
         "name": client.name,
@@ -182,6 +198,8 @@ def _row(client: Client) -> dict[str, object]:
         "key_ids": [key["kid"] for key in client.jwks["keys"]] if client.jwks is not None else [],
         "jwks_uri": client.jwks_uri,
         "requires": sorted(client.requires),
+        "statement_issuer": None if statement is None else statement.issuer,
+        "statement_subject": None if statement is None else statement.subject,
         "disabled": client.disabled,
         "awaits_review": client.awaits_review,
     }

@@ -28,7 +28,7 @@ from assent.sandbox_mode.upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstreams
-from authz.consents.access import NamesNobody, access_named
+from authz.consents.access import NamesNobody, access_named, why_not_live
 from authz.tokens.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
 from authz.tokens.gate import TokenGate
 from authz.tokens.signing_keys import SigningKeys
@@ -206,7 +206,9 @@ async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[
         except NamesNobody:
             text = f"the consent `{consent}` names no app or no patient, so it says nothing about any access"
             raise CannotExplain(text) from None
-    return access, (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
+        dead = await why_not_live(connection, access.client_id)
+    said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
+    return (access, said) if dead is None else (None, (*said, dead))
 
 
 @asynccontextmanager

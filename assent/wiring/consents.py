@@ -16,18 +16,21 @@ from fhir.proxy.parts import ProxyParts
 from fhir.store.version_history import VersionHistory
 
 
+def explainer_of(parts: ProxyParts, register: ConsentRegister, facts: FactsReader) -> ConsentExplainer:
+    """Says why, by the same rules and sources as the proxy decides."""
+    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts)
+    return ConsentExplainer(rules, register, parts.source_of, parts.clock)
+
+
 def consent_api(
     context: AuthzContext,
     gate: TokenGate,
     parts: ProxyParts,
-    register: ConsentRegister,
-    facts: FactsReader,
+    explainer: ConsentExplainer,
     *,
     schema: str,
 ) -> ConsentApi:
-    """The endpoint; it decides by the same rules and sources as the proxy."""
-    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts)
-    explainer = ConsentExplainer(rules, register, parts.source_of, parts.clock)
+    """The endpoint."""
     patients = UpstreamPatients(parts.source_of("Patient"))
     reads = ConsentReads(context, VersionHistory(context.engine, schema=schema), patients)
     return ConsentApi(context, gate, reads, ConsentExplain(context, explainer), patients)

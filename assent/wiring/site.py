@@ -25,6 +25,7 @@ from portal.app_registrations import AppRegistrations
 from portal.clinician_records import SharedRecords
 from portal.consent_book import PatientsConsentBook
 from portal.emergency_book import StoredEmergencies
+from portal.explain_book import StoredExplanations
 from portal.patient_record import StoredRecord
 from portal.pending_requests import PendingRequests
 from portal.ports import Ports
@@ -51,6 +52,7 @@ def portal_of(
     ways: SignInWays,
     sandbox: SandboxExtras | None,
     behind: Upstreams,
+    explanations: StoredExplanations,
 ) -> PortalPages:
     """Pages for people."""
     settings = ground.settings
@@ -75,6 +77,7 @@ def portal_of(
             lambda: examine(settings, ground.clock, behind),
             load_languages(ground.catalogue, settings.policy_dir),
             StoredEmergencies(context, requests),
+            explanations,
             ways,
         ),
         PortalSettings(

@@ -8,7 +8,7 @@ answers the same whether another app has it, it was deleted, or it never was.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -43,6 +43,9 @@ PREFIX: Final = "/app-state"
 _ONE: Final = re.compile(r"/Basic/([A-Za-z0-9.-]{1,64})", re.ASCII)
 _FORMATS: Final = frozenset({"json", "application/json", "application/fhir+json", "text/json"})
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="app-state", error="insufficient_scope"'),)
+_NOT_OPEN: Final = (403, 404, 412)
+"""Statuses of what is refused by what the token opens, or by what stands; others are about how it was asked."""
+_CHANGES: Final[Mapping[str, Action]] = {"POST": "C", "PUT": "U", "DELETE": "D"}
 _STALE: Final = "there is no such state at the version that `If-Match` names"
 
 
@@ -112,9 +115,13 @@ class AppStates:
         _one_of(list(acts), method)
         rights = await self._rights(request)
         request.log["client_id"] = rights.client_id
-        return await acts[method](
-            _Call(request, read_headers(scope), receive, rights, "" if found is None else found[1])
-        )
+        call = _Call(request, read_headers(scope), receive, rights, "" if found is None else found[1])
+        try:
+            return await acts[method](call)
+        except ProxyRefusal as refusal:
+            if refusal.status in _NOT_OPEN:
+                await self._context.audit.record(self._refused(call, method))
+            raise
 
     async def _rights(self, request: ProxyRequest) -> StateRights:
         found = await self._gate.claims(request.token)
@@ -240,6 +247,19 @@ class AppStates:
             patient=next(iter(about)).removeprefix("Patient/") if about else None,
             entities=tuple(f"Basic/{state.id}" for state in states),
         )
+
+    def _refused(self, call: _Call, method: str) -> AuditRecord:
+        """What was asked for and isn't open, or isn't there: both are recorded alike, as they are answered.
+
+        It goes to the patient in context, as a refused read does.
+        """
+        action: Action = "R" if call.id else "E"
+        if method in _CHANGES and not call.request.path.endswith("/_search"):
+            action = _CHANGES[method]
+        record = self._record(call, action, ())
+        patient = (call.rights.patient or "").removeprefix("Patient/") or None
+        about = f"Basic/{call.id}" if call.id else "Basic"
+        return msgspec.structs.replace(record, outcome="4", patient=patient, entities=(about,))
 
 
 def _held(call: _Call, letter: str, current: KeptState | None) -> KeptState:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
 from authz.clients.clients import Client, ClientError, NewClient, add_client, client_from_row
+from authz.clients.software_statements import Statement, statement_of
 from fhir.store.change_bus import announce
 
 AppState = Literal["waiting", "live", "disabled"]
@@ -37,6 +38,11 @@ class RegisteredApp:
     owner_id: str | None
     owner_name: str | None
     """None for an app that no developer's account registered."""
+
+    @property
+    def statement(self) -> Statement | None:
+        """By whom, and as what, it was vouched for."""
+        return statement_of(self.client)
 
     @property
     def state(self) -> AppState:

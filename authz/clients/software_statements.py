@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from authz.clients.clients import NewClient
+from authz.clients.clients import Client, NewClient
 from authz.clients.key_fetch import KeysUnavailable
 from authz.clients.key_sets import Jwk
 from authz.clients.keys import ClientKeys
@@ -71,6 +71,11 @@ class SoftwareStatements:
         """`audiences`: what a statement for this server alone may name as `aud`."""
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._audiences = frozenset(audiences)
+
+    @property
+    def issuers(self) -> Sequence[StatementIssuer]:
+        """Who is trusted."""
+        return tuple(self._issuers.values())
 
     @property
     def are_taken(self) -> bool:
@@ -134,6 +139,11 @@ class SoftwareStatements:
 def kept_statement(text: str) -> Statement:
     """A statement that was verified when it was registered; it may have expired since."""
     return _statement(text, read_signed(text).claims)
+
+
+def statement_of(client: Client) -> Statement | None:
+    """With which the client is registered now; None for one that nobody vouched for."""
+    return None if client.software_statement is None else kept_statement(client.software_statement)
 
 
 def _statement(text: str, claims: Mapping[str, Any]) -> Statement:

@@ -66,3 +66,11 @@ async def _granted_scope(connection: AsyncConnection, consent_id: str) -> str | 
     newest = select(g.scope_asked).where(g.consent_id == consent_id, g.revoked_at.is_(None))
     scope = await connection.scalar(newest.order_by(g.created_at.desc()).limit(1))
     return None if scope is None else str(scope)
+
+
+async def why_not_live(connection: AsyncConnection, client_id: str) -> Reason | None:
+    """Why an app can do nothing at all, whatever consents say; None for one that is live."""
+    client = await find_client(connection, client_id)
+    if client is None or client.disabled:
+        return Reason("token", "the app is disabled or gone: none of its tokens counts")
+    return Reason("token", "the app waits for review: it gets no token") if client.awaits_review else None

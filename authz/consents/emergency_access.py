@@ -56,6 +56,7 @@ class EmergencyAccess:
     """One of them."""
 
     grant_id: str
+    client_id: str
     client_name: str
     fhir_user: str
     user_name: str
@@ -67,6 +68,19 @@ class EmergencyAccess:
     reviewed_at: datetime | None
     reviewed_by: str | None
     review_note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """One that may be opened, if the patient's denies leave anything open."""
+
+    asked: PendingRequest
+    """The request as it is granted: for break-glass, and no longer than that."""
+    account: Account
+    fhir_user: str
+    patient_id: str
+    now: datetime
+    ends: datetime
 
 
 class EmergencyUse:
@@ -96,60 +110,63 @@ class EmergencyUse:
         `patient_id` is the launch's, or the id that the person gave. Raises NotOffered, UnfitReason, Denied,
         AlreadyDecided.
         """
-        context, now = self._context, self._context.clock()
-        lasts, fhir_user = context.lifetimes.emergency, account.fhir_user
+        now = self._context.clock()
+        opening = self._offered(request, account, patient_id, now)
+        reason = clean_reason(reason)
+        told = _told(opening, reason, request_id)
+        if not await self._opens_anything(opening.asked, opening.fhir_user, patient_id, now):
+            await self._context.audit.record(msgspec.structs.replace(told, outcome="4"))
+            raise Denied
+        async with self._context.engine.begin() as connection:
+            if not await complete_request(connection, request, now):
+                raise AlreadyDecided
+            code = await self._granted(connection, opening, reason, auth_time, methods)
+            await self._context.audit.record(told, connection)
+        return request.redirect(self._context.issuer, code=code)
+
+    def _offered(self, request: PendingRequest, account: Account, patient_id: str, now: datetime) -> _Opening:
+        """What is to be opened. Raises NotOffered."""
+        lasts, fhir_user = self._context.lifetimes.emergency, account.fhir_user
         own = any(p.patient_id == patient_id for p in account.acts_for)
         other = request.launch is not None and request.launch.get("patient", patient_id) != patient_id
         if lasts is None or fhir_user is None or own or other or not self.may_ask(request, account):
             raise NotOffered
-        told = clean_reason(reason)
         asked = replace(request, patient_id=patient_id, purpose=BREAK_GLASS, scope=_for_now(request.scope))
-        told_of = AuditRecord(
-            kind="emergency",
-            action="C",
-            outcome="0",
-            recorded=now,
-            request_id=request_id,
-            client_id=request.client.client_id,
-            client_name=request.client.name,
-            user=fhir_user,
-            patient=patient_id,
-            purpose=BREAK_GLASS,
-            reason=told,
+        return _Opening(asked, account, fhir_user, patient_id, now, now + lasts)
+
+    async def _granted(
+        self,
+        connection: AsyncConnection,
+        opening: _Opening,
+        reason: str,
+        auth_time: datetime,
+        methods: SignInMethods,
+    ) -> str:
+        """The grant and the access that hangs on it; returns the code."""
+        grant_id, code = await create_grant(
+            connection,
+            opening.asked,
+            user_id=opening.account.id,
+            consent_id=None,
+            auth_time=auth_time,
+            methods=methods,
+            now=opening.now,
+            code_lifetime=self._context.lifetimes.code,
+            ends=opening.ends,
         )
-        if not await self._opens_anything(asked, fhir_user, patient_id, now):
-            await context.audit.record(msgspec.structs.replace(told_of, outcome="4"))
-            raise Denied
-        async with context.engine.begin() as connection:
-            if not await complete_request(connection, request, now):
-                raise AlreadyDecided
-            ends = now + lasts
-            grant_id, code = await create_grant(
-                connection,
-                asked,
-                user_id=account.id,
-                consent_id=None,
-                auth_time=auth_time,
-                methods=methods,
-                now=now,
-                code_lifetime=context.lifetimes.code,
-                ends=ends,
-            )
-            await connection.execute(
-                insert(tables.emergency_access).values(
-                    grant_id=grant_id,
-                    client_id=request.client.client_id,
-                    client_name=request.client.name,
-                    fhir_user=fhir_user,
-                    user_name=account.display_name,
-                    patient_id=patient_id,
-                    reason=told,
-                    opened_at=now,
-                    ends_at=ends,
-                )
-            )
-            await context.audit.record(told_of, connection)
-        return request.redirect(context.issuer, code=code)
+        access = {
+            "grant_id": grant_id,
+            "client_id": opening.asked.client.client_id,
+            "client_name": opening.asked.client.name,
+            "fhir_user": opening.fhir_user,
+            "user_name": opening.account.display_name,
+            "patient_id": opening.patient_id,
+            "reason": reason,
+            "opened_at": opening.now,
+            "ends_at": opening.ends,
+        }
+        await connection.execute(insert(tables.emergency_access).values(access))
+        return code
 
     async def _opens_anything(self, asked: PendingRequest, fhir_user: str, patient_id: str, now: datetime) -> bool:
         """Whether the patient's denies leave anything of it open. They are asked again at every use."""
@@ -227,6 +244,23 @@ class EmergencyUse:
             ),
             connection,
         )
+
+
+def _told(opening: _Opening, reason: str, request_id: str) -> AuditRecord:
+    """What goes on record, and to the patient."""
+    return AuditRecord(
+        kind="emergency",
+        action="C",
+        outcome="0",
+        recorded=opening.now,
+        request_id=request_id,
+        client_id=opening.asked.client.client_id,
+        client_name=opening.asked.client.name,
+        user=opening.fhir_user,
+        patient=opening.patient_id,
+        purpose=BREAK_GLASS,
+        reason=reason,
+    )
 
 
 def clean_reason(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from authz.clients.clients import find_client
-from authz.consents.access import NamesNobody, access_named, access_of
+from authz.consents.access import NamesNobody, access_named, access_of, why_not_live
 from authz.consents.api_reads import Asked
 from authz.consents.explain_request import ExplainRequest
 from authz.context import AuthzContext
@@ -40,6 +40,8 @@ class ExplainQuestion:
     """A read without an id asks about the type."""
     parameters: tuple[tuple[str, str], ...] = ()
     """Of a search."""
+    category: str = ""
+    """Code of the data category that is asked about: what is in it, and of the interaction's type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class ExplainAnswer:
     """Top-level elements that the mask takes away."""
     masked: tuple[str, ...] = ()
     """Top-level elements that it changes."""
+    kept: tuple[str, ...] = ()
+    """Of a category: the sensitive ones that stay closed within it."""
+    detailed: bool = False
+    """Of a category: the consents have rules by which a single resource in it may be decided otherwise."""
 
 
 Explainer = Callable[[ExplainQuestion], Awaitable[ExplainAnswer]]
@@ -78,9 +84,14 @@ class ConsentExplain:
         access, told = await self._access(rule, request)
         said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
         question = ExplainQuestion(rule.id, rule.patient, access, said, request.interaction, request.parameters)
-        found = await self._explain(question)
+        found = await self._answer(question)
         await self._record(asked, question)
         return _parameters(question, found)
+
+    async def _answer(self, question: ExplainQuestion) -> ExplainAnswer:
+        async with self._context.engine.connect() as connection:
+            dead = await why_not_live(connection, question.access.client_id)
+        return await self._explain(question) if dead is None else ExplainAnswer("deny", (*question.said, dead))
 
     async def _access(self, rule: ConsentRule, request: ExplainRequest) -> tuple[Access, Reason]:
         async with self._context.engine.connect() as connection:

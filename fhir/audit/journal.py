@@ -93,8 +93,6 @@ class AuditJournal:
         self.schema: Final = schema
         # One statement is its own transaction: no BEGIN and COMMIT around it.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._appending: AsyncConnection | None = None
-        """Kept between batches: taking one from the pool for each takes as long as writing it."""
         table = f'"{schema}".audit_journal'
         self._append = (
             f"INSERT INTO {table} (id, patient, record) "  # noqa: S608 - the schema's name is ours
@@ -113,22 +111,10 @@ class AuditJournal:
     async def append(self, entries: Sequence[Entry]) -> None:
         """Commit entries; those that are there already stay. Raises what the database raises."""
         columns = [e.id for e in entries], [e.patient for e in entries], [e.record for e in entries]
-        try:
-            if self._appending is None:
-                self._appending = await self._single.connect()
+        async with self._single.connect() as connection:
             # Straight to the driver, which keeps the statement prepared; only right where no transaction is open.
-            raw: Any = (await self._appending.get_raw_connection()).driver_connection
+            raw: Any = (await connection.get_raw_connection()).driver_connection
             await raw.execute(self._append, *columns)
-        except BaseException:
-            await self.close()  # whatever state it is in: the next entries get another one
-            raise
-
-    async def close(self) -> None:
-        """Give back the connection on which entries are appended."""
-        connection, self._appending = self._appending, None
-        if connection is not None:
-            await connection.invalidate()
-            await connection.close()
 
     async def append_in(self, entry: Entry, connection: AsyncConnection) -> None:
         """Make an entry part of a transaction."""

@@ -55,7 +55,6 @@ class AuditTrail:
             # One place is kept free for this: see `record`.
             self._queue.put_nowait(None)
             await task
-        await self._journal.close()
         await self._indexing.close()
 
     async def record(self, record: AuditRecord, connection: AsyncConnection | None = None) -> None:

@@ -15,7 +15,7 @@ from fhir.consents.writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own
 from fhir.r4.instants import instant_of
 from policies.codes import DATA_CATEGORY_SYSTEM
 from policies.decide import CLIENT_SYSTEM
-from policies.model import WRITE_ACTIONS
+from policies.model import READ_ACTIONS, WRITE_ACTIONS
 
 _ELEMENTS: Final = frozenset(
     {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
@@ -48,6 +48,8 @@ class ConsentSummary:
     purpose: str
     until: datetime | None
     state: ConsentState
+    sees: bool = True
+    """Whether what it permits is seeing; a permit can name other actions alone, and then nothing is shown by it."""
     writes: tuple[str, ...] = ()
     """Codes of consentaction by which the grantee may change what is there."""
 
@@ -57,7 +59,8 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
     given = consent.get("provision")
     provision: Mapping[str, Any] = given if isinstance(given, dict) else {}  # in R5 it is a list
     until = instant_of(provision.get("period", {}).get("end"), end=True)
-    categories = _granted(provision, sensitive)
+    sees = _sees(provision)
+    categories = _granted(provision, sensitive) if sees else ()
     codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
     asked = tuple(coding["code"] for coding in codings if "code" in coding)
     limited = bool(set(asked) - set(categories))
@@ -76,6 +79,7 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         purpose=next((p["code"] for p in provision.get("purpose", ()) if "code" in p), ""),
         until=until,
         state=_state(consent.get("status", ""), until, now, limited=limited),
+        sees=sees,
         writes=_writes(provision),
     )
 
@@ -110,9 +114,16 @@ def _granted(provision: Mapping[str, Any], sensitive: Sequence[str]) -> tuple[st
     return (*_categories(provision), *(code for code in sensitive if code not in denied))
 
 
+def _actions(provision: Mapping[str, Any]) -> set[Any]:
+    return {coding.get("code") for action in provision.get("action", ()) for coding in action.get("coding", ())}
+
+
+def _sees(provision: Mapping[str, Any]) -> bool:
+    return "action" not in provision or not READ_ACTIONS.isdisjoint(_actions(provision))
+
+
 def _writes(provision: Mapping[str, Any]) -> tuple[str, ...]:
-    named = {coding.get("code") for action in provision.get("action", ()) for coding in action.get("coding", ())}
-    return tuple(sorted(named & set(WRITE_ACTIONS.values()))) if provision.get("type") == "permit" else ()
+    return tuple(sorted(_actions(provision) & set(WRITE_ACTIONS.values()))) if provision.get("type") == "permit" else ()
 
 
 def _categories(provision: Mapping[str, Any]) -> list[str]:

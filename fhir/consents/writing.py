@@ -20,11 +20,14 @@ from policies.codes import (
     PARTICIPATION_SYSTEM,
 )
 from policies.decide import CLIENT_SYSTEM
+from policies.model import WRITE_ACTIONS
 
 ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"
 """Extension on Consent: a category that was asked for, granted or not."""
 POLICY_TEXT_EXTENSION: Final = "urn:assent:extension:policy-text"
 """Extension on Consent.policy: version, language and SHA-256 of the text that was shown."""
+_SEEING: Final = "access"
+"""The action that every decision permits."""
 _ROOT: Final = frozenset({"type", "period", "actor", "action", "purpose", "class", "provision"})
 """Elements of the root provision of a decision."""
 
@@ -95,9 +98,24 @@ def is_own_shape(consent: Mapping[str, Any]) -> bool:
     actors, purposes = (root.get(name, ()) for name in ("actor", "purpose"))
     return (
         len(actors) == len(purposes) == 1
+        and _has_own_actions(root)
         and actors[0].get("reference", {}).get("identifier", {}).get("system") == CLIENT_SYSTEM
         and all(rule.keys() == {"type", "class"} and rule["type"] == "deny" for rule in nested)
         and all(c.get("system") == DATA_CATEGORY_SYSTEM for rule in (root, *nested) for c in rule.get("class", ()))
+    )
+
+
+def _has_own_actions(root: Mapping[str, Any]) -> bool:
+    """Whether the actions are those of a decision: seeing, perhaps with changes; to name none is about seeing too."""
+    if "action" not in root:
+        return True
+    codings = [coding for action in root["action"] for coding in action.get("coding", ())]
+    codes = {coding.get("code") for coding in codings}
+    return (
+        all(len(action.get("coding", ())) == 1 for action in root["action"])
+        and all(coding.get("system") == CONSENT_ACTION_SYSTEM for coding in codings)
+        and _SEEING in codes
+        and codes <= {_SEEING, *WRITE_ACTIONS.values()}
     )
 
 
@@ -121,7 +139,7 @@ def _provision(decision: ConsentDecision, granted: list[Category], catalogue: Ca
         "period": period,
         "actor": [_actor(decision)],
         "action": [
-            {"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": code}]} for code in ("access", *decision.writes)
+            {"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": code}]} for code in (_SEEING, *decision.writes)
         ],
         "purpose": [{"system": ACT_REASON_SYSTEM, "code": decision.purpose}],
     }

@@ -385,6 +385,48 @@ async def test_what_is_done_with_state_is_recorded(server: World) -> None:
     assert all(app.client_id in json.dumps(event) for event in mine)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        ("GET", "Basic/absent", 403, ("R", "read", "Basic/absent")),
+        ("GET", f"Basic?code={SYSTEM}|other&subject={FHIR_BASE}/Patient/bob", 403, ("E", "search", "Basic")),
+        ("POST", "Basic", 403, ("C", "create", "Basic")),
+        ("PUT", "Basic/absent", 403, ("U", "update", "Basic/absent")),
+        ("DELETE", "Basic/absent", 412, ("D", "delete", "Basic/absent")),
+        ("DELETE", "Basic/absent?x=1", 400, None),
+        ("PATCH", "Basic/absent", 405, None),
+    ],
+)
+async def test_what_is_refused_is_recorded(
+    server: World, method: str, path: str, status: int, told: tuple[str, str, str] | None
+) -> None:
+    app = await state_app(server, "launch/patient openid fhirUser patient/Observation.rs patient/Basic.ds")
+    body = None if method in ("GET", "DELETE") else state() | ({} if method == "POST" else {"id": "absent"})
+    answer = await app.send(method, path, body, If_Match='W/"1"')
+    assert answer.status_code == status, answer.text
+    await server.assent.audit.settle("ana")
+    found = await server.assent.authz.repository.search(_of_ana("AuditEvent"))
+    events = [json.loads(stored.body) for stored in found.matches]
+    refused = [event for event in events if event["outcome"] == "4" and app.client_id in json.dumps(event)]
+    whats = [entity["what"] for event in refused for entity in event["entity"]]
+    assert [(event["action"], event["subtype"][0]["code"]) for event in refused] == ([] if told is None else [told[:2]])
+    assert told is None or told[2] in [what.get("reference", what.get("display")) for what in whats]
+
+
+async def test_a_state_of_another_app_is_recorded_like_one_that_is_not_there(server: World) -> None:
+    kept = await (await state_app(server)).kept(state())
+    app = await state_app(server)
+    await app.send("GET", f"Basic/{kept['id']}")
+    await app.send("GET", "Basic/absent")
+    await server.assent.audit.settle("ana")
+    found = await server.assent.authz.repository.search(_of_ana("AuditEvent"))
+    texts = [stored.body.decode().replace(kept["id"], "absent") for stored in found.matches]
+    mine = [json.loads(text) for text in texts if app.client_id in text and '"outcome":"4"' in text.replace(" ", "")]
+    assert len(mine) == 2
+    one, other = ({**e, "id": "", "meta": "", "recorded": "", "entity": e["entity"][:2]} for e in mine)
+    assert one == other
+
+
 async def test_a_script_of_a_registered_origin_may_keep_state(server: World) -> None:
     app = await state_app(server)
     origin = {"Origin": "http://localhost:9090"}

@@ -8,16 +8,20 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from authz import tables
 from authz.clients.clients import NewClient, add_client
 from authz.sign_in.accounts import add_account
 from authz.sign_in.passwords import Passwords
 from authz.tokens.grants import find_grant, open_now
+from fhir.audit.event import AuditRecord
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
+from portal.emergency_book import StoredEmergencies
+from portal.pending_requests import PendingRequests
 from tests.assent.commands import CommandLine
 from tests.authz.emergency_ward import OPENED, PEOPLE, REASON, RESOURCES, Ward, ground, people, ward
 from tests.conftest import MakeDatabase
@@ -156,6 +160,34 @@ async def test_the_patient_sees_who_when_why_and_what(ward: Ward) -> None:
         assert "Nobody sees it through Assent unless you allowed it" not in text
         told = (await visitor.http.get("/my/activity")).text
         assert "opened the record with Ward in an emergency" in told
+
+
+async def test_what_was_looked_at_before_or_with_another_app_is_not_told_of_it(ward: Ward) -> None:
+    context = ward.server.assent.authz
+    await ward.opened()
+    async with context.engine.connect() as connection:
+        e = tables.emergency_access.c
+        opened_at = (await connection.execute(select(e.opened_at).where(e.client_id == ward.client_id))).scalar_one()
+    look = AuditRecord(
+        kind="read",
+        action="R",
+        outcome="0",
+        recorded=opened_at,
+        request_id="test",
+        client_id=ward.client_id,
+        user="Practitioner/raman",
+        patient="ana",
+        purpose="BTG",
+    )
+    just_before = opened_at - timedelta(milliseconds=2)
+    for change in (
+        {"recorded": just_before, "categories": ("vital-signs",)},
+        {"client_id": "another", "categories": ("conditions",)},
+        {"categories": ("laboratory",)},
+    ):
+        await context.audit.record(msgspec.structs.replace(look, **change))
+    told = (await StoredEmergencies(context, PendingRequests(context)).about("ana"))[0]
+    assert (told.categories, told.looks) == (("laboratory",), 1)
 
 
 async def test_operators_review_it_once_and_end_it_at_once(ward: Ward) -> None:

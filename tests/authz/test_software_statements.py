@@ -18,9 +18,13 @@ from sqlalchemy import func, select
 from assent.app import Assent, build
 from assent.statement_issuers import StatementIssuersError, load_statements
 from authz import tables
+from authz.sign_in.accounts import Account, add_account
+from authz.sign_in.passwords import Passwords
+from tests.assent.commands import CommandLine
 from tests.authz.open_registration import GOOD
 from tests.clients.key_server import KeyServer, key_server
 from tests.conformance.launching import key_pair
+from tests.leaks.test_people import PASSWORD, Visitor
 from tests.leaks.world import ISSUER, World, client_of, patient, settings_for, world
 
 COMMUNITY, REMOTE = "https://community.example", "https://remote.example"
@@ -327,3 +331,33 @@ async def test_a_file_of_issuers_that_means_nothing_stops_the_start(
         load_statements(settings)
     with pytest.raises(StatementIssuersError, match="can't be read"):
         load_statements(settings.model_copy(update={"statement_issuers_file": tmp_path / "none"}))
+
+
+async def test_who_vouched_for_an_app_stands_on_the_operators_page_and_in_the_commands(server: Trusting) -> None:
+    vouched = (await server.register(statement(sub="diary <2>"))).json()["client_id"]
+    plain = (await server.open.post("/register", json=GOOD)).json()["client_id"]
+    async with server.world.assent.engine.begin() as connection:
+        operator = Account("", "kim", "Kim", None, "operator")
+        await add_account(connection, operator, await Passwords().hash(PASSWORD), server.world.assent.authz.clock())
+    visitor = Visitor(server.world.http)
+    await visitor.open("/sign-in")
+    await visitor.send("Sign in", username="kim", password=PASSWORD)
+    page = (await server.world.http.get("/operator")).text
+    cards = {id: page.split(f'id="id-{id}"')[1].split("</section>")[0] for id in (vouched, plain)}
+    assert f"<code>{COMMUNITY}</code>" in cards[vouched].split("Vouched for by")[1]
+    assert "<code>diary &lt;2&gt;</code>" in cards[vouched]
+    assert "Vouched for by" not in cards[plain]
+
+    assent = CommandLine(server.world.database_url, server.world.folder)
+    for client_id, issuer, subject in ((vouched, COMMUNITY, "diary <2>"), (plain, None, None)):
+        shown = json.loads((await assent.run("client", "show", client_id, "--json")).stdout)
+        assert (shown["client_id"], shown["statement_issuer"], shown["statement_subject"]) == (
+            client_id,
+            issuer,
+            subject,
+        )
+        listed = json.loads((await assent.run("client", "list", "--json")).stdout)
+        assert next(row for row in listed if row["client_id"] == client_id) == shown
+    assert COMMUNITY in (await assent.run("client", "list")).stdout
+    absent = await assent.run("client", "show", "nobody")
+    assert (absent.exit_code, "see `assent client list`" in " ".join(absent.stderr.split())) == (1, True)

@@ -104,6 +104,15 @@ def _patient(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     for details in page.locator("details").all():
         details.evaluate("found => found.open = true")
     yield "history", page
+    page.goto(f"{issuer}/my")
+    press(page, "section a[href$='/explain']")
+    press(page, "main form button[type=submit]")
+    yield "explain-problem", page
+    page.locator("#kind").select_option("laboratory")
+    press(page, "main form button[type=submit]")
+    for details in page.locator("details").all():
+        details.evaluate("found => found.open = true")
+    yield "explain", page
     page.goto(f"{issuer}/my/activity")
     yield "activity", page
     page.goto(f"{issuer}/my")
@@ -143,7 +152,7 @@ def _staff(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     yield "developer", page
     page.goto(f"{issuer}/operator")
     yield "not-yours", page
-    yield from _as(page, ground, "operator", ["/operator", "/operator/health"])
+    yield from _as(page, ground, "operator", ["/operator", "/operator/health", "/operator/explain"])
     yield from _as(page, ground, "clinician", ["/my"])
 
 

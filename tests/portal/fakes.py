@@ -23,6 +23,7 @@ from authz.sign_in.methods import SignInMethods
 from authz.sign_in.sessions import NewSession, SignedInSession, TooManyAttempts
 from fhir.consents.writing import PolicyText
 from portal.emergency_ports import OpenedInEmergency
+from portal.explain_ports import AccessNamed, CannotExplain, Why, WhyAsked
 from portal.languages import Language
 from portal.ports import (
     AuthorizationRequest,
@@ -247,6 +248,22 @@ class FakeEmergencies:
 
 
 @dataclass
+class FakeExplanations:
+    """Nothing can be explained; tests/portal/test_explain_pages.py has the real ones."""
+
+    raised: type[Exception] = CannotExplain
+
+    async def purposes(self, client_id: str) -> Sequence[str]:
+        return ()
+
+    async def of_consent(self, consent_id: str, asked: WhyAsked, by: SignedInSession) -> Sequence[Why]:
+        raise self.raised
+
+    async def of_access(self, named: AccessNamed, asked: WhyAsked, by: SignedInSession) -> Sequence[Why]:
+        raise self.raised
+
+
+@dataclass
 class FakeApps:
     """Nobody registered any app; tests/portal/test_developer_pages.py has the real ones."""
 
@@ -288,6 +305,7 @@ class Place:
     consents: FakeConsents
     record: FakeRecord
     emergencies: FakeEmergencies
+    explanations: FakeExplanations
     settings: PortalSettings
     pages: PortalPages
     client: httpx.AsyncClient
@@ -306,7 +324,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents, record = FakeSessions(), FakeRequests(), FakeConsents(), FakeRecord()
-    emergencies = FakeEmergencies()
+    emergencies, explanations = FakeEmergencies(), FakeExplanations()
     pages = portal_pages(
         Ports(
             sessions,
@@ -319,6 +337,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
             nothing_examined,
             LANGUAGES,
             emergencies,
+            explanations,
             ways or SignInWays(),
         ),
         chosen,
@@ -328,7 +347,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
-    return Place(sessions, requests, consents, record, emergencies, chosen, pages, client)
+    return Place(sessions, requests, consents, record, emergencies, explanations, chosen, pages, client)
 
 
 class Page(HTMLParser):

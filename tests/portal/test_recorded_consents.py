@@ -13,13 +13,18 @@ from authz.consents.decisions import Choice, Decisions, NotCurrent
 from authz.sign_in.accounts import Account, ActsFor, add_account
 from authz.sign_in.passwords import Passwords
 from fhir.consents.writing import ASKED_EXTENSION
-from policies.codes import ACT_REASON_SYSTEM
+from policies.codes import ACT_REASON_SYSTEM, CONSENT_ACTION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, recorder
 from tests.conformance.launching import Launch
 from tests.conftest import MakeDatabase
 from tests.leaks.test_people import PASSWORD, Visitor
 from tests.leaks.world import World, observation, patient, world
+
+
+def _actions(*codes: str) -> list[dict[str, Any]]:
+    return [{"coding": [{"system": CONSENT_ACTION_SYSTEM, "code": code}]} for code in codes]
+
 
 TREATMENT = [{"system": ACT_REASON_SYSTEM, "code": "TREAT"}]
 APP = grantee("some-app")
@@ -49,6 +54,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "provision": {**PERMIT, "purpose": [{"system": ACT_REASON_SYSTEM, "code": "HMARKT"}]}
     },
     "an end without a day": {"provision": {**PERMIT, "purpose": TREATMENT, "period": {"end": "2099"}}},
+    "another action than seeing": {"provision": {**PERMIT, "purpose": TREATMENT, "action": _actions("collect")}},
+    "one kind of seeing": {"provision": {**PERMIT, "purpose": TREATMENT, "action": _actions("use")}},
+    "a deny of changes": {"provision": {**PERMIT, "purpose": TREATMENT, "type": "deny", "action": _actions("correct")}},
+    "actions of a decision": {"provision": {**PERMIT, "purpose": TREATMENT, "action": _actions("access", "correct")}},
     "proposed": {"status": "proposed", "provision": {**PERMIT, "purpose": TREATMENT}},
 }
 
@@ -106,7 +115,7 @@ async def test_only_a_consent_that_says_no_more_than_a_decision_can_be_changed(
 ) -> None:
     made = await clerk.created(_shaped(shape))
     changeable = {"a deny of an app", "an extension without its value", "a category of no catalogue"}
-    changeable |= {"a purpose of no catalogue", "an end without a day"}
+    changeable |= {"a purpose of no catalogue", "an end without a day", "actions of a decision"}
     choice = Choice(("laboratory",), ("laboratory",), None, here.text)
     decisions = Decisions(here.assent.authz)
     if any(shape is SHAPES[name] for name in changeable):
@@ -115,6 +124,34 @@ async def test_only_a_consent_that_says_no_more_than_a_decision_can_be_changed(
     with pytest.raises(NotCurrent):
         await decisions.change(made["id"], here.account, choice, "test")
     assert (await clerk.get(f"Consent/{made['id']}")).json() == made
+
+
+@pytest.mark.parametrize(
+    ("codes", "seen", "changed", "plain"),
+    [
+        (("access",), "Lab results", "", True),
+        (("access", "collect"), "Lab results", "it can add to the record", True),
+        (("collect",), "Nothing of the health information", "it can add to the record", False),
+        (("correct",), "Nothing of the health information", "it can change and delete what it sees", False),
+        (("use",), "Lab results", "", False),
+        (("access", "disclose"), "Lab results", "", False),
+    ],
+)
+async def test_a_consent_that_limits_actions_is_shown_by_what_it_does(
+    clerk: RecorderClient, ana: Visitor, codes: tuple[str, ...], seen: str, changed: str, plain: bool
+) -> None:
+    provision = {**PERMIT, "purpose": TREATMENT, "action": _actions(*codes)}
+    made = await clerk.created(_shaped({"provision": provision}))
+    page = (await ana.http.get("/my")).text
+    card = page.split(f'aria-labelledby="app-{made["id"]}"')[1].split("</section>")[0]
+    can_see = card.split("Can see</dt>")[1].split("</div>")[0]
+    assert seen in can_see
+    assert ("Lab results" in can_see) is (seen == "Lab results")
+    assert changed in card
+    assert ("Can change" in card) is bool(changed)
+    assert ("finer rules" in card) is not plain
+    assert (f"/my/sharing/{made['id']}/change" in card) is plain
+    await clerk.send("DELETE", f"Consent/{made['id']}")
 
 
 async def test_a_new_decision_replaces_no_rules_that_somebody_else_wrote(here: World, clerk: RecorderClient) -> None:
