@@ -27,6 +27,7 @@ from tests.clients.person import Person
 from tests.sandbox_server import assent_process, environment, free_port
 
 ROUNDS = 5
+PACED_SECONDS = 15
 CONNECTIONS = 16
 READS = 1_500
 SEARCHES = 60
@@ -99,6 +100,49 @@ def compare(name: str, paths: Iterator[str], requests: int, bases: tuple[str, st
     }
 
 
+async def paced(urls: Iterator[str], headers: dict[str, str], per_second: float) -> list[float]:
+    """Times in ms of requests that are sent at a steady pace, each counted from when it was due."""
+    times: list[float] = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), headers=headers) as session:
+
+        async def one(url: str, due: float) -> None:
+            async with session.get(url) as answer:
+                await answer.read()
+                if answer.status != 200:
+                    raise RuntimeError(f"status {answer.status}")
+            times.append((time.perf_counter() - due) * 1000)
+
+        begun = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for number, url in enumerate(urls):
+                due = begun + number / per_second
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                tasks.create_task(one(url, due))
+    return times
+
+
+def at_half_load(paths: Iterator[str], rate: float, bases: tuple[str, str], token: str) -> dict[str, Any]:
+    """How much later answers come through Assent than through the pass-through, at half of what Assent can do."""
+    headers = {"Authorization": f"Bearer {token}"}
+    seconds = PACED_SECONDS / ROUNDS
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        asked = list(islice(paths, int(rate / 2 * seconds)))
+        for which, base in enumerate(bases):
+            times[which].extend(asyncio.run(paced((f"{base}/{path}" for path in asked), headers, rate / 2)))
+    (base50, base99), (mine50, mine99) = (
+        (statistics.median(found), statistics.quantiles(found, n=100)[98]) for found in times
+    )
+    return {
+        "what": "read, never seen, at half load",
+        "requests/s": round(rate / 2),
+        "added p50 ms": round(mine50 - base50, 2),
+        "added p99 ms": round(mine99 - base99, 2),
+        "assent p50 ms": round(mine50, 2),
+        "assent p99 ms": round(mine99, 2),
+    }
+
+
 def resident_mb(port: int) -> float:
     """VmRSS of the process that listens on a port."""
     wanted = f"{port:04X}"
@@ -137,6 +181,7 @@ def main() -> None:
                 compare("search, 100 entries never seen", repeat(f"{HUNDRED}&{NEW}"), SEARCHES, bases, token),
                 compare("search, 100 entries seen before", repeat(HUNDRED), SEARCHES, bases, token),
             ]
+            rows.append(at_half_load((f"Observation/o{n}" for n in count(800_000)), rows[0]["assent/s"], bases, token))
             memory = {"idle MB": idle, "after the run MB": resident_mb(port)}
     for row in rows:
         print("  ".join(f"{name}: {value}" for name, value in row.items()))  # noqa: T201 - the command's output
