@@ -1,7 +1,7 @@
 """The composition root: everything that a server process is made of, wired from here.
 
 What can't work fails here, at start-up, and not at the first request: the catalogue, the masks, the signing keys, the
-database. Hot paths (`/fhir`, `/introspect`) are plain ASGI beside the FastAPI application.
+database. Hot paths (`/fhir`, `/introspect`, `/token`) are plain ASGI beside the FastAPI application.
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.federation import Federation
 from authz.introspection import Introspection
+from authz.known_clients import KnownClients
+from authz.open_grants import OpenGrants
 from authz.sign_in_attempts import SignInAttempts
 from authz.signing_keys import SigningKeys
+from authz.token_endpoint import TokenEndpoint
 from authz.token_gate import TokenGate
 from fhir.audit_checkpoints import AuditCheckpoints
 from fhir.audit_trail import AuditTrail
 from fhir.change_bus import ChangeBus
+from fhir.consent_register import ConsentRegister
 from fhir.export_upstream import ExportUpstream
 from fhir.proxy import FhirProxy
 from fhir.upstreams import Upstreams
@@ -86,13 +90,14 @@ async def build(
 ) -> Assent:
     """Wire the application on a migrated database."""
     ground = await lay_ground(settings, database_url, clock)
-    context = _authz(ground)
+    register = consent_register(ground)
+    context = _authz(ground, register)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
-    register, facts = consent_register(ground), facts_reader(ground, behind)
+    facts = facts_reader(ground, behind)
     parts = proxy_parts(ground, gate, behind, register, facts)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
@@ -104,6 +109,7 @@ async def build(
             "/readyz": read_only(ready(ground.engine, ground.bus)),
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
+            "/token": TokenEndpoint(context, gate),
         },
         consents=consent_api(context, gate, parts, register, facts, schema=SCHEMA),
         state=AppStates(context, gate),
@@ -140,7 +146,7 @@ async def build(
     )
 
 
-def _authz(ground: Ground) -> AuthzContext:
+def _authz(ground: Ground, register: ConsentRegister) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -154,6 +160,8 @@ def _authz(ground: Ground) -> AuthzContext:
         repository=ground.repository,
         catalogue=ground.catalogue,
         audit=ground.audit,
+        clients=KnownClients(ground.engine, ground.bus),
+        grants=OpenGrants(ground.engine, register, ground.catalogue, ground.bus, writes=settings.upstream_writes),
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.access_tokens import AccessTokens
 from authz.client_keys import ClientKeys
+from authz.known_clients import KnownClients
+from authz.open_grants import OpenGrants
 from authz.signing_keys import SigningKeys
 from authz.software_statements import SoftwareStatements
 from fhir.audit_trail import AuditTrail
@@ -50,6 +52,8 @@ class AuthzContext:
     """Assent's own FHIR resources."""
     catalogue: Catalogue
     audit: AuditTrail
+    clients: KnownClients
+    grants: OpenGrants
     client_keys: ClientKeys
     """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes

@@ -1,4 +1,6 @@
-"""The OAuth endpoints as routes. `/introspect` stands apart (`authz/introspection.py`): it is a hot path."""
+"""The OAuth endpoints as routes. `/introspect` and `/token` stand apart (`authz/introspection.py`,
+`authz/token_endpoint.py`): they are hot paths.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,6 @@ from authz.oauth_errors import NO_STORE
 from authz.pushed_requests import PushEndpoint
 from authz.registration import RegistrationEndpoint
 from authz.revocation import RevocationEndpoint
-from authz.token_endpoint import TokenEndpoint
 from authz.token_gate import TokenGate
 from fhir.presented_token import PresentedToken
 from smart.discovery import openid_configuration, smart_configuration
@@ -31,9 +32,9 @@ _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age
 def oauth_router(
     context: AuthzContext, gate: TokenGate, error_page: ErrorPage, announced: Mapping[str, Any]
 ) -> APIRouter:
-    """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
+    """All OAuth and discovery routes but `/introspect` and `/token`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
-    token, revoke, register = TokenEndpoint(context, gate), RevocationEndpoint(context), RegistrationEndpoint(context)
+    revoke, register = RevocationEndpoint(context), RegistrationEndpoint(context)
     begin, push, manage = AuthorizationEndpoint(context, error_page), PushEndpoint(context), ManagementEndpoint(context)
     launch = LaunchEndpoint(context, gate)
 
@@ -45,10 +46,6 @@ def oauth_router(
     @router.post("/par", summary="Push an authorization request (RFC 9126)", status_code=201)
     async def push_endpoint(request: Request) -> Response:
         return await push(request)
-
-    @router.post("/token", summary="Exchange a code or a token, refresh, or get a service token (RFC 6749, RFC 8693)")
-    async def token_endpoint(request: Request) -> Response:
-        return await token(request)
 
     @router.post("/revoke", summary="Revoke a token (RFC 7009)")
     async def revoke_endpoint(request: Request) -> Response:

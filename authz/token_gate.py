@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, Text, any_, bindparam, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
@@ -20,6 +21,7 @@ from authz.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
 from authz.dpop import ProofRefused, read_proof, use_proof
 from authz.opaque_secret import hash_of
 from fhir.change_bus import Change, ChangeBus
+from fhir.prepared_statement import PreparedStatement
 from fhir.presented_token import PresentedToken
 from policies.model import Access
 
@@ -28,6 +30,22 @@ _INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
 _UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
 _OTHER_CERTIFICATE: Final = replace(INVALID, description="the token is bound to the certificate of another connection")
 _UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
+
+_c, _g, _r = tables.client.c, tables.grant.c, tables.revoked_token.c
+_family, _actors = (bindparam(name, type_=ARRAY(Text)) for name in ("family", "actors"))
+_of_grant: BindParameter[str] = bindparam("grant_id", type_=Text)
+_acting = tables.client.alias().c
+_LIVE_CLIENT: Final = PreparedStatement(
+    select(_c.name).where(
+        _c.client_id == bindparam("client_id"),
+        _c.disabled_at.is_(None),
+        ~exists().where(_r.jti == any_(_family)),
+        or_(_of_grant == "", exists().where(_g.id == _of_grant, _g.revoked_at.is_(None))),
+        select(func.count()).where(_acting.client_id == any_(_actors), _acting.disabled_at.is_(None)).scalar_subquery()
+        == func.cardinality(_actors),
+    )
+)
+"""The client of a token, if neither it nor the token's grant, family or actors (each once) have ended."""
 
 
 class TokenGate:
@@ -86,8 +104,7 @@ class TokenGate:
             proof = read_proof(presented.dpop or "", method=presented.method, url=url, now=now, token=token)
             if proof.jkt != jkt:
                 raise ProofRefused("the proof's key is not the one to which the token is bound")
-            async with self._engine.begin() as connection:
-                await use_proof(connection, proof, now)
+            await use_proof(self._engine, proof, now)
         except ProofRefused as refused:
             return TokenRefused(401, "invalid_dpop_proof", str(refused), "DPoP")
         return None
@@ -116,22 +133,14 @@ class TokenGate:
 
     async def _live_client(self, access: Access) -> str | None:
         """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
-        c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
-        async with self._engine.connect() as connection:
-            client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
-            name: str | None = (await connection.execute(client)).scalar_one_or_none()
-            family = [access.jti, *access.ancestors]
-            if (await connection.execute(select(r.jti).where(r.jti.in_(family)))).first() is not None:
-                return None
-            if access.actors:
-                live = select(c.client_id).where(c.client_id.in_(access.actors), c.disabled_at.is_(None))
-                if set((await connection.execute(live)).scalars()) != set(access.actors):
-                    return None
-            if access.grant_id:
-                grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
-                if (await connection.execute(grant)).first() is None:
-                    return None
-            return name
+        found = await _LIVE_CLIENT.rows(
+            self._engine,
+            client_id=access.client_id,
+            family=[access.jti, *access.ancestors],
+            actors=list(set(access.actors)),
+            grant_id=access.grant_id,
+        )
+        return str(found[0]["name"]) if found else None
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "all":

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from authz import tables
 from authz.accounts import add_account
 from authz.clients import NewClient, add_client
-from authz.grants import find_grant, open_now
+from authz.grants import find_grant
 from authz.passwords import Passwords
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
@@ -54,9 +54,8 @@ async def test_it_isnt_renewed_and_its_token_ends_with_it(ward: Ward) -> None:
         assert grant.ends is not None
         assert grant.ends - context.clock() <= timedelta(hours=1)
         before, after = grant.ends - timedelta(seconds=1), grant.ends
-        asked = (connection, context.repository, context.catalogue, grant)
-        assert await open_now(*asked, before) is not None
-        assert await open_now(*asked, after) is None
+        assert await context.grants.now(grant, before) is not None
+        assert await context.grants.now(grant, after) is None
 
 
 async def test_a_code_that_is_redeemed_late_gives_a_token_for_what_is_left_or_none(ward: Ward) -> None:
