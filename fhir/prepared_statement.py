@@ -13,6 +13,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.util import greenlet_spawn
 
 _DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
 
@@ -38,9 +39,7 @@ class PreparedStatement:
         try:
             return await self._run(driver, values)
         finally:
-            if driver.is_closed():
-                borrowed.invalidate()
-            borrowed.close()
+            await greenlet_spawn(_give_back, borrowed)
 
     async def rows_in(self, connection: AsyncConnection, **values: object) -> Rows:
         """As part of a transaction in which a statement was run already: only that makes SQLAlchemy begin it."""
@@ -62,4 +61,12 @@ async def _open_connection(engine: AsyncEngine) -> PoolProxiedConnection:
         driver: Any = borrowed.driver_connection
         if not driver.is_closed():
             return borrowed
+        await greenlet_spawn(_give_back, borrowed)
+
+
+def _give_back(borrowed: PoolProxiedConnection) -> None:
+    """To be called by `greenlet_spawn`: a connection that the pool doesn't keep is closed, which waits."""
+    driver: Any = borrowed.driver_connection
+    if driver.is_closed():
         borrowed.invalidate()
+    borrowed.close()
