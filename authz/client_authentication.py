@@ -102,7 +102,7 @@ def _basic(authorization: str) -> tuple[str, str]:
 
 async def _by_secret(clients: KnownClients, client_id: str, secret: str, method: str) -> Client:
     client = await clients.find(client_id)
-    # The comparison happens for unknown clients too, so that time doesn't tell which exist.
+    # Also for unknown clients. How long finding takes may tell which were here lately: ids are no secrets (§2.2).
     right = is_secret(secret, client.secret_hash if client and client.secret_hash else _NO_CLIENT)
     if client is None or not right or not client.is_live or method not in client.auth_methods:
         raise failed()

@@ -97,7 +97,7 @@ class OpenGrants:
     async def _rules(
         self, grant: Grant, of: Callable[[str], Awaitable[tuple[ConsentRule, ...]]]
     ) -> tuple[ConsentRule, ...]:
-        """None where there are more consents than can be judged: a part could widen."""
+        """Nothing where there are more consents than can be judged: a part could widen."""
         if grant.patient_id is None:
             return ()
         try:

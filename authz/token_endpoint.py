@@ -185,6 +185,7 @@ class TokenEndpoint:
             answer["id_token"] = self._id_token(asked, grant, session)
         who = {"user": grant.fhir_user, "patient": grant.patient_id}
         async with context.engine.begin() as connection:
+            # The record first, which begins the transaction. Of a token that isn't taken none is kept.
             record = token_record(context, asked, f"access token {jti}", consents=opened.consents, **who)
             await context.audit.record(record, connection)
             if not await among.take(connection, redeemed, now, successor):

@@ -6,7 +6,6 @@ remembered; the database is asked, and an error there is an error here.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +20,7 @@ from authz.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRefused
 from authz.dpop import ProofRefused, read_proof, use_proof
 from authz.opaque_secret import hash_of
 from fhir.change_bus import Change, ChangeBus
+from fhir.heard_cache import HeardCache
 from fhir.prepared_statement import PreparedStatement
 from fhir.presented_token import PresentedToken
 from policies.model import Access
@@ -56,10 +56,8 @@ class TokenGate:
     ) -> None:
         self._tokens = tokens
         self._engine = engine
-        self._bus = bus
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Access, dict[str, Any]]] = OrderedDict()
-        self._epoch = 0
+        self._known: HeardCache[str, tuple[Access, dict[str, Any]]] = HeardCache(bus, _MAX_TOKENS)
         bus.subscribe(self._on_change)
 
     async def access(self, presented: PresentedToken) -> Access | TokenRefused:
@@ -111,25 +109,15 @@ class TokenGate:
 
     async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
         """Claims of a token that is valid and not revoked, nor its grant, nor its client; by whomever it is sent."""
-        key = hash_of(token)
-        if not self._bus.healthy():
-            self._forget_all()
-        known = self._known.get(key)
-        if known is not None:
-            return known if self._clock().timestamp() < known[0].expires_at else INVALID
+        found = await self._known.get(hash_of(token), lambda: self._verified(token))
+        return INVALID if found is None or found[0].expires_at <= self._clock().timestamp() else found
+
+    async def _verified(self, token: str) -> tuple[Access, dict[str, Any]] | None:
         verified = self._tokens.verify(token)
         if isinstance(verified, TokenRefused):
-            return verified
-        epoch = self._epoch
+            return None
         client_name = await self._live_client(verified[0])
-        if client_name is None:
-            return INVALID
-        verified = replace(verified[0], client_name=client_name), verified[1]
-        if epoch == self._epoch and self._bus.healthy():
-            self._known[key] = verified
-            if len(self._known) > _MAX_TOKENS:
-                self._known.popitem(last=False)
-        return verified
+        return None if client_name is None else (replace(verified[0], client_name=client_name), verified[1])
 
     async def _live_client(self, access: Access) -> str | None:
         """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
@@ -144,16 +132,9 @@ class TokenGate:
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "all":
-            self._forget_all()
+            self._known.forget_all()
         elif change.kind in ("grant", "client", "token"):
-            self._epoch += 1
-            gone = [k for k, (a, _) in self._known.items() if change.key in _hangs_on(a)]
-            for key in gone:
-                del self._known[key]
-
-    def _forget_all(self) -> None:
-        self._epoch += 1
-        self._known.clear()
+            self._known.forget_where(lambda known: change.key in _hangs_on(known[0]))
 
 
 def _hangs_on(access: Access) -> tuple[str, ...]:
