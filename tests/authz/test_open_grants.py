@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from assent.app import Assent, build
 from authz import tables
@@ -273,3 +273,20 @@ async def test_assertions_that_expired_are_forgotten(server: World) -> None:
         assert set((await connection.execute(mine)).scalars()) == {"fresh", hash_of(jti)}
         expired = select(func.count()).where(used.c.expires_at < now)
         assert (await connection.execute(expired)).scalar_one() == 0
+
+
+async def test_without_its_record_no_token_is_given_and_nothing_is_taken(server: World) -> None:
+    app = await server.app(["laboratory"])
+    renewal = {"grant_type": "refresh_token", "client_id": app.client_id}
+    renewal["refresh_token"] = str(app.token["refresh_token"])
+    gateway, service = await _gateway(server), {"grant_type": "client_credentials"}
+    async with server.assent.engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE assent.audit_journal RENAME TO audit_journal_away"))
+    try:
+        assert (await server.http.post("/token", data=renewal)).status_code == 500
+        assert (await server.http.post("/token", data=service, auth=gateway)).status_code == 500
+    finally:
+        async with server.assent.engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE assent.audit_journal_away RENAME TO audit_journal"))
+    assert (await server.http.post("/token", data=renewal)).status_code == 200
+    assert (await server.http.post("/token", data=service, auth=gateway)).status_code == 200
