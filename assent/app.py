@@ -1,7 +1,7 @@
 """The composition root: everything that a server process is made of, wired from here.
 
 What can't work fails here, at start-up, and not at the first request: the catalogue, the masks, the signing keys, the
-database. Hot paths (`/fhir`, `/introspect`) are plain ASGI beside the FastAPI application.
+database. Hot paths (`/fhir`, `/introspect`, `/token`) are plain ASGI beside the FastAPI application.
 """
 
 from __future__ import annotations
@@ -34,16 +34,20 @@ from assent.wiring.site import SandboxExtras, portal_of, site_of
 from authz.app_state.app import AppStates
 from authz.audit_signing import AuditSigner
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.sign_in.attempts import SignInAttempts
 from authz.sign_in.federation import Federation
 from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.endpoint import TokenEndpoint
 from authz.tokens.gate import TokenGate
 from authz.tokens.introspection import Introspection
+from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.checkpoints import AuditCheckpoints
 from fhir.audit.trail import AuditTrail
+from fhir.consents.register import ConsentRegister
 from fhir.export.upstream import ExportUpstream
 from fhir.proxy.app import FhirProxy
 from fhir.store.change_bus import ChangeBus
@@ -87,13 +91,14 @@ async def build(
 ) -> Assent:
     """Wire the application on a migrated database."""
     ground = await lay_ground(settings, database_url, clock)
-    context = _authz(ground)
+    register = consent_register(ground)
+    context = _authz(ground, register)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     ways, federation = sign_in_ways(settings, ground.engine, clock)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
-    register, facts = consent_register(ground), facts_reader(ground, behind)
+    facts = facts_reader(ground, behind)
     parts = proxy_parts(ground, gate, behind, register, facts)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
@@ -107,6 +112,7 @@ async def build(
             "/readyz": read_only(ready(ground.engine, ground.bus)),
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
+            "/token": TokenEndpoint(context, gate),
         },
         consents=consent_api(context, gate, parts, explainer, schema=SCHEMA),
         state=AppStates(context, gate),
@@ -143,7 +149,7 @@ async def build(
     )
 
 
-def _authz(ground: Ground) -> AuthzContext:
+def _authz(ground: Ground, register: ConsentRegister) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -157,6 +163,8 @@ def _authz(ground: Ground) -> AuthzContext:
         repository=ground.repository,
         catalogue=ground.catalogue,
         audit=ground.audit,
+        clients=KnownClients(ground.engine, ground.bus),
+        grants=OpenGrants(ground.engine, register, ground.catalogue, ground.bus, writes=settings.upstream_writes),
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 from authz.clients.software_statements import SoftwareStatements
 from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.trail import AuditTrail
 from fhir.store.change_bus import Change
@@ -50,6 +52,8 @@ class AuthzContext:
     """Assent's own FHIR resources."""
     catalogue: Catalogue
     audit: AuditTrail
+    clients: KnownClients
+    grants: OpenGrants
     client_keys: ClientKeys
     """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes

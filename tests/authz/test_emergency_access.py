@@ -16,7 +16,7 @@ from authz import tables
 from authz.clients.clients import NewClient, add_client
 from authz.sign_in.accounts import add_account
 from authz.sign_in.passwords import Passwords
-from authz.tokens.grants import find_grant, open_now
+from authz.tokens.grants import find_grant
 from fhir.audit.event import AuditRecord
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
@@ -58,9 +58,8 @@ async def test_it_isnt_renewed_and_its_token_ends_with_it(ward: Ward) -> None:
         assert grant.ends is not None
         assert grant.ends - context.clock() <= timedelta(hours=1)
         before, after = grant.ends - timedelta(seconds=1), grant.ends
-        asked = (connection, context.repository, context.catalogue, grant)
-        assert await open_now(*asked, before) is not None
-        assert await open_now(*asked, after) is None
+        assert await context.grants.now(grant, before) is not None
+        assert await context.grants.now(grant, after) is None
 
 
 async def test_a_code_that_is_redeemed_late_gives_a_token_for_what_is_left_or_none(ward: Ward) -> None:
