@@ -21,6 +21,8 @@ from assent.dispatch import Dispatch
 from assent.export_wiring import bulk_export
 from assent.ground import Clock, Ground, lay_ground, system_clock
 from assent.health import alive, ready
+from assent.mail_wiring import Mail, mail_of
+from assent.mail_worker import MailWorker
 from assent.metrics import Metrics
 from assent.migrate import SCHEMA
 from assent.proxy_wiring import consent_register, facts_reader, proxy_parts
@@ -66,9 +68,12 @@ class Assent:
     exports: ExportUpstream
     attempts: SignInAttempts
     provider: Federation | None
+    mail: MailWorker | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
+        if self.mail is not None:
+            await self.mail.close()
         await self.audit.close()
         await self.checkpoints.close()
         await self.bus.close()
@@ -86,18 +91,21 @@ async def build(
 ) -> Assent:
     """Wire the application on a migrated database."""
     ground = await lay_ground(settings, database_url, clock)
-    context = _authz(ground)
+    mail = mail_of(ground, sandbox)
+    context = _authz(ground, mail)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    ways, federation = sign_in_ways(settings, ground.engine, clock)
+    ways, federation = sign_in_ways(settings, ground.engine, clock, context.notices)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
     register, facts = consent_register(ground), facts_reader(ground, behind)
     parts = proxy_parts(ground, gate, behind, register, facts)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
-    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind), sandbox)
+    site = site_of(
+        ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind, mail.addresses), sandbox
+    )
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -125,6 +133,9 @@ async def build(
         clock=clock,
     )
     checkpoints.start()
+    worker = mail.worker(context)
+    if worker is not None:
+        worker.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
         site,
@@ -137,10 +148,11 @@ async def build(
         exports,
         attempts,
         federation,
+        worker,
     )
 
 
-def _authz(ground: Ground) -> AuthzContext:
+def _authz(ground: Ground, mail: Mail) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -160,6 +172,7 @@ def _authz(ground: Ground) -> AuthzContext:
         statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         writes=settings.upstream_writes,
+        notices=mail.notices,
         tell=ground.bus.tell,
     )
 

@@ -14,8 +14,10 @@ from assent.brands import brand_routes, load_brands
 from assent.doctor import examine
 from assent.ground import Ground
 from assent.language_files import load_languages
+from assent.mail_transport import Transport
 from authz.context import AuthzContext
 from authz.end_session import read_ending
+from authz.mail_addresses import MailAddresses
 from authz.routes import oauth_router
 from authz.sessions import Sessions
 from authz.sign_in_attempts import SignInAttempts
@@ -42,6 +44,8 @@ class SandboxExtras:
     routes: Callable[[AuthzContext], APIRouter]
     brands: Callable[[str], Brands]
     """By the public URL."""
+    mail: Transport
+    """Where letters go instead of a mail server."""
 
 
 def portal_of(
@@ -51,6 +55,7 @@ def portal_of(
     ways: SignInWays,
     sandbox: SandboxExtras | None,
     behind: Upstreams,
+    mail: MailAddresses | None,
 ) -> PortalPages:
     """Pages for people."""
     settings = ground.settings
@@ -76,6 +81,7 @@ def portal_of(
             load_languages(ground.catalogue, settings.policy_dir),
             StoredEmergencies(context, requests),
             ways,
+            mail,
         ),
         PortalSettings(
             https=settings.public_url.startswith("https:"),

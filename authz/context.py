@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.access_tokens import AccessTokens
 from authz.client_keys import ClientKeys
+from authz.notices import NO_NOTICES, Notices
 from authz.signing_keys import SigningKeys
 from authz.software_statements import SoftwareStatements
 from fhir.audit_trail import AuditTrail
@@ -60,6 +61,8 @@ class AuthzContext:
     """Whether a proxy hands on the certificates with which clients connect."""
     writes: bool = False
     """Whether apps may write into the upstream what patients permit."""
+    notices: Notices = NO_NOTICES
+    """Writes the letters by which people are told."""
     tell: Callable[[Change], None] = _nobody
     """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 

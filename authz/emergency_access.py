@@ -148,6 +148,7 @@ class EmergencyUse:
                     ends_at=ends,
                 )
             )
+            await context.notices.about_emergency(connection, patient_id, request.client.client_id, now)
             await context.audit.record(told_of, connection)
         return request.redirect(context.issuer, code=code)
 

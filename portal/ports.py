@@ -22,6 +22,7 @@ from fhir.record_use import Use
 from policies.catalogue import Catalogue
 from portal.emergency_ports import EmergencyBook
 from portal.languages import Languages
+from portal.mail_ports import MailBook
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
 
@@ -308,6 +309,8 @@ class Ports:
     emergencies: EmergencyBook
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
+    mail: MailBook | None = None
+    """People's e-mail addresses; None where no e-mail is sent."""
 
     @property
     def catalogue(self) -> Catalogue:

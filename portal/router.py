@@ -14,6 +14,7 @@ from portal.emergency_pages import emergency_routes
 from portal.end_session import end_session_routes
 from portal.federated_sign_in import federated_routes
 from portal.language_choice import language_routes
+from portal.mail_pages import mail_routes
 from portal.my_record import record_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
@@ -54,7 +55,7 @@ class PortalPages:
 
 def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
     """Build the pages. `now` answers the time, aware, in UTC."""
-    pages = Pages(settings, ports.languages, now, ports.ways)
+    pages = Pages(settings, ports.languages, now, ports.ways, mails=ports.mail is not None)
     portal = Portal(ports, settings, pages, now)
     router = APIRouter(include_in_schema=False)
 
@@ -73,6 +74,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         emergency_routes,
         my_routes,
         record_routes,
+        mail_routes,
         developer_routes,
         operator_routes,
         end_session_routes,

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
+from assent.mail_wiring import notices_of
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
 from authz.decisions import Ended, NotCurrent, end_consent
@@ -97,7 +98,7 @@ def revoke(
 
     async def work(engine: AsyncEngine, repository: Repository) -> Ended:
         async with engine.begin() as connection:
-            ended = await end_consent(connection, repository, wanted, now())
+            ended = await end_consent(connection, repository, wanted, now(), notices_of(load_settings()))
             record = _by_operator(wanted, ended, reason)
             await AuditJournal(engine, schema=SCHEMA).append_in(entry_of(record), connection)
         return ended
