@@ -66,8 +66,8 @@ class Sender:
         named = hashlib.sha256(f"{self.issuer} {about}".encode()).hexdigest()[:32]
         message["Message-ID"] = f"<{named}@{self.address.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody's holiday notice answers it
-        message["Content-Language"] = language
         message.set_content(body, cte="quoted-printable")
+        message["Content-Language"] = language
         return message
 
 

@@ -23,6 +23,7 @@ from portal.mail_text import Told, letter_text
 _IDLE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 120.0
 _HOUSEKEEPING_SECONDS: Final = 600.0
+_CLOSE_AGAIN_SECONDS: Final = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -56,9 +57,10 @@ class MailWorker:
     async def close(self) -> None:
         """Stop. A letter that is on its way is sent again by the next process, if it didn't arrive."""
         task, self._task = self._task, None
-        if task is not None:
+        # aiosmtplib swallows a cancellation that reaches it while it takes leave of the server.
+        while task is not None and not task.done():
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task], timeout=_CLOSE_AGAIN_SECONDS)
 
     async def deliver(self) -> bool | None:
         """Send the letter that is due longest: whether the mail server works; None when no letter is due."""

@@ -59,7 +59,10 @@ def _what_to_do(told: Told, site: str, language: Language) -> list[str]:
             once = say("The code counts once, for half an hour. Type it here:")
             return [told.code, once, account, say("If it wasn't you, do nothing: then this address isn't used.")]
         case "address-changed" | "address-removed":
-            return [say("If it wasn't you, sign in and give your address again. Then change your password."), account]
+            return [
+                say("If it wasn't you, sign in, give your address again, and tell those who run this site."),
+                account,
+            ]
         case "passkey-added" | "passkey-removed" | "password-changed" | "sign-in-linked" | "sign-in-unlinked":
             return [say("If you know nothing of it, tell those who run this site at once:"), site]
         case "emergency":
@@ -133,7 +136,7 @@ def _of_account(told: Told, language: Language) -> tuple[str, str]:
             )
         case "sign-in-unlinked":
             return say("A way to sign in was removed"), say(
-                "Your account is no longer linked to an account elsewhere. Signing in there doesn't sign in as you any more."
+                "Your account is no longer linked to an account elsewhere. Signing in there no longer signs in as you."
             )
         case "address-changed":
             return say("Your e-mail address was changed"), say(
