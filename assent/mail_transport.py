@@ -74,7 +74,9 @@ class Sender:
 class SmtpTransport:
     """Speaks to one mail server; a connection for each letter."""
 
-    def __init__(self, url: str, username: str | None, password: str | None) -> None:
+    def __init__(
+        self, url: str, username: str | None, password: str | None, *, step_seconds: float = SECONDS / 4
+    ) -> None:
         """`url`: `smtp://host[:port]` or `smtps://host[:port]`. Raises ValueError."""
         parts = urlsplit(url)
         self._host = parts.hostname or ""
@@ -82,6 +84,7 @@ class SmtpTransport:
         self._tls = parts.scheme == "smtps"
         self._start_tls = not self._tls and not is_loopback(self._host)
         self._username, self._password = username, password
+        self._step_seconds = step_seconds
         self._context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
     async def send(self, message: EmailMessage) -> None:
@@ -96,7 +99,7 @@ class SmtpTransport:
                 use_tls=self._tls,
                 start_tls=self._start_tls,
                 tls_context=self._context() if self._tls or self._start_tls else None,
-                timeout=SECONDS / 4,
+                timeout=self._step_seconds,
             )
         except aiosmtplib.SMTPRecipientsRefused as refused:
             for_good = all(500 <= one.code < 600 for one in refused.recipients)

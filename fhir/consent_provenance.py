@@ -30,10 +30,24 @@ def consent_provenance(
     now: datetime,
 ) -> dict[str, object]:
     """The Provenance of the version `stored`. `content` is the Consent; of a deleted one, as it was before."""
-    reference = f"Consent/{stored.id}"
     who: dict[str, object] = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": client_id}}
     if client_name:
         who["display"] = client_name
+    return _provenance(stored, content, activity, {"type": _role("enterer"), "who": who}, now)
+
+
+def decision_provenance(
+    stored: StoredResource, content: Mapping[str, Any], *, performer: str, performer_name: str, now: datetime
+) -> dict[str, object]:
+    """The Provenance of a version that a person made by their decision. `performer`: a reference to them."""
+    who = {"reference": performer, "display": performer_name}
+    return _provenance(stored, content, "UPDATE", {"type": _role("author"), "who": who}, now)
+
+
+def _provenance(
+    stored: StoredResource, content: Mapping[str, Any], activity: Activity, agent: Mapping[str, object], now: datetime
+) -> dict[str, object]:
+    reference = f"Consent/{stored.id}"
     provenance: dict[str, object] = {
         "resourceType": "Provenance",
         "target": [{"reference": f"{reference}/_history/{stored.version}"}],
@@ -41,7 +55,7 @@ def consent_provenance(
         "recorded": instant(now),
         "activity": {"coding": [{"system": _OPERATION, "code": activity}]},
         "agent": [
-            {"type": _role("enterer"), "who": who},
+            agent,
             {"type": _role("custodian"), "who": {"display": "Assent"}},
         ],
     }

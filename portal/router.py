@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 
+from portal.answer_pages import answer_routes
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.emergency_pages import emergency_routes
@@ -73,6 +74,7 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         authorize_routes,
         emergency_routes,
         my_routes,
+        answer_routes,
         record_routes,
         mail_routes,
         developer_routes,

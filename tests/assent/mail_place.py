@@ -62,7 +62,7 @@ class MailPlace:
 
     def worker(self, url: str | None = None, username: str | None = None, password: str | None = None) -> MailWorker:
         """One more worker, not started."""
-        transport = SmtpTransport(url or f"smtp://127.0.0.1:{self.port}", username, password)
+        transport = SmtpTransport(url or f"smtp://127.0.0.1:{self.port}", username, password, step_seconds=1)
         sender, outbox = Sender("no-reply@share.example", SITE), Outbox(self.engine, self.clock)
         return MailWorker(Post(outbox, transport, sender, LANGUAGES, self.clock, self._nothing_ends), idle_seconds=0.01)
 

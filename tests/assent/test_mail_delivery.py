@@ -139,10 +139,10 @@ async def test_what_a_killed_worker_held_is_sent_by_another_and_reads_as_one_let
 ) -> None:
     await place.tell(await place.person("ana", "ana"))
     server.gate = asyncio.Event()
-    killed = asyncio.create_task(place.worker().deliver())
+    killed = place.worker()
+    killed.start()
     await asyncio.sleep(0.2)
-    killed.cancel()
-    await asyncio.gather(killed, return_exceptions=True)
+    await killed.close()
     server.gate.set()
     assert await place.worker().deliver() is None  # it is still held
     place.later(HELD)
