@@ -48,7 +48,7 @@ def letter_text(told: Told, site: str, language: Language) -> LetterText:
 def plain_name(name: str) -> str:
     """An app's name on one line, of which no mail program makes a link."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    return _LINKS.sub(" ", line)[:_LONGEST_NAME].strip()
+    return " ".join(_LINKS.sub(" ", line).split())[:_LONGEST_NAME].strip()
 
 
 def _what_to_do(told: Told, site: str, language: Language) -> list[str]:
