@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from structlog.contextvars import get_contextvars
 
+from authz.clients import find_client
 from authz.context import AuthzContext
 from authz.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
 from authz.proposed_consents import Answer, NotUsable, Proposals
@@ -57,7 +59,16 @@ class PatientsConsentBook:
     async def find(self, consent_id: str) -> SharedWith | None:
         """As the port."""
         found = await self._context.repository.read("Consent", consent_id)
-        return None if found is None or found.deleted else self._shared(found)
+        shared = None if found is None or found.deleted else self._shared(found)
+        return shared if shared is None else await self.as_registered(shared)
+
+    async def as_registered(self, shared: SharedWith) -> SharedWith:
+        """A proposal with the name under which its app is registered: whoever proposed it may call it anything."""
+        if not shared.can_be_answered:
+            return shared
+        async with self._context.engine.connect() as connection:
+            client = await find_client(connection, shared.client_id)
+        return shared if client is None else replace(shared, app_name=client.name)
 
     async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
         """As the port."""

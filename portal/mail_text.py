@@ -14,7 +14,7 @@ from typing import Final
 from authz.notices import Kind
 from portal.languages import Language
 
-_LONGEST_NAME: Final = 60
+_LONGEST_NAME: Final = 100
 _LINKS: Final = re.compile(r"(?<=\S)[.:/@\\](?=\S)")
 """What makes a link of a word: `evil.example`, `https://evil`, `me@evil`."""
 
@@ -48,7 +48,8 @@ def letter_text(told: Told, site: str, language: Language) -> LetterText:
 def plain_name(name: str) -> str:
     """An app's name on one line, of which no mail program makes a link."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    return " ".join(_LINKS.sub(" ", line).split())[:_LONGEST_NAME].strip()
+    words = " ".join(_LINKS.sub(" ", line).split())
+    return words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 1]}…"
 
 
 def _what_to_do(told: Told, site: str, language: Language) -> list[str]:

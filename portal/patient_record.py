@@ -77,6 +77,7 @@ class StoredRecord:
 
     async def waiting(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
         """As the port: requests that this person opened, and consents that were proposed."""
+        requested = [s for s in await self._consents.sharing(patient_id) if s.state == "requested"]
         proposed = [
             Waiting(
                 shared.app_name,
@@ -85,8 +86,7 @@ class StoredRecord:
                 shared.until,
                 consent_id=shared.consent_id if shared.can_be_answered else "",
             )
-            for shared in await self._consents.sharing(patient_id)
-            if shared.state == "requested"
+            for shared in [await self._consents.as_registered(s) for s in requested[:_MOST_WAITING]]
         ]
         return [*await self._opened(patient_id, by), *proposed]
 

@@ -83,9 +83,12 @@ async def desk(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFac
 
 
 async def test_a_proposal_is_offered_on_my_with_nothing_sensitive_ticked(desk: Desk) -> None:
-    made = await desk.proposed()
+    spoofed = [{**grantee(desk.app)[0]}]
+    spoofed[0]["reference"] = {**grantee(desk.app)[0]["reference"], "display": "Your Doctor"}  # type: ignore[dict-item]
+    made = await desk.proposed(provision={"actor": spoofed})
     assert f"/my/proposals/{made['id']}" in (await desk.ana.http.get("/my")).text
     page = await desk.ana.open(f"/my/proposals/{made['id']}")
+    assert "Share your health information with Clinic App?" in page.text
     form = page.form_with("submit", "Allow")
     assert form is not None
     sent = form.pressed(form.find("submit", "Allow"))

@@ -159,7 +159,7 @@ def test_nothing_is_said_twice_in_the_same_words() -> None:
         ("write to me@evil.example", "write to me evil example"),
         ("two\r\nBcc: all@evil.example", "two Bcc: all evil example"),
         ("a\u2028b\x00c\u202ed", "a b c d"),
-        ("x" * 500, "x" * 60),
+        ("x" * 500, "x" * 99 + "…"),
         ("", ""),
     ],
 )
