@@ -8,7 +8,7 @@ the table keeps some room for what is always told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import Select, func, literal, select
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.mail_tables import mail_address, mail_outbox
 from authz.tables import user_patient
-from fhir.consent_summary import summary_of
+from policies.decide import CLIENT_SYSTEM
 
 SharingKind = Literal["consent-asked", "consent-given", "consent-changed", "consent-ended", "sharing-ends"]
 """What somebody may switch off."""
@@ -117,7 +117,12 @@ def change_told(before: str | None, after: str | None) -> SharingKind | None:
 
 
 def app_named_in(consent: Mapping[str, Any]) -> str:
-    """The client_id of the app that a Consent is about; empty when it is about none, or about several."""
-    found = summary_of(consent, (), datetime.max.replace(tzinfo=UTC))
-    actors = consent.get("provision", {}).get("actor", ()) if found.is_app else ()
-    return found.grantee if len(actors) == 1 else ""
+    """The client_id of the app that a Consent is about; empty when it is about none, or about several.
+
+    Never raises: a consent of whatever shape can be ended.
+    """
+    match consent.get("provision"):
+        case {"actor": [{"reference": {"identifier": {"system": system, "value": str(client_id)}}}]}:
+            return client_id if system == CLIENT_SYSTEM else ""
+        case _:
+            return ""
