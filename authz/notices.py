@@ -123,6 +123,6 @@ def app_named_in(consent: Mapping[str, Any]) -> str:
     """
     match consent.get("provision"):
         case {"actor": [{"reference": {"identifier": {"system": system, "value": str(client_id)}}}]}:
-            return client_id if system == CLIENT_SYSTEM else ""
+            return client_id if system == CLIENT_SYSTEM and client_id.isprintable() and len(client_id) <= 200 else ""
         case _:
             return ""
