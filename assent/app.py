@@ -18,6 +18,7 @@ from assent.body_limit import BodyLimit
 from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.health import alive, ready
+from assent.mail.worker import MailWorker
 from assent.metrics import Metrics
 from assent.migrate import SCHEMA
 from assent.request_middleware import RequestMiddleware
@@ -29,6 +30,7 @@ from assent.upstream_settings import export_upstream, upstreams
 from assent.wiring.consents import consent_api, explainer_of
 from assent.wiring.export import bulk_export
 from assent.wiring.ground import Clock, Ground, lay_ground, system_clock
+from assent.wiring.mail import Mail, mail_of
 from assent.wiring.proxy import consent_register, facts_reader, proxy_parts
 from assent.wiring.site import SandboxExtras, portal_of, site_of
 from authz.app_state.app import AppStates
@@ -71,9 +73,12 @@ class Assent:
     exports: ExportUpstream
     attempts: SignInAttempts
     provider: Federation | None
+    mail: MailWorker | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
+        if self.mail is not None:
+            await self.mail.close()
         await self.audit.close()
         await self.checkpoints.close()
         await self.bus.close()
@@ -92,11 +97,12 @@ async def build(
     """Wire the application on a migrated database."""
     ground = await lay_ground(settings, database_url, clock)
     register = consent_register(ground)
-    context = _authz(ground, register)
+    mail = mail_of(ground, sandbox)
+    context = _authz(ground, register, mail)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    ways, federation = sign_in_ways(settings, ground.engine, clock)
+    ways, federation = sign_in_ways(settings, ground.engine, clock, context.notices)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
     facts = facts_reader(ground, behind)
     parts = proxy_parts(ground, gate, behind, register, facts)
@@ -105,7 +111,8 @@ async def build(
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
     explainer = explainer_of(parts, register, facts)
     why = StoredExplanations(context, gate, explainer)
-    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind, why), sandbox)
+    portal = portal_of(ground, context, attempts, ways, sandbox, behind, why, mail.addresses)
+    site = site_of(ground, context, gate, portal, sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
@@ -134,6 +141,9 @@ async def build(
         clock=clock,
     )
     checkpoints.start()
+    worker = mail.worker(context)
+    if worker is not None:
+        worker.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
         site,
@@ -146,10 +156,11 @@ async def build(
         exports,
         attempts,
         federation,
+        worker,
     )
 
 
-def _authz(ground: Ground, register: ConsentRegister) -> AuthzContext:
+def _authz(ground: Ground, register: ConsentRegister, mail: Mail) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -171,6 +182,7 @@ def _authz(ground: Ground, register: ConsentRegister) -> AuthzContext:
         statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         writes=settings.upstream_writes,
+        notices=mail.notices,
         tell=ground.bus.tell,
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from authz.clients.keys import ClientKeys
 from authz.clients.known_clients import KnownClients
 from authz.clients.software_statements import SoftwareStatements
+from authz.mail.notices import NO_NOTICES, Notices
 from authz.tokens.access_tokens import AccessTokens
 from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
@@ -64,6 +65,8 @@ class AuthzContext:
     """Whether a proxy hands on the certificates with which clients connect."""
     writes: bool = False
     """Whether apps may write into the upstream what patients permit."""
+    notices: Notices = NO_NOTICES
+    """Writes the letters by which people are told."""
     tell: Callable[[Change], None] = _nobody
     """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 

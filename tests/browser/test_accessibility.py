@@ -17,7 +17,7 @@ from tests.sandbox_server import Sandbox
 
 pytestmark = pytest.mark.browser
 Scheme = Literal["light", "dark"]
-PAGES = 32
+PAGES = 36
 """How many pages the walk passes; a page that goes missing goes unchecked."""
 SIGN_INS = 6
 EMERGENCIES = 5
