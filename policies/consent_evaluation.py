@@ -232,9 +232,9 @@ def _classes_match(wanted: Iterable[Coding], question: _Question, *, permit: boo
     around, facts, kind = question
     for system, code in wanted:
         if system == DATA_CATEGORY_SYSTEM:
-            if code in kind.everyday or code in kind.sensitive:
-                # INVARIANT: of data in several categories, one beyond the bound permits nothing.
-                return not permit or holds(around.within, code)
+            # INVARIANT: of data in several categories, one beyond the bound permits nothing.
+            if (code in kind.everyday or code in kind.sensitive) and (not permit or holds(around.within, code)):
+                return True
             if not permit and around.categories and code not in around.categories:
                 return True
         elif system == RESOURCE_TYPES_SYSTEM:

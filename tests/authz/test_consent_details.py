@@ -24,11 +24,12 @@ from authz.tokens.exchange import ACCESS_TOKEN
 from fhir.store.change_bus import Change
 from smart.consent_details import TYPE
 from tests.conformance.launching import ASSERTION_TYPE, FHIR_BASE, STATE, Launch, assertion, key_pair, launch, register
-from tests.leaks.world import ISSUER, App, World, observation, patient, world
+from tests.leaks.world import CATEGORY, ISSUER, App, World, observation, patient, world
 
 SCOPE = "openid launch/patient offline_access patient/*.rs"
 CATEGORIES = ["laboratory", "vital-signs", "hiv"]
 HIV = [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]
+BOTH = [{"coding": [{"system": CATEGORY, "code": code}]} for code in ("laboratory", "vital-signs")]
 PUBLIC, PRIVATE = key_pair("ES384")
 
 
@@ -42,6 +43,7 @@ async def server(
         observation("lab0"),
         observation("vital0", category="vital-signs"),
         observation("hiv0", meta={"security": HIV}),
+        observation("both0", category=None) | {"category": BOTH},
     ]
     async with world(await make_database(), folder, data) as running:
         yield running
@@ -196,7 +198,8 @@ async def test_nothing_beyond_them_is_opened_though_the_patient_shares_it(
     assert sorted(codes(found.token)) == sorted(categories)
     assert await read(found) == seen
     listed = await found.ids("Observation?_count=50")
-    assert sorted(listed) == sorted(f"Observation/{name}" for name, status in seen.items() if status == 200)
+    open_to_it = ["Observation/both0", *(f"Observation/{name}" for name, status in seen.items() if status == 200)]
+    assert sorted(listed) == sorted(open_to_it)
     assert sorted(await found.ids("Observation?code=718-7")) == sorted(listed)
 
 
@@ -251,6 +254,13 @@ async def test_a_decision_that_leaves_nothing_of_them_ends_the_token(server: Wor
     await change(found, "vital-signs")
     assert await described(server, found.token["access_token"]) == {"active": False}
     assert await read(found) == {"lab0": 404, "vital0": 404, "hiv0": 404}
+
+
+async def test_data_in_two_categories_isnt_opened_by_one_beyond_them(server: World) -> None:
+    found = await app(server, CATEGORIES, categories=["laboratory"])
+    assert (await found.get("Observation/both0")).status_code == 200
+    await change(found, "vital-signs")
+    assert (await found.get("Observation/both0")).status_code == 404
 
 
 async def test_the_duration_ends_the_grant_whatever_the_consent_says(server: World) -> None:
