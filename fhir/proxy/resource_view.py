@@ -104,7 +104,6 @@ class ResourceViews:
     def _rules(self, purpose: str) -> MinimizeRules:
         return MinimizeRules(
             lambda kind: self._masks.node(purpose, kind),
-            self._catalogue.extensions,
             self._catalogue.contained,
             self._catalogue.named_references,
             self._facts.relative,
