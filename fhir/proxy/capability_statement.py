@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from fhir.consents.fast_consent import OPERATIONS
 from fhir.consents.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from fhir.proxy.narrowing import is_about_nobody
-from fhir.r4.definitions import Definitions
+from fhir.r4.definitions import Definitions, SearchParameter
 from fhir.r4.interaction import Interaction, interaction_of
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
@@ -54,16 +54,21 @@ def capability_statement(
     definitions: Definitions,
     date: str,
     serves: Callable[[str], bool],
+    together: Callable[[str, str], bool],
     *,
+    registration: bool = False,
     writes: bool = False,
 ) -> bytes:
     """The statement for everybody, of types that have a source; what a caller may use, token and consents decide.
 
-    `writes`: whether apps may write.
+    `together`: whether two types have the same source, so that an include can lead from one to the other.
+    `registration`: whether apps may register themselves; `writes`: whether they may write.
     """
+    kinds = sorted(kind for kind in catalogue.scopes_by_type if serves(kind))
     resources = [
         _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
-        for kind in catalogue.scopes_by_type
+        | _includes(kind, [other for other in kinds if together(kind, other)], definitions)
+        for kind in kinds
     ]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
@@ -78,7 +83,7 @@ def capability_statement(
         "rest": [
             {
                 "mode": "server",
-                "security": _security(issuer),
+                "security": _security(issuer, registration=registration),
                 "resource": sorted(
                     (resource for resource in [*resources, _BINARY, _GROUP] if serves(resource["type"])),
                     key=lambda resource: str(resource["type"]),
@@ -91,8 +96,10 @@ def capability_statement(
     return msgspec.json.encode(statement)
 
 
-def _security(issuer: str) -> dict[str, Any]:
+def _security(issuer: str, *, registration: bool) -> dict[str, Any]:
     uris = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke", "manage": "my"}
+    if registration:
+        uris["register"] = "register"
     return {
         "extension": [
             {
@@ -124,6 +131,24 @@ def _resource(kind: str, definitions: Definitions, *, writes: bool) -> dict[str,
     if kind == "Consent":
         return _kept(resource)
     return resource | _written(kind, resource["interaction"]) if writes else resource
+
+
+def _includes(kind: str, beside: Sequence[str], definitions: Definitions) -> dict[str, list[str]]:
+    """What `_include` and `_revinclude` can follow from a type; an absent list would mean nothing at all (R4)."""
+    found = {
+        "searchInclude": [
+            f"{kind}:{p.code}" for p in _references(kind, definitions) if not set(beside).isdisjoint(p.targets)
+        ],
+        "searchRevInclude": [
+            f"{source}:{p.code}" for source in beside for p in _references(source, definitions) if kind in p.targets
+        ],
+    }
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def _references(kind: str, definitions: Definitions) -> list[SearchParameter]:
+    parameters = definitions.search_parameters(kind).values()
+    return sorted((p for p in parameters if p.kind == "reference"), key=lambda p: p.code)
 
 
 def _written(kind: str, read: list[dict[str, str]]) -> dict[str, Any]:
