@@ -25,7 +25,7 @@ _SYSTEM_SEARCH: Final = "`_type` is required; it takes `_id`, `_lastUpdated` and
 _EVERYTHING: Final = {
     "name": "everything",
     "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
+    "documentation": "of one patient; it takes `_type`, `_since` and `_count`",
 }
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata"
 _EXPORT_ABOUT: Final = "for backend services; it takes `_outputFormat`, `_type` and `_since`"
