@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assent.migrate import SCHEMA
+from assent.settings_lists import by_type
 from assent.wiring.ground import Ground
 from authz.tokens.gate import TokenGate
 from fhir.consents.register import ConsentRegister, StoredConsents
@@ -80,6 +81,8 @@ def proxy_parts(
             lambda one, other: source_of(one) is source_of(other),
             registration=registration,
             writes=settings.upstream_writes,
+            instantiates=settings.instantiates,
+            profiles=by_type(settings.supported_profiles),
         ),
         max_search_count=settings.max_search_count,
         clock=ground.clock,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +47,7 @@ _BINARY: Final[dict[str, Any]] = {
     "type": "Binary",
     "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
 }
+_NO_PROFILES: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 def capability_statement(
@@ -58,15 +60,19 @@ def capability_statement(
     *,
     registration: bool = False,
     writes: bool = False,
+    instantiates: Sequence[str] = (),
+    profiles: Mapping[str, Sequence[str]] = _NO_PROFILES,
 ) -> bytes:
     """The statement for everybody, of types that have a source; what a caller may use, token and consents decide.
 
     `together`: whether two types have the same source, so that an include can lead from one to the other.
     `registration`: whether apps may register themselves; `writes`: whether they may write.
+    `instantiates` and `profiles` (by resource type): canonical URLs of what the operator says the data follow.
     """
     kinds = sorted(kind for kind in catalogue.scopes_by_type if serves(kind))
     resources = [
         _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
+        | _profiles(kind, profiles)
         | _includes(kind, [other for other in kinds if together(kind, other)], definitions)
         for kind in kinds
     ]
@@ -79,7 +85,7 @@ def capability_statement(
         "implementation": {"description": "Assent, a consent-enforcing FHIR proxy", "url": f"{issuer}/fhir"},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "json"],
-        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"],
+        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data", *instantiates],
         "rest": [
             {
                 "mode": "server",
@@ -133,6 +139,12 @@ def _resource(kind: str, definitions: Definitions, *, writes: bool) -> dict[str,
     return resource | _written(kind, resource["interaction"]) if writes else resource
 
 
+def _profiles(kind: str, profiles: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    own = [BASIC, INTERMEDIATE, ADVANCED] if kind == "Consent" else []
+    named = [*own, *profiles.get(kind, ())]
+    return {"supportedProfile": named} if named else {}
+
+
 def _includes(kind: str, beside: Sequence[str], definitions: Definitions) -> dict[str, list[str]]:
     """What `_include` and `_revinclude` can follow from a type; an absent list would mean nothing at all (R4)."""
     found = {
@@ -181,6 +193,5 @@ def _kept(resource: dict[str, Any]) -> dict[str, Any]:
         "conditionalCreate": True,
         "conditionalUpdate": True,
         "conditionalDelete": "single",
-        "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
         "operation": [{"name": name, "definition": url} for name, url in OPERATIONS.items()],
     }

@@ -81,6 +81,26 @@ def test_every_type_names_the_includes_that_the_proxy_follows(statement: dict[st
     assert not {"searchInclude", "searchRevInclude"} & {*resources["Group"], *resources["Binary"]}
 
 
+def test_it_says_what_the_operator_says_of_the_data() -> None:
+    told = capability_statement(
+        "https://a.example",
+        load_catalogue(None),
+        load_definitions(),
+        "2026-01-01",
+        lambda kind: kind != "Media",
+        lambda *_: True,
+        instantiates=["http://a.example/CapabilityStatement/server"],
+        profiles={kind: [f"http://a.example/StructureDefinition/{kind}"] for kind in ("Patient", "Consent", "Media")},
+    )
+    found: dict[str, Any] = msgspec.json.decode(told)
+    Checked.model_validate(found)
+    assert found["instantiates"][1:] == ["http://a.example/CapabilityStatement/server"]
+    named = {r["type"]: r["supportedProfile"] for r in found["rest"][0]["resource"] if "supportedProfile" in r}
+    assert named.keys() == {"Patient", "Consent"}
+    assert named["Patient"] == ["http://a.example/StructureDefinition/Patient"]
+    assert len(named["Consent"]) == 4  # those of IHE PCF come first
+
+
 def test_the_system_names_its_interactions(statement: dict[str, Any]) -> None:
     codes = {interaction["code"] for interaction in statement["rest"][0]["interaction"]}
     assert codes == {code for code, (method, path) in _OF_THE_SYSTEM.items() if _is(code, method, path)}
