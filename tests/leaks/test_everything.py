@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -187,7 +188,7 @@ async def test_l41_it_is_read_and_nothing_else(leaky: World, method: str) -> Non
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-def _parameters(*given: dict[str, object]) -> str:
+def _parameters(*given: Mapping[str, object]) -> str:
     return json.dumps({"resourceType": "Parameters", "parameter": given})
 
 
