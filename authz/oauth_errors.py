@@ -17,9 +17,12 @@ class OAuthError(Exception):
         self.error, self.description, self.status = error, description, status
 
 
-def no_details() -> OAuthError:
-    """RFC 9396 §5: no type of `authorization_details` is known here."""
-    return OAuthError("invalid_authorization_details", "no type of `authorization_details` is known: ask by `scope`")
+def details_come_first() -> OAuthError:
+    """RFC 9396 §6: a token with less of them is not offered."""
+    return OAuthError(
+        "invalid_authorization_details",
+        "`authorization_details` belong to the authorization request; here, ask for less by `scope`",
+    )
 
 
 def error_response(error: OAuthError) -> JSONResponse:

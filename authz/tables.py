@@ -185,6 +185,7 @@ grant = Table(
     Column("offline", Boolean, nullable=False),
     Column("nonce", Text),
     Column("launch", JSONB(none_as_null=True)),
+    Column("categories", ARRAY(Text)),
     _moment("auth_time"),
     Column("amr", ARRAY(Text), nullable=False, server_default="{}"),
     Column("acr", Text),

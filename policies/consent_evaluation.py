@@ -48,6 +48,8 @@ class Circumstances:
     """Of resources that consents name as `related`: what they refer to. One that isn't in it isn't known."""
     categories: frozenset[str] = frozenset()
     """Every data category there is; a deny of any other one denies everything. Empty: not known, none is checked."""
+    within: frozenset[str] | None = None
+    """Codes of the data categories beyond which nothing is permitted; None for no bound."""
     writes: str = ""
     """The code of consentaction that a write needs; empty for reading."""
 
@@ -78,6 +80,8 @@ def consent_decision(
     rules: Iterable[ConsentRule], around: Circumstances, facts: ResourceFacts, kind: Classification
 ) -> Decision:
     """Decide one resource by all applicable consents together."""
+    if around.within is not None and not (kind.everyday & around.within and kind.sensitive <= around.within):
+        return Deny((Reason("token", "the token is held to other categories by its `authorization_details`"),))
     permits: list[Reason] = []
     denials: list[Reason] = []
     question = _Question(around, facts, kind)
@@ -95,6 +99,11 @@ def consent_decision(
     if permits:
         return Permit(tuple(permits))
     return Deny((Reason("default", "no consent in force permits this"),))
+
+
+def holds(within: frozenset[str] | None, category: str) -> bool:
+    """Whether a category lies within the bound."""
+    return within is None or category in within
 
 
 def looks_at_details(provision: Provision) -> bool:
@@ -223,7 +232,8 @@ def _classes_match(wanted: Iterable[Coding], question: _Question, *, permit: boo
     around, facts, kind = question
     for system, code in wanted:
         if system == DATA_CATEGORY_SYSTEM:
-            if code in kind.everyday or code in kind.sensitive:
+            # INVARIANT: of data in several categories, one beyond the bound permits nothing.
+            if (code in kind.everyday or code in kind.sensitive) and (not permit or holds(around.within, code)):
                 return True
             if not permit and around.categories and code not in around.categories:
                 return True

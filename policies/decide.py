@@ -16,7 +16,7 @@ from typing import Final
 from policies.catalogue import Catalogue, Category
 from policies.classify import Classification, classify
 from policies.codes import DATA_CATEGORY_SYSTEM
-from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
+from policies.consent_evaluation import Circumstances, applicable, consent_decision, holds, looks_at_details
 from policies.consent_rule import ConsentRule, Provision
 from policies.emergency import breaks_glass, emergency_rule
 from policies.model import (
@@ -118,6 +118,7 @@ def circumstances_of(
         by_name=access.is_service,
         users=frozenset() if access.user is None else frozenset({access.user}),
         categories=catalogue.codes,
+        within=access.within,
         writes=WRITE_ACTIONS.get(permission, ""),
     )
 
@@ -265,7 +266,7 @@ def _opens(rules: Sequence[ConsentRule], around: Circumstances, category: Catego
         kind = Classification(frozenset(), frozenset({category.code}), category.labels)
         # A sensitive category opens nothing by itself: it is open when nothing denies it.
         denies = [r for r in rules if _denies(r.root, Coding(DATA_CATEGORY_SYSTEM, category.code), category.labels)]
-        return bool(rules) and not denies and bool(kind.sensitive)
+        return bool(rules) and not denies and bool(kind.sensitive) and holds(around.within, category.code)
     for scope in category.scopes:
         kind = Classification(frozenset({category.code}), frozenset(), frozenset())
         facts = ResourceFacts(scope.resource_type, "")

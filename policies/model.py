@@ -92,6 +92,8 @@ class Access:
     """The `jti` of the tokens for which it was exchanged: it ends with each of them."""
     client_name: str = ""
     """As registered, for the record; no claim."""
+    within: frozenset[str] | None = None
+    """Codes of the data categories beyond which it opens nothing (RFC 9396 `authorization_details`); None: no bound."""
 
     @property
     def holder(self) -> str:

@@ -167,7 +167,7 @@ def launched_by(session: SignedInSession, asked: AuthorizationRequest) -> bool:
 
 def _first_offer(portal: Portal, asked: AuthorizationRequest) -> Offer:
     language, duration = portal.pages.language, portal.settings.default_duration
-    return first_offer(asked.asked, language, duration, writes_of(asked.writes))
+    return first_offer(asked.asked, language, duration, writes_of(asked.writes), asked.longest)
 
 
 def _patient_page(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from fhir.consents.writing import PolicyText
-from policies.catalogue import Catalogue, Category
+from policies.catalogue import Catalogue, Category, Duration
 from policies.model import WRITE_ACTIONS
 from portal.form_reading import Form
 from portal.languages import Language, Languages
@@ -65,15 +65,24 @@ def writes_of(letters: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(action for letter, action in WRITE_ACTIONS.items() if letter in letters))
 
 
-def first_offer(asked: Collection[str], language: Language, duration: str, writes: tuple[str, ...] = ()) -> Offer:
+def first_offer(
+    asked: Collection[str],
+    language: Language,
+    duration: str,
+    writes: tuple[str, ...] = (),
+    longest: int | None = None,
+) -> Offer:
     """Return the form as an app's request opens it, in the reader's language.
 
-    That it may write is never ticked until a person ticks it.
+    That it may write is never ticked until a person ticks it. `longest`: hours of the longest duration that is offered;
+    it is chosen at first where `duration` is longer.
     """
     catalogue = language.catalogue
     everyday, sensitive = asked_categories(asked, catalogue)
-    durations = tuple((d.code, d.title) for d in catalogue.durations.values())
-    chosen = duration if duration in catalogue.durations else durations[0][0]
+    fitting = {d.code: d for d in catalogue.durations.values() if _fits(d, longest)}
+    durations = tuple((d.code, d.title) for d in fitting.values())
+    first = durations[0][0] if longest is None else max(fitting, key=lambda code: fitting[code].hours or 0)
+    chosen = duration if duration in fitting else first
     ticked = frozenset(c.code for c in everyday)
     return Offer(everyday, sensitive, ticked, durations, chosen, language.policy, writes=writes)
 
@@ -113,6 +122,10 @@ def with_problem(form: Form, offer: Offer, problem: Problem) -> Offer:
         problem=problem,
         may_write=form.one("writes") == "yes",
     )
+
+
+def _fits(duration: Duration, longest: int | None) -> bool:
+    return longest is None or (duration.hours is not None and duration.hours <= longest)
 
 
 def _end(code: str, catalogue: Catalogue, now: datetime) -> datetime | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from authz.authorize.asked_categories import asked_categories
 from authz.sign_in.sessions import SignedInSession
-from portal.pending_requests import asked_categories
 from portal.visit import Portal, read_sent, see_other, sign_in_first
 
 

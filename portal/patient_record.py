@@ -12,6 +12,8 @@ from sqlalchemy import or_, select
 from structlog.contextvars import get_contextvars
 
 from authz import tables
+from authz.authorize.asked_categories import asked_categories
+from authz.authorize.consent_details import details_from_row
 from authz.clients.clients import find_client
 from authz.context import AuthzContext
 from authz.sign_in.accounts import ActsFor, names_of
@@ -22,12 +24,12 @@ from fhir.consents.writing import PolicyText
 from fhir.search.literals import SearchError
 from fhir.search.query import CURSOR
 from fhir.store.repository import StoredResource
+from policies.catalogue import Catalogue
 from portal.activity import Names, in_words, person_in, user_in
 from portal.archive import Archive, what_is_inside
 from portal.consent_book import PatientsConsentBook
 from portal.languages import Language
 from portal.patient_search import PatientSearch
-from portal.pending_requests import asked_categories
 from portal.record_ports import ActivityAsked, ActivityPage, ConsentVersion, NoSuchPage, Waiting
 
 LINES: Final = 200
@@ -123,7 +125,7 @@ class StoredRecord:
         return [
             Waiting(
                 client.name,
-                asked_categories(row.parameters["scope"], self._context.catalogue),
+                _asked(row.parameters, self._context.catalogue),
                 row.created_at,
                 row.expires_at,
                 request=row.id_hash,
@@ -194,3 +196,10 @@ class StoredRecord:
 def _escaped(value: str) -> str:
     """FHIR R4 §3.1.1.4.0.1: `,`, `|` and `$` in a search value."""
     return "".join(f"\\{character}" if character in "\\,|$" else character for character in value)
+
+
+def _asked(parameters: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
+    """What the page of a request that waits will offer."""
+    touched = asked_categories(parameters["scope"], catalogue)
+    details = parameters.get("details")
+    return touched if details is None else tuple(c for c in touched if c in details_from_row(details).categories)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from authz.authorize.asked_categories import asked_categories, asked_writes
 from authz.authorize.requests import PendingRequest, choose_patient, find_request, reopen_request
 from authz.context import AuthzContext
 from authz.sign_in.sessions import SignedInSession
-from fhir.r4.interaction import NOT_WRITTEN
-from policies.catalogue import Catalogue
-from policies.model import WRITE_ACTIONS, Scope
 from portal.ports import AuthorizationRequest
 from smart.app_state import apart
-from smart.scope_intersection import intersection
 from smart.scope_syntax import split_scope
 
 
@@ -56,13 +51,17 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
     session, clinical, _ = split_scope(pending.scope)
     launch = pending.launch or {}
     records, state = apart(clinical)
+    details = pending.details
+    touched = asked_categories(pending.scope, context.catalogue, writes=context.writes)
+    asked = touched if details is None else tuple(code for code in touched if code in details.categories)
     return AuthorizationRequest(
         id=handle,
         app_name=pending.client.name,
         redirect_uri=pending.redirect_uri,
         purpose=pending.purpose,
-        asked=asked_categories(pending.scope, context.catalogue, writes=context.writes),
-        writes=asked_writes(pending.scope, context.catalogue) if context.writes else "",
+        asked=asked,
+        writes=asked_writes(pending.scope, context.catalogue, asked) if context.writes else "",
+        longest=None if details is None else details.hours,
         identity=bool({"openid", "fhirUser", "profile"} & set(session)),
         offline="offline_access" in session,
         needs_patient=bool(records) or "launch/patient" in session or "patient" in launch,
@@ -72,36 +71,3 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
         signed_in_since=pending.signed_in_since,
         keeps=frozenset(scope.context for scope in state),
     )
-
-
-def asked_categories(scope: str, catalogue: Catalogue, *, writes: bool = False) -> tuple[str, ...]:
-    """Categories that the asked scopes touch; sensitive ones cut across, so any clinical scope may touch them.
-
-    `writes`: whether scopes that only write count, as where apps may write.
-    """
-    _, clinical, _ = split_scope(scope)
-    letters = "cruds" if writes else "rs"
-    everyday = [
-        category.code
-        for category in catalogue.everyday
-        if any(_touches(asked, line, letters) for asked in clinical for line in category.scopes)
-    ]
-    return (*everyday, *(c.code for c in catalogue.sensitive)) if everyday else ()
-
-
-def asked_writes(scope: str, catalogue: Catalogue) -> str:
-    """Which of the letters `c`, `u` and `d` the asked scopes have for something that apps write."""
-    _, clinical, _ = split_scope(scope)
-    lines = [line for c in catalogue.everyday for line in c.scopes if line.resource_type not in NOT_WRITTEN]
-    return "".join(
-        letter
-        for letter in WRITE_ACTIONS
-        if any(letter in asked.permissions and _touches(asked, line, letter) for asked in clinical for line in lines)
-    )
-
-
-def _touches(asked: Scope, line: Scope, letters: str) -> bool:
-    """Whether they have one of the letters in common; of what no app writes, only what is read counts."""
-    if line.resource_type in NOT_WRITTEN:
-        letters = "rs"
-    return intersection(asked, replace(line, permissions=letters)) is not None

@@ -92,6 +92,8 @@ class AuthorizationRequest:
     """The fhirUser for whom the EHR launched the app; nobody else may decide."""
     signed_in_since: datetime | None = None
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
+    longest: int | None = None
+    """Hours for which it may be allowed at most (`authorization_details`); None for no bound."""
     keeps: frozenset[str] = frozenset()
     """About whom it may keep notes of its own here: `patient`, `user` (SMART 2.2, App State)."""
 

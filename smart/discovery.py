@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from smart import app_state
+from smart import app_state, consent_details
 
 CAPABILITIES: Final = (
     "launch-ehr",
@@ -66,6 +66,7 @@ def _endpoints(issuer: str, *, registration: bool, certificates: bool, writes: b
         "request_uri_parameter_supported": False,
         "require_signed_request_object": False,
         "request_object_signing_alg_values_supported": list(_SIGNING),
+        "authorization_details_types_supported": [consent_details.TYPE],
         "authorization_response_iss_parameter_supported": True,
         "tls_client_certificate_bound_access_tokens": certificates,
     }

@@ -17,9 +17,16 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
+from authz.authorize.consent_details import (
+    ConsentDetails,
+    asked_details,
+    details_from_row,
+    held_to_scope,
+    purpose_in,
+)
 from authz.authorize.launch_contexts import take_launch
 from authz.clients.clients import Client, find_client
-from authz.oauth_errors import OAuthError, no_details
+from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of, new_secret
 from authz.tokens.dpop import THUMBPRINT
 from policies.catalogue import Catalogue
@@ -60,6 +67,8 @@ class PendingRequest:
     """The context that an EHR gave (authz.authorize.launch_context_body); None for a standalone launch."""
     signed_in_since: datetime | None = None
     """A sign-in before this doesn't count for it."""
+    details: ConsentDetails | None = None
+    """What it asks for by `authorization_details`."""
 
     def is_for(self, fhir_user: str | None) -> bool:
         """Whether the person may answer it: a launch for one user is nobody else's."""
@@ -100,8 +109,7 @@ def check_request(
         raise OAuthError("unsupported_response_type", "`response_type` must be `code`")
     if parameters.get("response_mode", "query") != "query":
         raise OAuthError("invalid_request", "`response_mode` must be `query`")
-    if "authorization_details" in parameters:
-        raise no_details()
+    details = asked_details(parameters, catalogue, audience)
     challenge = parameters.get("code_challenge", "")
     if parameters.get("code_challenge_method") != "S256":
         raise OAuthError("invalid_request", "`code_challenge_method` must be `S256`")
@@ -121,8 +129,9 @@ def check_request(
         state=parameters.get("state"),
         code_challenge=challenge,
         nonce=parameters.get("nonce"),
-        purpose=_purpose(client, parameters, catalogue),
+        purpose=purpose_in(details, client, parameters, catalogue) or _purpose(client, parameters, catalogue),
         dpop_jkt=_code_key(parameters),
+        details=held_to_scope(details, scope, catalogue),
     )
 
 
@@ -228,7 +237,9 @@ async def keep_request(connection: AsyncConnection, request: PendingRequest, now
     """Store it; returns the handle."""
     handle = new_secret()
     # Named only where there is one: processes of the release before don't know it.
-    key = {} if request.dpop_jkt is None else {"dpop_jkt": request.dpop_jkt}
+    more: dict[str, Any] = {} if request.dpop_jkt is None else {"dpop_jkt": request.dpop_jkt}
+    if request.details is not None:
+        more["details"] = request.details.row
     await connection.execute(
         insert(tables.authorization_request).values(
             id_hash=hash_of(handle),
@@ -243,7 +254,7 @@ async def keep_request(connection: AsyncConnection, request: PendingRequest, now
                 "code_challenge": request.code_challenge,
                 "nonce": request.nonce,
                 "purpose": request.purpose,
-                **key,
+                **more,
             },
             created_at=now,
             expires_at=now + lifetime,
@@ -275,14 +286,17 @@ async def find_request(
         await connection.execute(
             update(r).where(r.c.id_hash == row.id_hash, r.c.user_id.is_(None)).values(user_id=user_id)
         )
+    kept = dict(row.parameters)
+    details = kept.pop("details", None)
     return PendingRequest(
         row.id_hash,
         client,
-        **row.parameters,
+        **kept,
         patient_id=row.patient_id,
         user_id=user_id,
         launch=row.launch,
         signed_in_since=row.signed_in_since,
+        details=None if details is None else details_from_row(details),
     )
 
 

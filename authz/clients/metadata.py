@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from authz.clients.clients import REQUIREMENTS, Client, ClientKind, NewClient
 from authz.oauth_errors import OAuthError
+from smart.consent_details import TYPE
 
 _MAX_BODY: Final = 65_536
 _KINDS: Final = {
@@ -52,6 +53,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         raise OAuthError("invalid_client_metadata", "`token_endpoint_auth_method` is not one that is supported")
     if not all(isinstance(text, str) for text in texts) or not all(map(_texts, (uris, after, grants))):
         raise OAuthError("invalid_client_metadata", "a text or a list in the metadata is malformed")
+    _check_details_types(metadata)
     jwks, jwks_uri = _keys(metadata)
     kind = _KINDS[method]
     if set(grants) == {"client_credentials"}:
@@ -83,6 +85,8 @@ def described(client: Client, method: str) -> dict[str, Any]:
         "token_endpoint_auth_method": method,
         "scope": client.scope,
     }
+    if "authorization_code" in client.grant_types:
+        answer["authorization_details_types"] = [TYPE]
     if client.jwks is not None:
         answer |= {"jwks": client.jwks, "jwks_reminder": _REMINDER}
     if client.jwks_uri is not None:
@@ -98,6 +102,13 @@ def _requires(metadata: Mapping[str, Any]) -> frozenset[str]:
     if not all(isinstance(metadata.get(name, False), bool) for name in REQUIREMENTS):
         raise OAuthError("invalid_client_metadata", f"{', '.join(REQUIREMENTS)} must be true or false")
     return frozenset(name for name in REQUIREMENTS if metadata.get(name))
+
+
+def _check_details_types(metadata: Mapping[str, Any]) -> None:
+    """RFC 9396 §10. Every app that people decide about may use the one type: it only takes away."""
+    named = metadata.get("authorization_details_types", [])
+    if not _texts(named) or not set(named) <= {TYPE}:
+        raise OAuthError("invalid_client_metadata", f"`authorization_details_types` may name `{TYPE}` only")
 
 
 def _keys(metadata: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import select
@@ -37,12 +38,14 @@ async def access_named(connection: AsyncConnection, rule: ConsentRule, purpose: 
     client = await find_client(connection, client_id)
     if client is not None and client.kind == "backend":
         return access_of(client, rule.patient, wanted)
-    scope = await _granted_scope(connection, rule.id)
-    if scope is None:
+    granted = await _granted(connection, rule.id)
+    if granted is None:
         told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
         return _for_patient(client_id, _WIDEST, rule.patient, wanted), Reason("token", told, "patient/*.rs")
     told = "asked with the scope of the newest grant on the consent"
-    return _for_patient(client_id, split_scope(scope)[1], rule.patient, wanted), Reason("token", told, scope)
+    scope, within = granted
+    access = _for_patient(client_id, split_scope(scope)[1], rule.patient, wanted)
+    return replace(access, within=within), Reason("token", told, scope)
 
 
 def access_of(client: Client, patient: str, purpose: str) -> Asked:
@@ -61,11 +64,14 @@ def _for_patient(client_id: str, scopes: tuple[Scope, ...], patient: str, purpos
     return Access(client_id, "", scopes, 0, "", patient=patient, purpose=purpose)
 
 
-async def _granted_scope(connection: AsyncConnection, consent_id: str) -> str | None:
+async def _granted(connection: AsyncConnection, consent_id: str) -> tuple[str, frozenset[str] | None] | None:
+    """Scope and bound of the newest grant on a consent."""
     g = tables.grant.c
-    newest = select(g.scope_asked).where(g.consent_id == consent_id, g.revoked_at.is_(None))
-    scope = await connection.scalar(newest.order_by(g.created_at.desc()).limit(1))
-    return None if scope is None else str(scope)
+    newest = select(g.scope_asked, g.categories).where(g.consent_id == consent_id, g.revoked_at.is_(None))
+    row = (await connection.execute(newest.order_by(g.created_at.desc()).limit(1))).first()
+    if row is None:
+        return None
+    return row.scope_asked, None if row.categories is None else frozenset(row.categories)
 
 
 async def why_not_live(connection: AsyncConnection, client_id: str) -> Reason | None:

@@ -80,6 +80,7 @@ async def access_of_grant(context: AuthzContext, grant_id: str) -> AskedAccess:
         user=grant.fhir_user,
         subject=grant.user_id,
         purpose=grant.purpose,
+        within=None if grant.categories is None else frozenset(grant.categories),
     )
     said = (Reason("token", "asked with the scope of this grant", grant.scope_asked),)
     return AskedAccess(access, grant.patient_id, said, dead, grant.consent_id or "")

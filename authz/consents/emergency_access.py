@@ -133,7 +133,9 @@ class EmergencyUse:
         if lasts is None or fhir_user is None or own or other or not self.may_ask(request, account):
             raise NotOffered
         asked = replace(request, patient_id=patient_id, purpose=BREAK_GLASS, scope=_for_now(request.scope))
-        return _Opening(asked, account, fhir_user, patient_id, now, now + lasts)
+        bound = None if request.details is None else request.details.end(now)
+        ends = now + lasts if bound is None else min(now + lasts, bound)
+        return _Opening(asked, account, fhir_user, patient_id, now, ends)
 
     async def _granted(
         self,
@@ -176,7 +178,8 @@ class EmergencyUse:
             rules = await emergency_rules(connection, context.repository, context.catalogue, patient_id)
         known = frozenset(context.catalogue.categories)
         app, person = frozenset({grantee_of(asked.client.client_id)}), frozenset({fhir_user})
-        around = Circumstances(patient_id, app, BREAK_GLASS, now, users=person, categories=known)
+        within = None if asked.details is None else frozenset(asked.details.categories)
+        around = Circumstances(patient_id, app, BREAK_GLASS, now, users=person, categories=known, within=within)
         opened = open_categories(rules, around, context.catalogue)
         return any(not (category.always or category.sensitive) for category in opened)
 

@@ -6,8 +6,8 @@ A token is bound to a key where the client proved one (RFC 9449 §6.1), to a cer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from authz.opaque_secret import new_secret
 from authz.tokens import dpop
 from authz.tokens.signing_keys import SigningKeys
 from policies.model import Access
+from smart.consent_details import TYPE
 from smart.scope_syntax import split_scope
 
 MAX_TOKEN: Final = 8_192
@@ -47,6 +48,8 @@ class TokenClaims:
     ancestors: tuple[str, ...] = ()
     not_after: int | None = None
     """NumericDate; the token doesn't live beyond it."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The claim `authorization_details` (RFC 9396 §9.1); empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class AccessTokens:
             "jti": jti,
             "scope": claims.scope,
             "purpose_of_use": claims.purpose,
+            **claims.details,
         }
         optional = {"grant": claims.grant_id, "patient": claims.patient, "fhirUser": claims.fhir_user}
         payload.update({name: value for name, value in optional.items() if value})
@@ -135,6 +139,7 @@ class AccessTokens:
             x5t=claims.get("cnf", {}).get("x5t#S256"),
             actors=_actors(claims.get("act")),
             ancestors=tuple(claims.get("ancestors", ())),
+            within=_within(claims.get("authorization_details")),
         )
         return access, dict(claims)
 
@@ -172,3 +177,10 @@ def _act(actors: tuple[str, ...]) -> dict[str, Any]:
 
 def _actors(act: Any) -> tuple[str, ...]:
     return () if act is None else (act["sub"], *_actors(act.get("act")))
+
+
+def _within(details: Any) -> frozenset[str] | None:
+    """The bound that the claim makes. What this server doesn't know of it opens nothing."""
+    if details is None:
+        return None
+    return frozenset(code for element in details if element["type"] == TYPE for code in element["categories"])

@@ -24,11 +24,12 @@ from authz.clients.clients import TOKEN_EXCHANGE, Client
 from authz.consents.recorders import letters_of
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
-from authz.oauth_errors import NO_STORE, OAuthError, error_response, no_details
+from authz.oauth_errors import NO_STORE, OAuthError, details_come_first, error_response
 from authz.tokens.access_tokens import TokenClaims
 from authz.tokens.dpop import wrong_proof
 from authz.tokens.exchange import Subject, exchange, read_subject
 from authz.tokens.gate import TokenGate
+from authz.tokens.granted_details import granted_details
 from authz.tokens.grants import Grant, revoke_grants
 from authz.tokens.one_time_tokens import CODES, REFRESH_TOKENS, OneTimeToken, OneTimeTokens, Successor
 from authz.tokens.request import TokenRequest, asked_by, token_answer, token_record
@@ -100,7 +101,7 @@ class TokenEndpoint:
         if grant_type not in asked.client.grant_types:
             raise OAuthError("unauthorized_client", "this client may not use this `grant_type`")
         if "authorization_details" in asked.form:
-            raise no_details()
+            raise details_come_first()
         if grant_type == TOKEN_EXCHANGE:
             return await exchange(self._context, asked, subject)
         if grant_type == "client_credentials":
@@ -156,6 +157,7 @@ class TokenEndpoint:
         scope = narrowed(opened, asked.form.get("scope"))
         if grant.fhir_user is None:  # SMART 2.2, identity data: who is no FHIR resource can't have the scope
             scope = " ".join(part for part in scope.split(" ") if part != "fhirUser")
+        details = granted_details(context, opened, scope, grant.purpose)
         token, jti = context.tokens.mint(
             TokenClaims(
                 client_id=asked.client.client_id,
@@ -170,13 +172,14 @@ class TokenEndpoint:
                 jkt=asked.jkt,
                 x5t=asked.x5t,
                 not_after=None if grant.ends is None else int(grant.ends.timestamp()),
+                details=details,
             )
         )
         lifetime = context.lifetimes.access_token
         if grant.ends is not None:
             lifetime = min(lifetime, grant.ends - now)
         answer = token_answer(token, scope, int(lifetime.total_seconds()), asked.jkt)
-        answer |= token_parameters(grant.patient_id, grant.launch)
+        answer |= token_parameters(grant.patient_id, grant.launch) | details
         successor = self._successor(asked) if grant.offline else None
         if successor is not None:
             answer["refresh_token"] = successor.text

@@ -8,6 +8,7 @@ uses it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from authz.oauth_errors import OAuthError
 from authz.tokens.access_tokens import TokenClaims, TokenRefused
 from authz.tokens.dpop import wrong_proof
 from authz.tokens.gate import TokenGate
+from authz.tokens.granted_details import granted_details
 from authz.tokens.grants import OpenNow
 from authz.tokens.request import TokenRequest, token_answer, token_record
 from authz.tokens.scope_narrowing import narrowed, still_open
@@ -54,6 +56,7 @@ async def exchange(context: AuthzContext, asked: TokenRequest, subject: Subject 
     if left is None or seconds <= 0:
         raise unacceptable
     scope = narrowed(left, asked.form.get("scope"))
+    details = granted_details(context, left, scope, access.purpose, access.within)
     token, jti = context.tokens.mint(
         TokenClaims(
             client_id=access.client_id,
@@ -70,12 +73,13 @@ async def exchange(context: AuthzContext, asked: TokenRequest, subject: Subject 
             actors=(asked.client.client_id, *access.actors),
             ancestors=(access.jti, *access.ancestors),
             not_after=access.expires_at,
+            details=details,
         )
     )
     described = f"access token {jti}, in exchange for {access.jti}"
     who = {"user": access.user, "patient": access.patient}
     await context.audit.record(token_record(context, asked, described, consents=left.consents, **who))
-    return token_answer(token, scope, seconds, asked.jkt) | {"issued_token_type": ACCESS_TOKEN}
+    return token_answer(token, scope, seconds, asked.jkt) | {"issued_token_type": ACCESS_TOKEN} | details
 
 
 def _check_form(form: Mapping[str, str], fhir_base: str) -> None:
@@ -94,7 +98,7 @@ def _left(claimed: str, opened: OpenNow) -> OpenNow | None:
     """What the token opens of the patient's data at this moment; who signed in and offline access stay the app's."""
     _, clinical, _ = split_scope(still_open(claimed, opened))
     scope = format_as_asked(clinical, claimed)
-    return OpenNow(scope, clinical, opened.consents) if scope else None
+    return replace(opened, scope=scope, clinical=clinical) if scope else None
 
 
 def _seconds(access: Access, now: datetime, context: AuthzContext) -> int:

@@ -52,6 +52,8 @@ class Grant:
     nonce: str | None
     launch: Mapping[str, Any] | None
     """What the EHR said about the launch, as in authz.authorize.launch_context_body."""
+    categories: tuple[str, ...] | None
+    """Codes of the data categories to which `authorization_details` hold it; None where the app sent none."""
     auth_time: datetime
     methods: SignInMethods
     ends: datetime | None
@@ -72,7 +74,9 @@ class Grant:
         return self.purpose == BREAK_GLASS
 
 
-_COLUMNS: Final = tuple(field for field in fields(Grant) if field.name not in ("methods", "ends", "revoked"))
+_READ: Final = ("categories", "methods", "ends", "revoked")
+"""What isn't in the row as it is in the grant."""
+_COLUMNS: Final = tuple(field for field in fields(Grant) if field.name not in _READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,10 @@ class OpenNow:
     clinical: tuple[Scope, ...]
     consents: tuple[str, ...]
     """References with version."""
+    categories: tuple[str, ...] | None = None
+    """Of those to which the grant is held, the ones of which something is open; None where it is held to none."""
+    until: datetime | None = None
+    """The end that is known for a grant that is held to categories; None where it has none."""
 
 
 async def create_grant(
@@ -101,6 +109,8 @@ async def create_grant(
 ) -> tuple[str, str]:
     """Store the grant and its authorization code; returns its id and the code."""
     grant_id, code = new_secret()[:22], new_secret()
+    details = request.details
+    bounds = (ends, None if details is None else details.end(now))
     session, _, _ = split_scope(request.scope)
     await connection.execute(
         insert(tables.grant).values(
@@ -113,13 +123,14 @@ async def create_grant(
             consent_id=consent_id,
             standing=standing,
             launch=request.launch,
+            categories=None if details is None else list(details.categories),
             offline="offline_access" in session or "online_access" in session,
             nonce=request.nonce,
             auth_time=auth_time,
             amr=list(methods.amr),
             acr=methods.acr,
             created_at=now,
-            expires_at=ends,
+            expires_at=min((end for end in bounds if end is not None), default=None),
         )
     )
     await connection.execute(
@@ -183,6 +194,7 @@ def open_now(
         now,
         users=frozenset() if grant.fhir_user is None else frozenset({grant.fhir_user}),
         categories=catalogue.codes,
+        within=None if grant.categories is None else frozenset(grant.categories),
     )
     if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
         return None  # the decision on which it hangs is over, whatever else the patient has decided
@@ -201,8 +213,19 @@ def open_now(
     else:
         kept = granted_scopes(clinical, opened, everyday)
     left = (*kept, *state)
-    spoke = (rule.reference for rule in applicable(rules, around) if rule.kind == "consent")
-    return OpenNow(_text(session, left, grant), left, tuple(spoke))
+    spoke = tuple(rule for rule in applicable(rules, around) if rule.kind == "consent")
+    found = OpenNow(_text(session, left, grant), left, tuple(rule.reference for rule in spoke))
+    if grant.categories is None:
+        return found
+    codes = {category.code for category in opened}
+    held = tuple(code for code in grant.categories if code in codes)
+    return replace(found, categories=held, until=_until(spoke, grant))
+
+
+def _until(spoke: Sequence[ConsentRule], grant: Grant) -> datetime | None:
+    """The end of the grant, or of the decision on which it hangs, whichever comes first."""
+    own = [end for rule in spoke if rule.id == grant.consent_id for end in (rule.period.end, rule.root.period.end)]
+    return min((end for end in (grant.ends, *own) if end is not None), default=None)
 
 
 def _written(category: Category) -> Category:
@@ -227,4 +250,7 @@ def grant_from_row(row: Mapping[str, Any]) -> Grant:
     """A row of `grant_rows` as a grant."""
     kept = {field.name: row[field.name] for field in _COLUMNS}
     methods = SignInMethods(tuple(row["amr"]), row["acr"])
-    return Grant(**kept, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None)
+    categories = None if row["categories"] is None else tuple(row["categories"])
+    return Grant(
+        **kept, categories=categories, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None
+    )

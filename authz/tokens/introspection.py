@@ -19,6 +19,7 @@ from authz.headers import presented_by
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
+from authz.tokens.granted_details import granted_details
 from authz.tokens.grants import OpenNow
 from authz.tokens.scope_narrowing import still_open
 from policies.model import Access
@@ -87,6 +88,7 @@ class Introspection:
             answer["consent"] = [{"reference": reference} for reference in opened.consents]
             answer["extensions"] = self._extensions(access, opened)
             answer |= token_parameters(access.patient, grant.launch)
+            answer |= granted_details(self._context, opened, answer["scope"], access.purpose, access.within)
         if access.user is not None:
             answer["fhirUser"] = f"{self._context.fhir_base}/{access.user}"
         return answer

@@ -39,6 +39,8 @@ class _Hangs(NamedTuple):
     purpose: str
     consent_id: str | None
     standing: bool
+    categories: tuple[str, ...] | None
+    ends: datetime | None
 
 
 class _Opened(NamedTuple):

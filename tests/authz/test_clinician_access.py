@@ -17,6 +17,7 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from authz import tables
+from authz.authorize.consent_details import ConsentDetails
 from authz.authorize.launch_contexts import create_launch
 from authz.authorize.requests import PendingRequest, find_request
 from authz.clients.clients import NewClient, add_client
@@ -359,3 +360,11 @@ async def test_an_app_keeps_settings_of_a_clinician_and_nothing_about_the_patien
     app = StateApp(ward.server, ward.client_id, dict(token))
     assert (await app.send("POST", "Basic", state(subject=ANA))).status_code == 403
     await app.kept(state(subject=f"{ISSUER}/fhir/Practitioner/raman"))
+
+
+async def test_authorization_details_hold_a_clinicians_launch_to_their_categories(ward: Ward) -> None:
+    await ward.keep(ward.consent("laboratory", "vital-signs"))
+    pending = replace(await ward.request(), details=ConsentDetails(("vital-signs",)))
+    app = await ward.redeem(await ward.allow(pending))
+    assert app.token["authorization_details"][0]["categories"] == ["vital-signs"]
+    assert [(await app.get(f"Observation/{name}")).status_code for name in ("lab0", "vital0")] == [404, 200]

@@ -355,3 +355,14 @@ async def test_explain_names_the_operators_rule_and_the_patients_deny(ward: Ward
     result = await assent.run(*ask, "Observation/lab0", input=token)
     assert result.exit_code == 1
     assert f"Consent/{denied}/_history/1#provision" in result.stdout
+
+
+async def test_authorization_details_hold_it_to_their_categories(ward: Ward) -> None:
+    details = '[{"type": "urn:assent:consent", "categories": ["laboratory"]}]'
+    async with ward.visit("raman") as visitor:
+        address = await ward.asked(authorization_details=details)
+        answer = await ward.redeem(await ward.emergency(visitor, address))
+    app = App(ward.server, ward.client_id, answer.json())
+    (granted,) = app.token["authorization_details"]
+    assert (granted["categories"], granted["purpose"]) == (["laboratory"], "BTG")
+    assert await app.ids("Observation") == ["Observation/lab0"]

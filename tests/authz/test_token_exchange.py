@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from jose import jwt as jose_jwt
 
+from authz.authorize.asked_categories import asked_categories
 from authz.clients.clients import DPOP, EXCHANGE_SCOPE, TOKEN_EXCHANGE, disable_client
 from authz.consents.decisions import Choice, Decisions
 from authz.tokens.access_tokens import TokenClaims
@@ -21,7 +22,6 @@ from authz.tokens.exchange import ACCESS_TOKEN
 from fhir.r4.definitions import load_definitions
 from fhir.search.query import parse_search
 from fhir.store.change_bus import Change
-from portal.pending_requests import asked_categories
 from tests.authz.proofs import Prover
 from tests.authz.state_app import StateApp
 from tests.conformance.launching import FHIR_BASE, Launch, launch, register

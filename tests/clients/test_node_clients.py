@@ -120,12 +120,20 @@ def test_an_app_that_must_use_the_whole_security_profile_does(
     with running("openid_client_profile") as app, Person(user["username"], user["password"]) as person:
         about = {"issuer": sandbox.issuer, "fhirBase": sandbox.fhir_base, "redirectUri": REDIRECT_URI, "scope": SCOPE}
         mine = registered(sandbox, f"profile {kind}", kind, **dict.fromkeys(demanded, True))
-        app.tell(about | {"read": f"Patient/{patient}"} | mine)
+        details = [{"type": "urn:assent:consent", "categories": ["demographics"]}]
+        app.tell(about | {"read": f"Patient/{patient}", "details": details} | mine)
         begun = app.hear()
         assert begun["parameters"] == ["client_id", "request_uri"]
-        app.tell({"url": person.authorize(begun["url"], {"Demographics"})})
+        person.open(begun["url"])
+        person.sign_in()
+        person.choose_patient()
+        assert person.offered() == ["Demographics"]
+        app.tell({"url": person.decide()})
         who = f"{sandbox.fhir_base}/{user['fhirUser']}"
-        assert app.hear() == {"type": "dpop", "patient": patient, "who": who}
+        told = app.hear()
+        (granted,) = told.pop("details")
+        assert told == {"type": "dpop", "patient": patient, "who": who}
+        assert (granted["type"], granted["categories"]) == ("urn:assent:consent", ["demographics"])
         assert app.hear() == {"read": 200, "asBearer": 401, "byAnotherKey": 401}
         theirs = "invalid_grant" if kind == "public" else "not tried"
         assert app.hear() == {"unproven": "invalid_dpop_proof", "byAnotherKey": theirs, "mine": "dpop"}

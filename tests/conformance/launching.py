@@ -15,12 +15,12 @@ import httpx
 from jose import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from authz.authorize.asked_categories import asked_categories
 from authz.authorize.requests import PendingRequest, choose_patient, find_request
 from authz.clients.clients import PUBLIC_ONLY, NewClient, add_client
 from authz.clients.key_addresses import KeyAddresses
 from authz.consents.decisions import Choice, Decisions
 from authz.sign_in.accounts import Account
-from portal.pending_requests import asked_categories
 from tests.leaks.world import ISSUER, REDIRECT, App, World
 
 FHIR_BASE = f"{ISSUER}/fhir"

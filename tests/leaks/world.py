@@ -25,13 +25,13 @@ from assent.app import Assent, build
 from assent.policy_files import load_policy_text
 from assent.sandbox_mode.upstream import Dataset
 from assent.settings import Settings
+from authz.authorize.asked_categories import asked_categories
 from authz.authorize.requests import choose_patient, find_request
 from authz.clients.clients import NewClient, add_client
 from authz.consents.decisions import Choice, Decisions
 from authz.sign_in.accounts import Account, ActsFor, add_account
 from fhir.r4.definitions import load_definitions
 from fhir.store.change_bus import Change
-from portal.pending_requests import asked_categories
 from tests.leaks.upstream import TOKEN, Upstream, overheard_upstream
 
 ISSUER = "http://127.0.0.1:8000"

@@ -49,6 +49,22 @@ async def test_durations_are_radio_buttons_with_one_year_chosen(here: Place) -> 
     assert page.named("radio") == {"Only this time (1 hour)": False, "30 days": False, "90 days": False, "1 year": True}
 
 
+async def test_no_duration_is_offered_or_taken_that_is_longer_than_the_app_asked_for(here: Place) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, longest=720)
+    page = page_of(await here.client.get(ADDRESS))
+    assert page.named("radio") == {"Only this time (1 hour)": False, "30 days": True}
+    response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", duration="quarter"))
+    assert response.status_code == 400
+    assert "Choose for how long Heart Diary may see this." in response.text
+    assert here.consents.granted == []
+
+
+async def test_an_app_that_asks_for_longer_doesnt_change_what_is_chosen_at_first(here: Place) -> None:
+    here.requests.requests["req-1"] = replace(REQUEST, longest=999_999)
+    page = page_of(await here.client.get(ADDRESS))
+    assert page.named("radio") == {"Only this time (1 hour)": False, "30 days": False, "90 days": False, "1 year": True}
+
+
 async def test_enter_presses_the_first_button_which_decides_nothing(here: Place) -> None:
     response = await here.client.get(ADDRESS)
     assert page_of(response).buttons == ["", "Allow", "Deny"]

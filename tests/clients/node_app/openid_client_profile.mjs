@@ -1,7 +1,7 @@
 // npm's `openid-client`, unmodified, with the whole security profile: a request that is signed (if the app has a key)
 // and pushed, tokens that are bound to a key by DPoP, and what becomes of them in other hands.
 //
-// Standard input as for `openid_client.mjs`.
+// Standard input as for `openid_client.mjs`, with `details`: what it asks for by `authorization_details`.
 import * as client from "openid-client";
 import { lines, say, privateKey } from "./lines.mjs";
 
@@ -26,6 +26,7 @@ const asked = {
   code_challenge: await client.calculatePKCECodeChallenge(verifier),
   code_challenge_method: "S256",
   state,
+  authorization_details: JSON.stringify(app.details),
 };
 const parameters = key ? (await client.buildAuthorizationUrlWithJAR(config, asked, key)).searchParams : asked;
 const url = await client.buildAuthorizationUrlWithPAR(config, parameters, { DPoP });
@@ -40,7 +41,7 @@ const tokens = await client.authorizationCodeGrant(
   { DPoP },
 );
 const who = await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub, { DPoP });
-say({ type: tokens.token_type, patient: tokens.patient, who: who.fhirUser });
+say({ type: tokens.token_type, patient: tokens.patient, who: who.fhirUser, details: tokens.authorization_details });
 
 const resource = new URL(`${app.fhirBase}/${app.read}?_summary=false`);
 const read = async (token, options) => {
