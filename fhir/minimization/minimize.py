@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from fhir.minimization.kept_parts import tells_of_others
 from fhir.minimization.mask_plan import MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
@@ -90,7 +91,7 @@ class _Pass:
         for name, value in members.items():
             treatment = treatments.get(name)
             if treatment == "keep" or (treatment is None and node.open):
-                kept[name] = value if type(value) is msgspec.Raw else _raw(value)
+                kept[name] = self._whole(name, value)
             elif treatment is None:
                 self._changed = True
             elif treatment == "meta":
@@ -101,6 +102,17 @@ class _Pass:
             self._changed = True
             kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
         return kept
+
+    def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
+        """A member that stays as it is. What is known of one that was split already is remembered with it."""
+        raw = _raw(value)
+        if isinstance(value, Member) and "keep" in value.forms:
+            return raw
+        if tells_of_others(name, raw, self._rules.relative, self._rules.named_references):
+            raise NotMinimizable("an element that is kept tells of others")
+        if isinstance(value, Member):
+            value.forms["keep"] = raw, False
+        return raw
 
     def _form(self, value: Member | msgspec.Raw, treatment: MaskNode | Treatment) -> object:
         """As `_inside`, remembered with the member unless it hangs on other members too."""
@@ -136,7 +148,7 @@ class _Pass:
         return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
 
     def _reference(self, raw: msgspec.Raw) -> object:
-        """`reference` and `type` stay; `display` only for providers and products; `identifier` never (L32, L34)."""
+        """`reference` and `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
         members = _members(raw)
         literal = _string(members["reference"]) if "reference" in members else ""
         if literal.startswith("#"):
@@ -161,7 +173,7 @@ class _Pass:
     def _extensions(self, raw: msgspec.Raw) -> list[msgspec.Raw] | None:
         """Extensions of the resource itself: only those whose URL the catalogue names (L33)."""
         items = _items(raw)
-        kept = [item for item in items if _url(item) in self._rules.extensions]
+        kept = [self._whole("extension", item) for item in items if _url(item) in self._rules.extensions]
         self._changed = self._changed or len(kept) < len(items)
         return kept or None
 
