@@ -7,27 +7,30 @@ them out would lose them when the element is written back, and these are rare, s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container
 from typing import Final
 
 import msgspec
 
-_SUSPECT: Final = re.compile(rb'"(?:extension|fhir_comments)"|\\').search
 _EXTENSIONS: Final = frozenset({"extension", "modifierExtension"})
 _COMMENTS: Final = "fhir_comments"
 """Free text that DSTU2 allowed at any object; R4 has none."""
+TELLING: Final = frozenset({*_EXTENSIONS, _COMMENTS})
+"""Members that are looked into always."""
+_OPENING: Final = frozenset(b"{[")
 _decode: Final = msgspec.json.Decoder(object).decode
+
+
+def may_tell(text: bytes) -> bool:
+    """Whether the value of any other member must be looked into: one in which such a name stands, or an escaped one."""
+    return text[0] in _OPENING and (b'"extension"' in text or b"\\" in text or b'"fhir_comments"' in text)
 
 
 def tells_of_others(name: str, raw: msgspec.Raw, relative: Callable[[str], str | None], named: Container[str]) -> bool:
     """Whether a member that is kept has comments in it, or an extension that names somebody. Raises DecodeError."""
     if name == _COMMENTS:
         return True
-    extends = name in _EXTENSIONS
-    if not extends and _SUSPECT(raw) is None:
-        return False
-    edge: list[tuple[object, bool]] = [(_decode(raw), extends)]
+    edge: list[tuple[object, bool]] = [(_decode(raw), name in _EXTENSIONS)]
     while edge:
         here, inside = edge.pop()
         if isinstance(here, dict):

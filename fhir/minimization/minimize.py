@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from fhir.minimization.kept_parts import tells_of_others
+from fhir.minimization.kept_parts import TELLING, may_tell, tells_of_others
 from fhir.minimization.mask_plan import MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
@@ -57,7 +57,7 @@ def minimize(resource: bytes | msgspec.Raw | Members, node: MaskNode, rules: Min
     """
     try:
         members = resource if isinstance(resource, Mapping) else _members(resource)
-        return _encode(_Pass(rules).resource(members, node))
+        return _encode(_Pass(rules).resource(members, node, split=members is resource))
     except (msgspec.DecodeError, RecursionError, TypeError) as broken:
         raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 
@@ -73,10 +73,10 @@ class _Pass:
         self._contained: dict[str, object] = {}
         self._changed = False
 
-    def resource(self, members: Members, node: MaskNode) -> dict[str, object]:
+    def resource(self, members: Members, node: MaskNode, *, split: bool) -> dict[str, object]:
         if "contained" in members:  # whatever refers to them may stand before them
             self._contained = self._contained_resources(_raw(members["contained"]))
-        kept = self._kept(members, node)
+        kept = self._kept(members, node, split=split)
         header = self._meta(_raw(members["meta"]) if "meta" in members else None)
         if not header:  # FHIR R4 JSON: no empty objects
             return kept
@@ -84,14 +84,19 @@ class _Pass:
         pairs.insert(2, ("meta", header))
         return dict(pairs)
 
-    def _kept(self, members: Members, node: MaskNode) -> dict[str, object]:
-        """What stays of an object's members, in their order, then what stands for those that R4 requires."""
+    def _kept(self, members: Members, node: MaskNode, *, split: bool = False) -> dict[str, object]:
+        """What stays of an object's members, in their order, then what stands for those that R4 requires.
+
+        `split`: they come from a `MemberReader`.
+        """
         treatments = node.members
         kept: dict[str, object] = {}
         for name, value in members.items():
             treatment = treatments.get(name)
             if treatment == "keep" or (treatment is None and node.open):
-                kept[name] = self._whole(name, value)
+                # Strings and numbers that stand beside split members hold nothing else.
+                plain = split if type(value) is msgspec.Raw else not value.telling
+                kept[name] = _raw(value) if plain else self._whole(name, value)
             elif treatment is None:
                 self._changed = True
             elif treatment == "meta":
@@ -104,14 +109,12 @@ class _Pass:
         return kept
 
     def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
-        """A member that stays as it is. What is known of one that was split already is remembered with it."""
-        raw = _raw(value)
-        if isinstance(value, Member) and "keep" in value.forms:
-            return raw
-        if tells_of_others(name, raw, self._rules.relative, self._rules.named_references):
+        """A member that stays as it is. Raises NotMinimizable for one in which others are named."""
+        raw, rules = _raw(value), self._rules
+        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(
+            name, raw, rules.relative, rules.named_references
+        ):
             raise NotMinimizable("an element that is kept tells of others")
-        if isinstance(value, Member):
-            value.forms["keep"] = raw, False
         return raw
 
     def _form(self, value: Member | msgspec.Raw, treatment: MaskNode | Treatment) -> object:
