@@ -1,7 +1,7 @@
 """The composition root: everything that a server process is made of, wired from here.
 
 What can't work fails here, at start-up, and not at the first request: the catalogue, the masks, the signing keys, the
-database. Hot paths (`/fhir`, `/introspect`) are plain ASGI beside the FastAPI application.
+database. Hot paths (`/fhir`, `/introspect`, `/token`) are plain ASGI beside the FastAPI application.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from assent.body_limit import BodyLimit
 from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.health import alive, ready
+from assent.mail.worker import MailWorker
 from assent.metrics import Metrics
 from assent.migrate import SCHEMA
 from assent.request_middleware import RequestMiddleware
@@ -29,21 +30,26 @@ from assent.upstream_settings import export_upstream, upstreams
 from assent.wiring.consents import consent_api, explainer_of
 from assent.wiring.export import bulk_export
 from assent.wiring.ground import Clock, Ground, lay_ground, system_clock
+from assent.wiring.mail import Mail, mail_of
 from assent.wiring.proxy import consent_register, facts_reader, proxy_parts
 from assent.wiring.site import SandboxExtras, portal_of, site_of
 from authz.app_state.app import AppStates
 from authz.audit_signing import AuditSigner
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 from authz.context import AuthzContext, Lifetimes
 from authz.cross_origin import CrossOrigin
 from authz.sign_in.attempts import SignInAttempts
 from authz.sign_in.federation import Federation
 from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.endpoint import TokenEndpoint
 from authz.tokens.gate import TokenGate
 from authz.tokens.introspection import Introspection
+from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.checkpoints import AuditCheckpoints
 from fhir.audit.trail import AuditTrail
+from fhir.consents.register import ConsentRegister
 from fhir.export.upstream import ExportUpstream
 from fhir.proxy.app import FhirProxy
 from fhir.store.change_bus import ChangeBus
@@ -67,9 +73,12 @@ class Assent:
     exports: ExportUpstream
     attempts: SignInAttempts
     provider: Federation | None
+    mail: MailWorker | None
 
     async def aclose(self) -> None:
         """Write what waits, then let go of connections."""
+        if self.mail is not None:
+            await self.mail.close()
         await self.audit.close()
         await self.checkpoints.close()
         await self.bus.close()
@@ -87,26 +96,30 @@ async def build(
 ) -> Assent:
     """Wire the application on a migrated database."""
     ground = await lay_ground(settings, database_url, clock)
-    context = _authz(ground)
+    register = consent_register(ground)
+    mail = mail_of(ground, sandbox)
+    context = _authz(ground, register, mail)
     gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
-    ways, federation = sign_in_ways(settings, ground.engine, clock)
+    ways, federation = sign_in_ways(settings, ground.engine, clock, context.notices)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
-    register, facts = consent_register(ground), facts_reader(ground, behind)
+    facts = facts_reader(ground, behind)
     parts = proxy_parts(ground, gate, behind, register, facts)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
     explainer = explainer_of(parts, register, facts)
     why = StoredExplanations(context, gate, explainer)
-    site = site_of(ground, context, gate, portal_of(ground, context, attempts, ways, sandbox, behind, why), sandbox)
+    portal = portal_of(ground, context, attempts, ways, sandbox, behind, why, mail.addresses)
+    site = site_of(ground, context, gate, portal, sandbox)
     dispatch = Dispatch(
         exact={
             "/healthz": read_only(alive),
             "/readyz": read_only(ready(ground.engine, ground.bus)),
             "/metrics": read_only(metrics),
             "/introspect": Introspection(context, gate),
+            "/token": TokenEndpoint(context, gate),
         },
         consents=consent_api(context, gate, parts, explainer, schema=SCHEMA),
         state=AppStates(context, gate),
@@ -128,6 +141,9 @@ async def build(
         clock=clock,
     )
     checkpoints.start()
+    worker = mail.worker(context)
+    if worker is not None:
+        worker.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),
         site,
@@ -140,10 +156,11 @@ async def build(
         exports,
         attempts,
         federation,
+        worker,
     )
 
 
-def _authz(ground: Ground) -> AuthzContext:
+def _authz(ground: Ground, register: ConsentRegister, mail: Mail) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -157,12 +174,15 @@ def _authz(ground: Ground) -> AuthzContext:
         repository=ground.repository,
         catalogue=ground.catalogue,
         audit=ground.audit,
+        clients=KnownClients(ground.engine, ground.bus),
+        grants=OpenGrants(ground.engine, register, ground.catalogue, ground.bus, writes=settings.upstream_writes),
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,
         statements=load_statements(settings),
         client_certificates=settings.client_certificate_header is not None,
         writes=settings.upstream_writes,
+        notices=mail.notices,
         tell=ground.bus.tell,
     )
 

@@ -172,7 +172,6 @@ def _mask_effect(
     """Names only: what `minimize` takes away is read off its result. `meta` always changes, so it isn't told."""
     minimizing = MinimizeRules(
         lambda kind: rules.masks.node(plan.purpose, kind),
-        rules.catalogue.extensions,
         rules.catalogue.contained,
         rules.catalogue.named_references,
         rules.facts.relative,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from assent.mail.settings import check_mail_address, check_mail_url, mail_misfits
 from assent.settings_urls import check_base_url, check_database_url, check_host, check_issuer
 from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
@@ -251,6 +252,19 @@ class Settings(BaseSettings):
         True, description="Whether people may sign in with passkeys. They need a host name in `public_url`."
     )
 
+    # How people are told; docs/e-mail.md.
+    mail_url: Annotated[str, AfterValidator(check_mail_url)] | None = Field(
+        None,
+        description="Mail server: `smtp://host:port` (STARTTLS, which only loopback can do without) or `smtps://host:port`"
+        " (TLS). Default: no e-mail is sent.",
+    )
+    mail_from: Annotated[str, AfterValidator(check_mail_address)] | None = Field(
+        None, description="Address that letters come from; needed with `mail_url`."
+    )
+    mail_username: str | None = Field(None, min_length=1, description="User name at the mail server.")
+    mail_password: SecretStr | None = Field(None, description="Password there.")
+    mail_password_file: Path | None = Field(None, description="File with the password, in its place.")
+
     # What is logged.
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -299,6 +313,12 @@ class Settings(BaseSettings):
             raise ValueError(f"exactly one of `{variable(keys[0])}` and `{variable(keys[1])}` must be set")
         if self.oidc_issuer.startswith("http:") and not self.public_url.startswith("http:"):
             raise ValueError(f"`{variable('oidc_issuer')}` must begin with `https://`")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        for problem in mail_misfits(lambda name: getattr(self, name) is not None, variable):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

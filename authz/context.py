@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 from authz.clients.software_statements import SoftwareStatements
+from authz.mail.notices import NO_NOTICES, Notices
 from authz.tokens.access_tokens import AccessTokens
+from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.trail import AuditTrail
 from fhir.store.change_bus import Change
@@ -50,6 +53,8 @@ class AuthzContext:
     """Assent's own FHIR resources."""
     catalogue: Catalogue
     audit: AuditTrail
+    clients: KnownClients
+    grants: OpenGrants
     client_keys: ClientKeys
     """Keys of clients that registered where they stand."""
     lifetimes: Lifetimes
@@ -60,6 +65,8 @@ class AuthzContext:
     """Whether a proxy hands on the certificates with which clients connect."""
     writes: bool = False
     """Whether apps may write into the upstream what patients permit."""
+    notices: Notices = NO_NOTICES
+    """Writes the letters by which people are told."""
     tell: Callable[[Change], None] = _nobody
     """Tells this process's own caches of a committed change, before the bus brings the same news to everybody."""
 

@@ -1,4 +1,6 @@
-"""The OAuth endpoints as routes. `/introspect` stands apart (`authz/tokens/introspection.py`): it is a hot path."""
+"""The OAuth endpoints as routes. `/introspect` and `/token` stand apart (`authz/tokens/introspection.py`,
+`authz/tokens/endpoint.py`): they are hot paths.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,6 @@ from authz.headers import presented_by
 from authz.oauth_errors import NO_STORE
 from authz.sign_in.accounts import load_account
 from authz.tokens.access_tokens import TokenRefused
-from authz.tokens.endpoint import TokenEndpoint
 from authz.tokens.gate import TokenGate
 from authz.tokens.revocation import RevocationEndpoint
 from fhir.proxy.presented_token import PresentedToken
@@ -31,10 +32,10 @@ _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age
 def oauth_router(
     context: AuthzContext, gate: TokenGate, error_page: ErrorPage, announced: Mapping[str, Any]
 ) -> APIRouter:
-    """All OAuth and discovery routes but `/introspect`. `announced`: what else SMART discovery says."""
+    """All OAuth and discovery routes but `/introspect` and `/token`. `announced`: what else SMART discovery says."""
     router = APIRouter(tags=["OAuth 2.0"])
     _add_authorization(router, context, error_page)
-    _add_tokens(router, context, gate)
+    _add_revocation(router, context)
     _add_registration(router, context)
     _add_launches(router, context, gate)
     _add_identity(router, context, gate)
@@ -55,12 +56,8 @@ def _add_authorization(router: APIRouter, context: AuthzContext, error_page: Err
         return await push(request)
 
 
-def _add_tokens(router: APIRouter, context: AuthzContext, gate: TokenGate) -> None:
-    token, revoke = TokenEndpoint(context, gate), RevocationEndpoint(context)
-
-    @router.post("/token", summary="Exchange a code or a token, refresh, or get a service token (RFC 6749, RFC 8693)")
-    async def token_endpoint(request: Request) -> Response:
-        return await token(request)
+def _add_revocation(router: APIRouter, context: AuthzContext) -> None:
+    revoke = RevocationEndpoint(context)
 
     @router.post("/revoke", summary="Revoke a token (RFC 7009)")
     async def revoke_endpoint(request: Request) -> Response:

@@ -20,12 +20,14 @@ from typing import Any
 
 import asyncpg
 import httpx
+from joserfc import jwt
 from joserfc.jwk import ECKey
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from assent.migrate import migrate
 from assent.wiring.ground import system_clock
+from authz.clients.assertion import ASSERTION_TYPE
 from authz.clients.clients import NewClient, add_client
 from authz.opaque_secret import hash_of
 from bench.__main__ import PASSWORD, assent
@@ -70,11 +72,11 @@ def assent_server(database: str, folder: Path, codes: int) -> Iterator[TokenServ
     who = ["--fhir-user", "Patient/p1", "--patient", "p1=Bench Mark"]
     assent(settings, "user", "add", "bench", *who, typed=f"{PASSWORD}\n")
     app = assent(settings, "client", "add", "Bench", "--redirect-uri", REDIRECT_URI, "--scope", _SCOPE)["client_id"]
-    service, gateway = asyncio.run(_clients(database))
+    service, gateway = asyncio.run(service_and_gateway(database))
     with assent_process(["serve"], settings, port, folder / "assent.log") as issuer:
         with Person("bench", PASSWORD) as person:
             person.authorize(App(f"{issuer}/fhir", app, _SCOPE).authorize_url(), {"Lab results"})
-        made = asyncio.run(_codes(database, codes))
+        made = asyncio.run(copied_codes(database, codes, REDIRECT_URI))
         yield TokenServer(
             name="assent",
             token=f"{issuer}/token",
@@ -89,7 +91,8 @@ def assent_server(database: str, folder: Path, codes: int) -> Iterator[TokenServ
         )
 
 
-async def _clients(database: str) -> tuple[str, tuple[str, str]]:
+async def service_and_gateway(database: str) -> tuple[str, tuple[str, str]]:
+    """Registers both; the id of the one, id and secret of the other."""
     engine = create_async_engine(database)
     async with engine.begin() as connection:
         jwks = {"keys": [KEY.as_dict(private=False)]}
@@ -100,7 +103,7 @@ async def _clients(database: str) -> tuple[str, tuple[str, str]]:
     return service.client_id, (gateway.client_id, secret or "")
 
 
-async def _codes(database: str, count: int) -> list[str]:
+async def copied_codes(database: str, count: int, redirect_uri: str) -> list[str]:
     """Grants like the one that the person made, each with a code."""
     engine, codes = create_async_engine(database), [secrets.token_urlsafe(32) for _ in range(count)]
     async with engine.begin() as connection:
@@ -113,11 +116,19 @@ async def _codes(database: str, count: int) -> list[str]:
             "INSERT INTO assent.authorization_code (code_hash, grant_id, redirect_uri, code_challenge, expires_at) "
             "VALUES (:hash, :id, :uri, :challenge, now() + interval '1 hour')"
         )
-        about = {"uri": REDIRECT_URI, "challenge": CHALLENGE}
+        about = {"uri": redirect_uri, "challenge": CHALLENGE}
         values = [{"hash": hash_of(c), "id": f"bench-{n}", **about} for n, c in enumerate(codes)]
         await connection.execute(text(code), values)
     await engine.dispose()
     return codes
+
+
+def service_form(service: str, scope: str, audience: str) -> dict[str, str]:
+    """A service's request for a token, with an assertion that is good for four minutes."""
+    claims = {"iss": service, "sub": service, "aud": audience, "exp": int(time.time()) + 240}
+    assertion = jwt.encode({"alg": "ES384", "kid": "bench"}, {**claims, "jti": secrets.token_hex(16)}, KEY, ["ES384"])
+    asked = {"grant_type": "client_credentials", "scope": scope, "client_assertion_type": ASSERTION_TYPE}
+    return {**asked, "client_assertion": assertion}
 
 
 @contextmanager

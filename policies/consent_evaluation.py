@@ -63,21 +63,6 @@ def applicable(consents: Iterable[ConsentRule], circumstances: Circumstances) ->
     return tuple(rule for rule in consents if _applies(rule, circumstances))
 
 
-def next_change(rules: Iterable[ConsentRule], now: datetime) -> datetime | None:
-    """When time alone can change what consents say: until then, and not at that instant itself, nothing does.
-
-    None: never.
-    """
-    bounds = [bound for rule in rules for period in (rule.period, *_periods(rule.root)) for bound in period.bounds]
-    return min((bound for bound in bounds if bound >= now), default=None)
-
-
-def _periods(provision: Provision) -> Iterable[Period]:
-    yield provision.period
-    for nested in provision.provisions:
-        yield from _periods(nested)
-
-
 def _applies(rule: ConsentRule, around: Circumstances) -> bool:
     root = rule.root
     if not (rule.active and rule.patient == around.patient):

@@ -6,6 +6,7 @@ place where it stood: a provision with something in it that isn't understood dec
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -20,14 +21,15 @@ class Period:
     start: datetime | None = None
     end: datetime | None = None
 
-    @property
-    def bounds(self) -> tuple[datetime, ...]:
-        """The instants at which it begins and ends."""
-        return tuple(bound for bound in (self.start, self.end) if bound is not None)
-
     def holds(self, instant: datetime) -> bool:
         """Whether the instant lies within, both bounds included (FHIR R4 Period)."""
         return (self.start is None or self.start <= instant) and (self.end is None or instant <= self.end)
+
+    def next_bound(self, instant: datetime) -> datetime | None:
+        """The bound before which the answer of `holds` stays what it is at the instant; None when it stays for good."""
+        if self.start is not None and instant < self.start:
+            return self.start
+        return self.end if self.end is not None and instant <= self.end else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +76,15 @@ class ConsentRule:
     not_understood: tuple[str, ...] = ()
     kind: Literal["consent", "emergency"] = "consent"
     """Whose rule it is: somebody's consent, or the operator's for emergencies (policies.emergency)."""
+
+
+def unchanged_until(rules: Iterable[ConsentRule], instant: datetime) -> datetime | None:
+    """The moment before which time alone changes nothing of what the rules say at `instant`; None: it never does."""
+    bounds = (bound for rule in rules for bound in (rule.period.next_bound(instant), *_bounds(rule.root, instant)))
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _bounds(provision: Provision, instant: datetime) -> Iterator[datetime | None]:
+    yield provision.period.next_bound(instant)
+    for nested in provision.provisions:
+        yield from _bounds(nested, instant)

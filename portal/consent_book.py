@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from structlog.contextvars import get_contextvars
 
+from authz.clients.clients import find_client
 from authz.consents.decisions import AlreadyDecided, Choice, Decisions, NotCurrent, may_decide
+from authz.consents.proposed_consents import Answer, NotUsable, Proposals
 from authz.context import AuthzContext
 from authz.sign_in.sessions import SignedInSession
-from fhir.consents.summary import summary_of
+from fhir.consents.summary import ConsentSummary, can_be_answered, summary_of
 from fhir.consents.writing import PolicyText
 from fhir.r4.instants import instant_of
 from fhir.store.repository import StoredResource, VersionConflict
 from portal.patient_search import PatientSearch
 from portal.pending_requests import PendingRequests
-from portal.ports import CURRENT_STATES, AuthorizationRequest, ConsentChoice, ConsentEnded, SharedWith
+from portal.ports import CURRENT_STATES, AuthorizationRequest, ConsentChoice, ConsentEnded, NotOffered, SharedWith
 
 _MOST_ACTIVE: Final = 500
 _MOST_ENDED: Final = 200
@@ -34,6 +37,7 @@ class PatientsConsentBook:
         self._context = context
         self._requests = requests
         self._decisions = Decisions(context)
+        self._proposals = Proposals(context)
         self._search = PatientSearch(context.repository)
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
@@ -55,7 +59,16 @@ class PatientsConsentBook:
     async def find(self, consent_id: str) -> SharedWith | None:
         """As the port."""
         found = await self._context.repository.read("Consent", consent_id)
-        return None if found is None or found.deleted else self._shared(found)
+        shared = None if found is None or found.deleted else self._shared(found)
+        return shared if shared is None else await self.as_registered(shared)
+
+    async def as_registered(self, shared: SharedWith) -> SharedWith:
+        """A proposal with the name under which its app is registered: whoever proposed it may call it anything."""
+        if not shared.can_be_answered:
+            return shared
+        async with self._context.engine.connect() as connection:
+            client = await find_client(connection, shared.client_id)
+        return shared if client is None else replace(shared, app_name=client.name)
 
     async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
         """As the port."""
@@ -67,6 +80,22 @@ class PatientsConsentBook:
             await self._decisions.change(consent_id, by.account, made, _request_id())
         except (NotCurrent, VersionConflict) as ended:
             raise ConsentEnded from ended
+
+    async def answer(
+        self, proposed: SharedWith, choice: ConsentChoice | None, shown: PolicyText, by: SignedInSession
+    ) -> None:
+        """As the port."""
+        asked = tuple(code for code in proposed.proposed if code in self._context.catalogue.categories)
+        made = Choice((), asked, None, shown)
+        if choice is not None:
+            made = Choice(choice.categories, asked, choice.until, choice.policy, choice.writes)
+        answer = Answer(proposed.consent_id, proposed.version, made, allowed=choice is not None)
+        try:
+            await self._proposals.answer(answer, by.account, _request_id())
+        except (NotCurrent, VersionConflict) as ended:
+            raise ConsentEnded from ended
+        except NotUsable as unusable:
+            raise NotOffered from unusable
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
         """As the port."""
@@ -122,6 +151,14 @@ class PatientsConsentBook:
             recorded_by=found.recorded_by,
             ended=None if found.state in CURRENT_STATES else ended,
             writes=found.writes,
+            version=stored.version,
+            can_be_answered=can_be_answered(consent, now) and self._offers_something(found),
+        )
+
+    def _offers_something(self, proposed: ConsentSummary) -> bool:
+        everyday = {category.code for category in self._context.catalogue.everyday}
+        return not everyday.isdisjoint(proposed.asked or proposed.categories) and (
+            self._context.writes or not proposed.writes
         )
 
 

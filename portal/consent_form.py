@@ -49,6 +49,10 @@ class Offer:
             self, ticked=shared, durations=durations, duration=KEEP, keep_until=until, may_write=bool(self.writes)
         )
 
+    def as_asked(self, until: datetime) -> Offer:
+        """Return the form for a proposal that has an end: that end at first."""
+        return replace(self, durations=((KEEP, KEEP), *self.durations), duration=KEEP, keep_until=until)
+
 
 def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
     """Everyday and sensitive categories that a person is asked about, in the catalogue's order."""

@@ -37,11 +37,19 @@ class Pages:
     """The templates in every language, ready to render in one of them: English until somebody visits."""
 
     def __init__(
-        self, settings: PortalSettings, languages: Languages, now: Callable[[], datetime], ways: SignInWays
+        self,
+        settings: PortalSettings,
+        languages: Languages,
+        now: Callable[[], datetime],
+        ways: SignInWays,
+        *,
+        mails: bool = False,
     ) -> None:
+        """`mails`: whether people can be told by e-mail."""
         self.files = load_static_files()
         self.languages = languages
         self.language = languages.english
+        self._mails = mails
         self._cookie = settings.language_cookie_name
         self._address = "/"
         self._environments = {
@@ -78,6 +86,7 @@ class Pages:
             "language": self.language,
             "languages": tuple(self.languages.by_tag.values()),
             "address": address or self._address,
+            "mails": self._mails,
         }
         body = self._environments[self.language.tag].get_template(template).render({**frame, **values})
         policy = content_policy(redirect_uri, scripts=scripts)

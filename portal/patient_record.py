@@ -77,10 +77,16 @@ class StoredRecord:
 
     async def waiting(self, patient_id: str, by: SignedInSession) -> Sequence[Waiting]:
         """As the port: requests that this person opened, and consents that were proposed."""
+        requested = [s for s in await self._consents.sharing(patient_id) if s.state == "requested"]
         proposed = [
-            Waiting(shared.app_name, shared.asked or shared.categories, shared.since, None)
-            for shared in await self._consents.sharing(patient_id)
-            if shared.state == "requested"
+            Waiting(
+                shared.app_name,
+                shared.asked or shared.categories,
+                shared.since,
+                shared.until,
+                consent_id=shared.consent_id if shared.can_be_answered else "",
+            )
+            for shared in [await self._consents.as_registered(s) for s in requested[:_MOST_WAITING]]
         ]
         return [*await self._opened(patient_id, by), *proposed]
 
@@ -120,6 +126,7 @@ class StoredRecord:
                 asked_categories(row.parameters["scope"], self._context.catalogue),
                 row.created_at,
                 row.expires_at,
+                request=row.id_hash,
             )
             for row in reversed(newest.values())
             if (client := clients[row.client_id]) is not None and client.is_live

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authz.authorize.requests import PendingRequest, choose_patient, find_request
+from authz.authorize.requests import PendingRequest, choose_patient, find_request, reopen_request
 from authz.context import AuthzContext
 from authz.sign_in.sessions import SignedInSession
 from fhir.r4.interaction import NOT_WRITTEN
@@ -45,6 +45,11 @@ class PendingRequests:
             found = await find_request(connection, request_id, session.account.id, now, auth_time=session.auth_time)
             if found is not None and "patient" not in (found.launch or {}):
                 await choose_patient(connection, found, patient_id)
+
+    async def reopen(self, waiting: str, session: SignedInSession) -> str | None:
+        """As the port."""
+        async with self._context.engine.begin() as connection:
+            return await reopen_request(connection, waiting, session.account.id, self._context.clock())
 
 
 def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -> AuthorizationRequest:

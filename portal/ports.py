@@ -23,6 +23,7 @@ from policies.catalogue import Catalogue
 from portal.emergency_ports import EmergencyBook
 from portal.explain_ports import Explanations
 from portal.languages import Languages
+from portal.mail_ports import MailBook
 from portal.record_ports import PatientRecord
 from portal.sign_in_ports import SignInWays
 
@@ -106,6 +107,10 @@ class AuthorizationRequests(Protocol):
         """Put a patient in context."""
         ...
 
+    async def reopen(self, waiting: str, session: SignedInSession) -> str | None:
+        """Return a new handle of a request that waits for this person (Waiting.request); the old one opens nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ConsentChoice:
@@ -151,6 +156,14 @@ class SharedWith:
     """How often the app has looked."""
     writes: tuple[str, ...] = ()
     """Codes of consentaction by which the app may change the record."""
+    version: int = 0
+    can_be_answered: bool = False
+    """Whether it was proposed, and a person can decide on it here."""
+
+    @property
+    def proposed(self) -> tuple[str, ...]:
+        """Codes of the categories that a proposal is about."""
+        return self.asked or self.categories
 
     @property
     def is_own_kind(self) -> bool:
@@ -176,6 +189,10 @@ class ConsentEnded(Exception):
     """The consent is no longer current, so it can't be changed."""
 
 
+class NotOffered(Exception):
+    """The app of a proposal isn't in use here, or not for that purpose."""
+
+
 class ConsentBook(Protocol):
     """The decisions of patients: made, changed, taken back, looked up."""
 
@@ -199,6 +216,12 @@ class ConsentBook(Protocol):
 
     async def change(self, consent_id: str, choice: ConsentChoice, by: SignedInSession) -> None:
         """Write a new version of the consent. Raises ConsentEnded."""
+        ...
+
+    async def answer(
+        self, proposed: SharedWith, choice: ConsentChoice | None, shown: PolicyText, by: SignedInSession
+    ) -> None:
+        """Decide on a proposal as it was shown: yes to the choice, or no. Raises ConsentEnded, NotOffered."""
         ...
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
@@ -315,6 +338,8 @@ class Ports:
     explanations: Explanations
     ways: SignInWays = field(default_factory=SignInWays)
     """How people sign in beside a password."""
+    mail: MailBook | None = None
+    """People's e-mail addresses; None where no e-mail is sent."""
 
     @property
     def catalogue(self) -> Catalogue:

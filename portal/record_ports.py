@@ -90,6 +90,10 @@ class Waiting:
     since: datetime
     until: datetime | None
     """When it can no longer be answered; None when it stays open."""
+    request: str = ""
+    """By which it goes on, if an app asked here."""
+    consent_id: str = ""
+    """The proposed consent, if it can be answered on a page."""
 
 
 class PatientRecord(Protocol):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 
+from portal.answer_pages import answer_routes
 from portal.authorize import authorize_routes
 from portal.developer_pages import developer_routes
 from portal.emergency_pages import emergency_routes
@@ -15,6 +16,7 @@ from portal.end_session import end_session_routes
 from portal.explain_pages import explain_routes
 from portal.federated_sign_in import federated_routes
 from portal.language_choice import language_routes
+from portal.mail_pages import mail_routes
 from portal.my_record import record_routes
 from portal.my_sharing import my_routes
 from portal.operator_pages import operator_routes
@@ -55,7 +57,7 @@ class PortalPages:
 
 def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datetime]) -> PortalPages:
     """Build the pages. `now` answers the time, aware, in UTC."""
-    pages = Pages(settings, ports.languages, now, ports.ways)
+    pages = Pages(settings, ports.languages, now, ports.ways, mails=ports.mail is not None)
     portal = Portal(ports, settings, pages, now)
     router = APIRouter(include_in_schema=False)
 
@@ -73,7 +75,9 @@ def portal_pages(ports: Ports, settings: PortalSettings, now: Callable[[], datet
         authorize_routes,
         emergency_routes,
         my_routes,
+        answer_routes,
         record_routes,
+        mail_routes,
         explain_routes,
         developer_routes,
         operator_routes,

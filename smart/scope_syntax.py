@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import parse_qsl, quote
 
@@ -72,6 +73,7 @@ def format_as_asked(scopes: Iterable[Scope], asked: str) -> str:
     return " ".join(v1.get(scope) or format_scope(scope) for scope in scopes)
 
 
+@lru_cache(maxsize=1_000)
 def split_scope(text: str) -> tuple[tuple[str, ...], tuple[Scope, ...], tuple[str, ...]]:
     """Split a `scope` parameter into session scopes, clinical scopes and what is unknown; duplicates go."""
     session: list[str] = []

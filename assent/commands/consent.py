@@ -22,6 +22,7 @@ from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
+from assent.wiring.mail import notices_of
 from authz.consents.decisions import Ended, NotCurrent, end_consent
 from fhir.audit.event import AuditRecord
 from fhir.audit.journal import AuditJournal, entry_of
@@ -97,7 +98,7 @@ def revoke(
 
     async def work(engine: AsyncEngine, repository: Repository) -> Ended:
         async with engine.begin() as connection:
-            ended = await end_consent(connection, repository, wanted, now())
+            ended = await end_consent(connection, repository, wanted, now(), notices_of(load_settings()))
             record = _by_operator(wanted, ended, reason)
             await AuditJournal(engine, schema=SCHEMA).append_in(entry_of(record), connection)
         return ended

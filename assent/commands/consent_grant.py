@@ -16,6 +16,7 @@ from assent.commands.output import JsonOption, show_record
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue, load_policy_text
+from assent.wiring.mail import notices_of
 from authz import tables
 from authz.clients.clients import find_client
 from authz.consents.recorded_consents import Decided, NotRecordable, Recorded, record_consent
@@ -42,7 +43,8 @@ def grant_command(
         raise misused(f"`{until}` is no date such as `2027-12-31`")
     if not note.strip() or len(note) > _MAX_NOTE:
         raise misused(f"`--note` takes 1 to {_MAX_NOTE} characters")
-    folder = load_settings().policy_dir
+    settings = load_settings()
+    folder = settings.policy_dir
     catalogue = load_catalogue(folder)
     text = load_policy_text(catalogue, folder)
 
@@ -53,7 +55,8 @@ def grant_command(
                 raise NotRecordable(f"there is no client `{client}`; see `assent client list`")
             name = await _name(connection, owner)
             decided = Decided(owner, name, tuple(dict.fromkeys(category)), ends, text)
-            recorded = await record_consent(connection, repository, catalogue, registered, decided, now())
+            told = notices_of(settings)
+            recorded = await record_consent(connection, repository, catalogue, registered, decided, now(), told)
             record = _by_operator(owner, client, recorded, note, now())
             await AuditJournal(engine, schema=SCHEMA).append_in(entry_of(record), connection)
         return recorded

@@ -70,6 +70,7 @@ def welcome(settings: Settings) -> str:
             "",
             f"    {base}/sandbox/launcher    an app to launch",
             f"    {base}/my                  what a patient shares, and with whom",
+            f"    {base}/sandbox/mail        letters that people got",
             f"    {base}/docs                the API",
             f"    {base}/sandbox/manifest.json  every user and client",
             "",

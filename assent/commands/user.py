@@ -11,15 +11,32 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
+from assent.language_files import load_languages
 from assent.load_settings import load_settings
+from assent.policy_files import load_catalogue
 from assent.settings import Settings, variable
-from authz.sign_in.accounts import ROLES, Account, AccountExists, ActsFor, add_account, list_accounts
+from assent.wiring.mail import notices_of
+from authz.mail.addresses import TooManyCodes, UnfitAddress, ask_address
+from authz.sign_in.accounts import (
+    ROLES,
+    Account,
+    AccountExists,
+    ActsFor,
+    add_account,
+    change_password,
+    find_by_username,
+    list_accounts,
+)
 from authz.sign_in.identities import LinkRefused, link_identity, unlink_identity
 from authz.sign_in.passkeys import forget_passkeys
 from authz.sign_in.passwords import NO_PASSWORD, Passwords
+from portal.languages import ENGLISH
 
 MIN_PASSWORD_LENGTH = 8
 """NIST SP 800-63B §5.1.1.1."""
+
+EmailOption = Annotated[str | None, typer.Option("--email", help="Where they are told; they confirm it by a code.")]
+LanguageOption = Annotated[str, typer.Option(help="Language of what they are told, such as `es`.")]
 
 app = typer.Typer(help="The people who can sign in.", no_args_is_help=True)
 
@@ -32,6 +49,8 @@ def add(
     fhir_user: Annotated[str | None, typer.Option(help="Who they are in FHIR, for example `Patient/p1`.")] = None,
     patient: Annotated[list[str] | None, typer.Option(help="`id=name` of a patient they decide for; repeat.")] = None,
     no_password: Annotated[bool, typer.Option(help="They sign in at the identity provider only.")] = False,
+    email: EmailOption = None,
+    language: LanguageOption = ENGLISH,
     json: JsonOption = False,
 ) -> None:
     """Add somebody; the password is asked for, or read from standard input, never taken from the command line."""
@@ -42,13 +61,61 @@ def add(
 
     async def work(connection: AsyncConnection) -> Account:
         stored = NO_PASSWORD if password is None else await Passwords().hash(password)
-        return await add_account(connection, account, stored, now())
+        made = await add_account(connection, account, stored, now())
+        if email is not None:
+            await ask_address(connection, notices_of(settings), made.id, email, language, now())
+        return made
 
+    settings = load_settings()
+    if email is not None:
+        _check_mail(settings, language)
     try:
-        made = in_transaction(load_settings(), work)
+        made = in_transaction(settings, work)
     except (AccountExists, ValueError) as error:
         raise refuse(str(error)) from None
     show_record(_row(made) | {"patients": [one.patient_id for one in made.acts_for]}, as_json=json)
+
+
+@app.command("email")
+def set_email(
+    username: Annotated[str, typer.Argument(help="Whose address.")],
+    address: Annotated[str, typer.Argument(help="Where they want to be told.")],
+    language: LanguageOption = ENGLISH,
+) -> None:
+    """Send somebody a code to an address; it is used once they have typed the code at `/my/e-mail`."""
+    settings = load_settings()
+    _check_mail(settings, language)
+
+    async def work(connection: AsyncConnection) -> bool:
+        found = await find_by_username(connection, username)
+        if found is not None:
+            await ask_address(connection, notices_of(settings), found[0], address, language, now())
+        return found is not None
+
+    try:
+        known = in_transaction(settings, work)
+    except UnfitAddress as unfit:
+        raise refuse(str(unfit)) from None
+    except TooManyCodes:
+        raise refuse("they were sent as many codes as a day allows; they can try again tomorrow") from None
+    if not known:
+        raise _nobody(username)
+
+
+@app.command("password")
+def set_password(username: Annotated[str, typer.Argument(help="Whose password.")]) -> None:
+    """Give somebody another password, asked for or read from standard input; they are signed out."""
+    settings, password = load_settings(), _password()
+
+    async def work(connection: AsyncConnection) -> bool:
+        found = await find_by_username(connection, username)
+        if found is not None:
+            await change_password(connection, found[0], await Passwords().hash(password))
+            await notices_of(settings).to_account(connection, found[0], "password-changed", now())
+        return found is not None
+
+    if not in_transaction(settings, work):
+        raise _nobody(username)
 
 
 @app.command("list")
@@ -69,7 +136,7 @@ def link(
     named = _issuer(settings, issuer)
 
     async def work(connection: AsyncConnection) -> None:
-        await link_identity(connection, username, named, subject, now())
+        await link_identity(connection, username, named, subject, now(), notices_of(settings))
 
     _linking(settings, work)
 
@@ -84,7 +151,7 @@ def unlink(
     named = _issuer(settings, issuer)
 
     async def work(connection: AsyncConnection) -> None:
-        await unlink_identity(connection, username, named)
+        await unlink_identity(connection, username, named, now(), notices_of(settings))
 
     _linking(settings, work)
 
@@ -94,11 +161,12 @@ def forget(username: Annotated[str, typer.Argument(help="Whose passkeys.")]) -> 
     """Remove all of somebody's passkeys; they are signed out."""
 
     async def work(connection: AsyncConnection) -> int | None:
-        return await forget_passkeys(connection, username)
+        return await forget_passkeys(connection, username, now(), notices_of(settings))
 
-    count = in_transaction(load_settings(), work)
+    settings = load_settings()
+    count = in_transaction(settings, work)
     if count is None:
-        raise refuse(f"there is nobody called `{username}`")
+        raise _nobody(username)
     typer.echo(f"removed {count}")
 
 
@@ -134,6 +202,18 @@ def _password() -> str:
     if len(password) < MIN_PASSWORD_LENGTH:
         raise _misused(f"a password has {MIN_PASSWORD_LENGTH} characters or more")
     return password
+
+
+def _nobody(username: str) -> typer.Exit:
+    return refuse(f"there is nobody called `{username}`")
+
+
+def _check_mail(settings: Settings, language: str) -> None:
+    if settings.mail_url is None:
+        raise _misused(f"no e-mail is sent here; set `{variable('mail_url')}` first")
+    spoken = load_languages(load_catalogue(settings.policy_dir), settings.policy_dir).by_tag
+    if language not in spoken:
+        raise _misused(f"`{language}` isn't spoken here; choose one of {', '.join(spoken)}")
 
 
 def _misused(text: str) -> typer.Exit:

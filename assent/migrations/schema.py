@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import MetaData
 
-from authz.tables import metadata as authz_metadata
+from authz.mail.tables import mail_address
 from fhir.audit.chain import chain_table
 from fhir.audit.checkpoints import checkpoint_table
 from fhir.audit.journal import journal_table
@@ -24,7 +24,7 @@ def expected_metadata() -> list[MetaData]:
         table(audit)
     jobs = MetaData(schema=SCHEMA)
     export_job_table(jobs)
-    return [authz_metadata, store_metadata(SCHEMA), audit, jobs]
+    return [mail_address.metadata, store_metadata(SCHEMA), audit, jobs]
 
 
 def comparison_options() -> dict[str, Any]:

@@ -22,10 +22,12 @@ from assent.app import Assent
 from assent.policy_files import load_policy_text
 from assent.sandbox_mode.demo import demo_routes
 from assent.sandbox_mode.launcher import launcher_routes
+from assent.sandbox_mode.mail import SandboxMailbox
 from assent.wiring.site import SandboxExtras
 from authz.clients.clients import ClientKind, NewClient, add_client, find_client
 from authz.consents.recorded_consents import Decided, record_consent
 from authz.context import AuthzContext
+from authz.mail.addresses import put_address
 from authz.sign_in.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
 from authz.sign_in.passwords import Passwords
 from portal.settings import DemoUser
@@ -38,15 +40,17 @@ from smart.scope_syntax import format_scope
 
 def sandbox_extras(keys: Mapping[str, Any]) -> SandboxExtras:
     """Demo users for the sign-in page, and the sandbox's routes. `keys` are private JWKs by client id."""
+    mailbox = SandboxMailbox()
     users = tuple(DemoUser(u.username, u.password, u.role) for u in USERS)
     return SandboxExtras(
         users,
-        lambda context: sandbox_routes(context, keys),
+        lambda context: sandbox_routes(context, keys, mailbox),
         lambda issuer: read_brands(sandbox_brands(issuer), f"{issuer}/fhir"),
+        mailbox,
     )
 
 
-def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any]) -> APIRouter:
+def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any], mailbox: SandboxMailbox) -> APIRouter:
     """`/sandbox/…`."""
     router = APIRouter(prefix="/sandbox", tags=["Sandbox"])
     manifest = manifest_of(context, keys)
@@ -57,6 +61,7 @@ def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any]) -> APIRouter:
 
     router.include_router(launcher_routes(context))
     router.include_router(demo_routes(context))
+    router.include_router(mailbox.routes())
     return router
 
 
@@ -135,6 +140,7 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
                 if user.password not in hashes:
                     hashes[user.password] = await passwords.hash(user.password)
                 await _add_user(connection, user, hashes[user.password], now)
+            await _give_address(connection, user)
         for client in CLIENTS:
             if await find_client(connection, client.client_id) is None:
                 await _add_client(connection, client, assent.authz.issuer, keys, now)
@@ -148,6 +154,12 @@ async def _add_user(connection: AsyncConnection, user: SandboxUser, password_has
         await add_account(connection, account, password_hash, now)
     except AccountExists:
         return
+
+
+async def _give_address(connection: AsyncConnection, user: SandboxUser) -> None:
+    found = await find_by_username(connection, user.username)
+    if found is not None:
+        await put_address(connection, found[0], f"{user.username}@sandbox.example", "en")
 
 
 async def _add_client(

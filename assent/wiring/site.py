@@ -13,8 +13,10 @@ from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
 from assent.doctor import examine
 from assent.language_files import load_languages
+from assent.mail.transport import Transport
 from assent.wiring.ground import Ground
 from authz.context import AuthzContext
+from authz.mail.addresses import MailAddresses
 from authz.routes import oauth_router
 from authz.sign_in.attempts import SignInAttempts
 from authz.sign_in.end_session import read_ending
@@ -43,6 +45,8 @@ class SandboxExtras:
     routes: Callable[[AuthzContext], APIRouter]
     brands: Callable[[str], Brands]
     """By the public URL."""
+    mail: Transport
+    """Where letters go instead of a mail server."""
 
 
 def portal_of(
@@ -53,6 +57,7 @@ def portal_of(
     sandbox: SandboxExtras | None,
     behind: Upstreams,
     explanations: StoredExplanations,
+    mail: MailAddresses | None,
 ) -> PortalPages:
     """Pages for people."""
     settings = ground.settings
@@ -79,6 +84,7 @@ def portal_of(
             StoredEmergencies(context, requests),
             explanations,
             ways,
+            mail,
         ),
         PortalSettings(
             https=settings.public_url.startswith("https:"),

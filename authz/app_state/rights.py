@@ -13,7 +13,6 @@ from typing import Any
 from authz.context import AuthzContext
 from authz.sign_in.accounts import load_account
 from authz.tokens.access_tokens import INVALID, TokenRefused
-from authz.tokens.grants import find_grant, open_now
 from authz.tokens.scope_narrowing import still_open
 from policies.model import Access, Scope
 from smart.app_state import is_state, opens
@@ -51,12 +50,10 @@ async def rights_of(context: AuthzContext, access: Access, claims: Mapping[str, 
     if not access.grant_id or access.actors:
         return nothing
     async with context.engine.connect() as connection:
-        grant = await find_grant(connection, access.grant_id)
         account = await load_account(connection, access.subject)
-        if grant is None or account is None:
-            return INVALID
-        opened = await open_now(connection, context.repository, context.catalogue, grant, context.clock())
-    if opened is None:
+    grant = await context.grants.find(access.grant_id)
+    opened = None if grant is None else await context.grants.now(grant, context.clock())
+    if account is None or opened is None:
         return INVALID
     _, scopes, _ = split_scope(still_open(str(claims["scope"]), opened))
     return StateRights(

@@ -19,7 +19,6 @@ from authz import tables
 from authz.authorize.request_objects import read_request_object
 from authz.authorize.requests import NotRedirectable, check_request, client_of, with_sign_in
 from authz.authorize.sent_requests import PARAMETERS, SentRequest, check_signed
-from authz.clients.assertion import fetch_keys
 from authz.clients.authentication import authenticate_client
 from authz.clients.clients import Client
 from authz.context import AuthzContext
@@ -55,19 +54,9 @@ class PushEndpoint:
     async def _client(self, request: Request, form: Mapping[str, str]) -> tuple[Client, str | None]:
         """Who pushes, authenticated as at `/token`, and the thumbprint of the key that it proves."""
         context, now, url = self._context, self._context.clock(), f"{self._context.issuer}/par"
-        fetched = await fetch_keys(context.engine, context.client_keys, form)
-        async with context.engine.connect() as connection:
-            await connection.begin()
-            client = await authenticate_client(
-                connection,
-                form,
-                request.headers.get("authorization"),
-                audiences=context.token_audiences | {url},  # RFC 9126 §2
-                now=now,
-                fetched=fetched,
-            )
-            jkt = await proven_key(connection, proof_in(request), url=url, now=now)
-            await connection.commit()
+        # RFC 9126 §2: its own URL is an audience too
+        client = await authenticate_client(context, form, request.headers.get("authorization"), endpoint="/par")
+        jkt = await proven_key(context.engine, proof_in(request), url=url, now=now)
         if "authorization_code" not in client.grant_types:
             raise OAuthError("unauthorized_client", "this client has nobody who could decide")
         return client, jkt

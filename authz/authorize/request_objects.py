@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from authz.authorize.sent_requests import PARAMETERS
-from authz.clients.clients import find_client
 from authz.clients.signatures import SignatureRefused, fetch_registered, read_signed, texts, verified_claims
 from authz.context import AuthzContext
 from authz.oauth_errors import OAuthError
@@ -34,9 +33,8 @@ async def read_request_object(context: AuthzContext, client_id: str, text: str) 
         signed = read_signed(text)
         if str(signed.header.get("typ", "")).lower() not in _TYPES:
             raise _refused("its `typ` must be `oauth-authz-req+jwt`")
-        fetched = await fetch_registered(context.engine, context.client_keys, client_id, signed)
-        async with context.engine.connect() as connection:
-            client = await find_client(connection, client_id)
+        fetched = await fetch_registered(context.clients, context.client_keys, client_id, signed)
+        client = await context.clients.find(client_id)
         if client is None or not client.is_live:
             raise _refused("there is no such client")
         claims = verified_claims(signed, client, fetched)

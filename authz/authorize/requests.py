@@ -292,6 +292,18 @@ async def choose_patient(connection: AsyncConnection, request: PendingRequest, p
     await connection.execute(update(r).where(r.c.id_hash == request.id_hash).values(patient_id=patient_id))
 
 
+async def reopen_request(connection: AsyncConnection, id_hash: str, user_id: str, now: datetime) -> str | None:
+    """A new handle for a request that this person opened and that can still be decided; the old one opens nothing.
+
+    Handles are kept as hashes: who lost the page where theirs stood gets another.
+    """
+    r, handle = tables.authorization_request, new_secret()
+    mine = (r.c.id_hash == id_hash, r.c.user_id == user_id)
+    waits = (r.c.expires_at > now, r.c.completed_at.is_(None))
+    renewed = await connection.execute(update(r).where(*mine, *waits).values(id_hash=hash_of(handle)))
+    return handle if renewed.rowcount else None
+
+
 async def complete_request(connection: AsyncConnection, request: PendingRequest, now: datetime) -> bool:
     """Mark it decided. False when it was decided before: of two clicks one counts."""
     r = tables.authorization_request

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from authz.clients.clients import Client
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 from authz.clients.signatures import (
     FetchedKeys,
     SignatureRefused,
@@ -52,16 +51,15 @@ def claimed_client(form: Mapping[str, str], assertion: SignedText) -> str:
     return form.get("client_id") or str(assertion.claims.get("iss", ""))
 
 
-async def fetch_keys(engine: AsyncEngine, client_keys: ClientKeys, form: Mapping[str, str]) -> FetchedKeys | None:
-    """The keys to verify the form's assertion with, if its client registered their address. Raises OAuthError.
+async def fetch_keys(
+    clients: KnownClients, client_keys: ClientKeys, client_id: str, assertion: SignedText
+) -> FetchedKeys | None:
+    """The keys to verify an assertion with, if its client registered their address. Raises OAuthError.
 
     To be called while no database connection is held.
     """
-    if "client_assertion" not in form:
-        return None
-    assertion = read_assertion(form)
     try:
-        return await fetch_registered(engine, client_keys, claimed_client(form, assertion), assertion)
+        return await fetch_registered(clients, client_keys, client_id, assertion)
     except SignatureRefused as refused:
         raise _refused(refused) from refused
 

@@ -230,9 +230,14 @@ def check_redirect_uri(uri: str) -> None:
         raise RedirectUriError(f"redirect URI `{uri[:200]}` must be https, or http to loopback")
 
 
+def is_client_id(text: str) -> bool:
+    """Whether a client could have this id: the database may be asked for it."""
+    return 0 < len(text) <= 200 and "\x00" not in text
+
+
 async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
     """One client; None when there is none."""
-    if not 0 < len(client_id) <= 200 or "\x00" in client_id:
+    if not is_client_id(client_id):
         return None
     row = (await connection.execute(select(tables.client).where(tables.client.c.client_id == client_id))).first()
     return None if row is None else client_from_row(dict(row._mapping))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from joserfc.errors import JoseError
@@ -25,6 +26,8 @@ _RSA_BITS: Final = range(2048, 8193)
 
 
 _EXPONENT_BITS: Final = 32
+_NUMBERS: Final = ("kty", "crv", "x", "y", "n", "e")
+_MAX_KNOWN: Final = 1_000
 
 
 class KeySetRefused(ValueError):
@@ -85,12 +88,20 @@ def _check_key(key: Any, algorithms: Sequence[str]) -> None:
 
 def check_numbers(key: Jwk) -> ECKey | RSAKey:
     """The numbers of an RSA or EC key as a public key. Raises KeySetRefused."""
+    numbers = tuple((name, key[name]) for name in _NUMBERS if isinstance(key.get(name), str))
+    return _public_key(numbers)
+
+
+@lru_cache(maxsize=_MAX_KNOWN)
+def _public_key(numbers: tuple[tuple[str, str], ...]) -> ECKey | RSAKey:
+    """What numbers mean never changes, and reading them takes as long as verifying a signature with some curves."""
+    key: dict[str, Any] = dict(numbers)
     # The library warns of a short RSA key and takes it.
     if key["kty"] == "RSA" and not (_bits(key.get("n")) in _RSA_BITS and 1 < _bits(key.get("e")) <= _EXPONENT_BITS):
         raise KeySetRefused(f"an RSA key must have {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits and a small exponent")
     try:
         # The numbers are looked at when the key is asked for: a point that is off its curve fails here.
-        found = (RSAKey if key["kty"] == "RSA" else ECKey).import_key(dict(key))
+        found = (RSAKey if key["kty"] == "RSA" else ECKey).import_key(key)
         _ = found.public_key
     except (JoseError, ValueError, TypeError, KeyError, OverflowError) as broken:
         raise KeySetRefused("a key's numbers are not those of a public key") from broken

@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from authz.clients.clients import Client, find_client
+from authz.clients.clients import Client
 from authz.clients.key_fetch import KeysUnavailable
-from authz.clients.key_sets import ALGORITHMS, Jwk, KeySetRefused, matching, usable_keys
+from authz.clients.key_sets import ALGORITHMS, Jwk, KeySetRefused, check_numbers, matching, usable_keys
 from authz.clients.keys import ClientKeys
+from authz.clients.known_clients import KnownClients
 
 _UNAVAILABLE: Final = (
     "the client's keys couldn't be fetched from its `jwks_uri`: it must answer within 5 seconds, with status 200 and no"
@@ -75,14 +74,13 @@ def _json(part: str) -> dict[str, Any]:
 
 
 async def fetch_registered(
-    engine: AsyncEngine, client_keys: ClientKeys, client_id: str, signed: SignedText
+    clients: KnownClients, client_keys: ClientKeys, client_id: str, signed: SignedText
 ) -> FetchedKeys | None:
     """The keys to verify with, if the client registered their address. Raises SignatureRefused.
 
     To be called while no database connection is held: somebody else's slow server must not use them up.
     """
-    async with engine.connect() as connection:
-        client = await find_client(connection, client_id)
+    client = await clients.find(client_id)
     if client is None or client.disabled or client.jwks_uri is None:
         return None
     try:
@@ -107,9 +105,8 @@ def claims_by(signed: SignedText, keys: Sequence[Jwk]) -> Mapping[str, Any]:
     found = matching(keys, signed.kid, signed.alg)
     if len(found) != 1:
         raise SignatureRefused("no registered key, or more than one, has its `kid` and fits its algorithm")
-    key = KeySet.import_key_set({"keys": [dict(found[0])]}).keys[0]
     try:
-        return dict(jwt.decode(signed.text, key, algorithms=[signed.alg]).claims)
+        return dict(jwt.decode(signed.text, check_numbers(found[0]), algorithms=[signed.alg]).claims)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as broken:
         raise SignatureRefused("its signature doesn't verify with a registered key") from broken
 

@@ -21,6 +21,7 @@ from authz import tables
 from authz.authorize.requests import PendingRequest, complete_request
 from authz.consents.standing_consents import hold_standing
 from authz.context import AuthzContext
+from authz.mail.notices import NO_NOTICES, Notices, SharingKind, app_named_in
 from authz.sign_in.accounts import Account
 from authz.sign_in.methods import UNKNOWN, SignInMethods
 from authz.tokens.grants import create_grant, revoke_grants
@@ -148,6 +149,7 @@ class Decisions:
             )
             await self._next_version(connection, consent_id, found.version, decision)
             await keep_text(connection, choice.text, now)
+            await self._tell(connection, decision, "consent-changed")
             await self._record(
                 connection, "consent", request_id, None, account, decision.patient, consent_id, action="U"
             )
@@ -157,7 +159,7 @@ class Decisions:
         """End a consent and every grant that hangs on it. One that has ended stays ended. Raises NotCurrent."""
         context, now = self._context, self._context.clock()
         async with context.engine.begin() as connection:
-            ended = await end_consent(connection, context.repository, consent_id, now)
+            ended = await end_consent(connection, context.repository, consent_id, now, context.notices)
             await self._record(connection, "revoke", request_id, None, account, ended.patient, consent_id, action="U")
         context.tell(Change("consent", ended.patient))
         for grant_id in ended.grants:
@@ -178,9 +180,11 @@ class Decisions:
         current = await self._current(connection, decision)
         if current is not None:
             await self._next_version(connection, *current, decision)
+            await self._tell(connection, decision, "consent-changed")
             return current[0]
         stored = await context.repository.create(self._resource(decision), connection=connection)
         await announce(connection, "consent", decision.patient)
+        await self._tell(connection, decision, "consent-given")
         return stored.id
 
     async def _current(self, connection: AsyncConnection, decision: ConsentDecision) -> tuple[str, int] | None:
@@ -211,6 +215,10 @@ class Decisions:
         resource = {**self._resource(decision), "id": consent_id}
         await self._context.repository.update(resource, expected_version=version, connection=connection)
         await announce(connection, "consent", decision.patient)
+
+    async def _tell(self, connection: AsyncConnection, decision: ConsentDecision, kind: SharingKind) -> None:
+        notices, now = self._context.notices, self._context.clock()
+        await notices.about_sharing(connection, decision.patient, kind, decision.client_id, now)
 
     def _decision(
         self, request: PendingRequest, account: Account, choice: Choice, now: datetime, status: str
@@ -279,7 +287,13 @@ async def keep_text(connection: AsyncConnection, text: PolicyText, now: datetime
     await connection.execute(insert(tables.policy_text).values(**row, created_at=now).on_conflict_do_nothing())
 
 
-async def end_consent(connection: AsyncConnection, repository: Repository, consent_id: str, now: datetime) -> Ended:
+async def end_consent(
+    connection: AsyncConnection,
+    repository: Repository,
+    consent_id: str,
+    now: datetime,
+    notices: Notices = NO_NOTICES,
+) -> Ended:
     """End a consent and every grant that hangs on it, and announce it; the caller records it. Raises NotCurrent."""
     found = await repository.read("Consent", consent_id, connection)
     if found is None or found.deleted:
@@ -295,6 +309,7 @@ async def end_consent(connection: AsyncConnection, repository: Repository, conse
         ended = {**current, "status": "inactive"}
         await repository.update(ended, expected_version=None, connection=connection)
         await announce(connection, "consent", patient)
+        await notices.about_sharing(connection, patient, "consent-ended", app_named_in(current), now)
     return Ended(patient, await end_grants(connection, current, now))
 
 

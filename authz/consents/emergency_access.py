@@ -121,6 +121,7 @@ class EmergencyUse:
             if not await complete_request(connection, request, now):
                 raise AlreadyDecided
             code = await self._granted(connection, opening, reason, auth_time, methods)
+            await self._context.notices.about_emergency(connection, patient_id, request.client.client_id, now)
             await self._context.audit.record(told, connection)
         return request.redirect(self._context.issuer, code=code)
 

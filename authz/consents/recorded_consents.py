@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from authz.clients.clients import Client
 from authz.consents.decisions import keep_text
 from authz.consents.standing_consents import hold_standing
+from authz.mail.notices import NO_NOTICES, Notices, SharingKind
 from fhir.consents.register import MAX_CONSENTS, StoredConsents
 from fhir.consents.writing import ConsentDecision, PolicyText, consent_resource, is_decision_on
 from fhir.r4.models import check_consent
@@ -58,6 +59,7 @@ async def record_consent(
     client: Client,
     decided: Decided,
     now: datetime,
+    notices: Notices = NO_NOTICES,
 ) -> Recorded:
     """Write the Consent, or the next version of the current one, and announce it; the caller records who did.
 
@@ -75,6 +77,8 @@ async def record_consent(
     else:
         stored = await repository.update({**resource, "id": current}, expected_version=None, connection=connection)
     await announce(connection, "consent", decided.patient)
+    kind: SharingKind = "consent-given" if current is None else "consent-changed"
+    await notices.about_sharing(connection, decided.patient, kind, client.client_id, now)
     return Recorded(stored.id, stored.version)
 
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fhir.consents.reading import read_consent
-from fhir.consents.register import MAX_CONSENTS, StoredConsents
+from fhir.consents.register import MAX_CONSENTS, StoredConsents, rule_of
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
@@ -50,7 +48,7 @@ async def standing_rules(
     bodies = await StoredConsents(repository).active_consents(patient_id, MAX_CONSENTS + 1, connection)
     if len(bodies) > MAX_CONSENTS:
         return None
-    return tuple(read_consent(msgspec.json.decode(body)) for body in bodies)
+    return tuple(map(rule_of, bodies))
 
 
 async def standing_for_treatment(

@@ -20,6 +20,7 @@ from authz.consents.decisions import end_grants
 from authz.consents.recorders import Recorder
 from authz.consents.standing_consents import hold_standing
 from authz.context import AuthzContext
+from authz.mail.notices import app_named_in, change_told
 from fhir.audit.event import Action, AuditRecord
 from fhir.consents.check import findings_in, patient_of, provisions_of
 from fhir.consents.provenance import Activity, consent_provenance
@@ -83,6 +84,7 @@ class ConsentTransitions:
             await hold_standing(connection, patient)
             await self._check_room(connection, content, body)
             stored = await context.repository.create(body, connection=connection)
+            await self._tell_people(connection, None, content, content["status"])
             await self._record(connection, by, stored, content, "CREATE", request_id)
         self._tell(patient, ())
         return Written(stored, created=True)
@@ -117,6 +119,7 @@ class ConsentTransitions:
                 stored = await context.repository.update(body, expected_version=current.version, connection=connection)
             still = content["status"] == "active"
             grants = () if still else await end_grants(connection, before, context.clock())
+            await self._tell_people(connection, before["status"], content, content["status"])
             await self._record(connection, by, stored, content, "UPDATE", request_id, source)
         self._tell(patient_of(content), grants)
         return stored
@@ -135,6 +138,7 @@ class ConsentTransitions:
                     "Consent", current.id, expected_version=current.version, connection=connection
                 )
             grants = await end_grants(connection, before, context.clock())
+            await self._tell_people(connection, before["status"], before, None)
             await self._record(connection, by, stored, before, "DELETE", request_id)
         self._tell(patient_of(before), grants)
         return stored
@@ -220,6 +224,14 @@ class ConsentTransitions:
             entities=(f"Consent/{stored.id}",),
         )
         await context.audit.record(record, connection)
+
+    async def _tell_people(
+        self, connection: AsyncConnection, before: str | None, content: Mapping[str, Any], after: str | None
+    ) -> None:
+        kind = change_told(before, after)
+        if kind is not None:
+            app, now = app_named_in(content), self._context.clock()
+            await self._context.notices.about_sharing(connection, patient_of(content), kind, app, now)
 
     def _tell(self, patient: str, grants: tuple[str, ...]) -> None:
         self._context.tell(Change("consent", patient))

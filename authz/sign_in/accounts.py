@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
@@ -77,6 +77,13 @@ async def add_account(connection: AsyncConnection, account: Account, password_ha
     )
     await set_acts_for(connection, account_id, account.acts_for)
     return Account(account_id, username, account.display_name, account.fhir_user, account.role, account.acts_for)
+
+
+async def change_password(connection: AsyncConnection, account_id: str, password_hash: str) -> None:
+    """Replace the password, and end the account's sessions."""
+    u, s = tables.user_account, tables.session
+    await connection.execute(update(u).where(u.c.id == account_id).values(password_hash=password_hash))
+    await connection.execute(delete(s).where(s.c.user_id == account_id))
 
 
 async def set_acts_for(connection: AsyncConnection, account_id: str, patients: Sequence[ActsFor]) -> None:

@@ -23,6 +23,7 @@ from joserfc.jwk import JWKRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz.clients.key_addresses import KeyAddresses
+from authz.mail.notices import NO_NOTICES, Notices
 from authz.sign_in.challenges import Begun, Recognized, SignInChallenges
 from authz.sign_in.id_token import Proven, read_id_token, verify
 from authz.sign_in.identities import link_account, linked_account
@@ -50,12 +51,14 @@ class Federation:
         engine: AsyncEngine,
         challenges: SignInChallenges,
         clock: Callable[[], datetime],
+        notices: Notices = NO_NOTICES,
     ) -> None:
         """Nothing is asked yet; `addresses`: where. Raises joserfc's errors for a private key that isn't one."""
         self.provider = provider
         self._engine = engine
         self._challenges = challenges
         self._clock = clock
+        self._notices = notices
         self._http = IdpHttp(addresses)
         self._documents = ProviderDocuments(provider, addresses, self._http)
         self._key = None if provider.private_jwk is None else JWKRegistry.import_key(dict(provider.private_jwk))
@@ -117,7 +120,8 @@ class Federation:
         if begun is None or begun.subject is None:
             return False
         async with self._engine.begin() as connection:
-            return await link_account(connection, account_id, self.provider.issuer, begun.subject, self._clock())
+            now, issuer = self._clock(), self.provider.issuer
+            return await link_account(connection, account_id, issuer, begun.subject, now, self._notices)
 
     async def sign_out_address(self) -> str:
         """Where somebody signs out there. Raises SignInRefused."""

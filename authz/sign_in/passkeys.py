@@ -44,6 +44,7 @@ from webauthn.helpers.structs import (
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 from authz import tables
+from authz.mail.notices import NO_NOTICES, Notices
 from authz.sign_in.accounts import find_by_username
 from authz.sign_in.challenges import Begun, Kind, Recognized, SignInChallenges
 from authz.sign_in.methods import PASSKEY
@@ -111,8 +112,10 @@ class Passkeys:
         engine: AsyncEngine,
         challenges: SignInChallenges,
         clock: Callable[[], datetime],
+        notices: Notices = NO_NOTICES,
     ) -> None:
         self._party = party
+        self._notices = notices
         self._engine = engine
         self._challenges = challenges
         self._clock = clock
@@ -195,6 +198,8 @@ class Passkeys:
             gone = await connection.execute(
                 delete(p).where(p.c.user_id == account_id, p.c.credential_id == credential_id)
             )
+            if gone.rowcount:
+                await self._notices.to_account(connection, account_id, "passkey-removed", self._clock())
         return bool(gone.rowcount)
 
     async def _take(
@@ -281,15 +286,20 @@ class Passkeys:
             inserted = await connection.execute(new.on_conflict_do_nothing())
             if not inserted.rowcount:
                 raise PasskeyRefused("known")  # Level 3 §7.1, 26: a credential id belongs to one person
+            await self._notices.to_account(connection, account_id, "passkey-added", self._clock())
 
 
-async def forget_passkeys(connection: AsyncConnection, username: str) -> int | None:
+async def forget_passkeys(
+    connection: AsyncConnection, username: str, now: datetime, notices: Notices = NO_NOTICES
+) -> int | None:
     """Remove all of a person's passkeys and end their sessions; how many there were, None when nobody has the name."""
     found = await find_by_username(connection, username)
     if found is None:
         return None
     gone = await connection.execute(delete(tables.passkey).where(tables.passkey.c.user_id == found[0]))
     await connection.execute(delete(tables.session).where(tables.session.c.user_id == found[0]))
+    if gone.rowcount:
+        await notices.to_account(connection, found[0], "passkey-removed", now)
     return int(gone.rowcount)
 
 

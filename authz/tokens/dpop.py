@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.clients.key_sets import CURVES, PRIVATE, KeySetRefused, check_numbers
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of
+from fhir.store.prepared_statement import PreparedStatement
 
 ALGORITHMS: Final = ("ES256", "ES384", "PS256")
 """RFC 9449 §4.3: asymmetric ones only. FAPI 2.0 §5.4.1 leaves RS256 out, and nothing here depends on it."""
@@ -39,6 +40,20 @@ _AHEAD: Final = 30
 _FORGET_EACH: Final = "00"
 """Expired proofs are deleted with every 256th that is kept: by how its hash begins."""
 _FORGOTTEN_AT_ONCE: Final = 2_000
+_used = tables.used_proof
+_TAKE: Final = PreparedStatement(
+    insert(_used)
+    .values(proof_hash=bindparam("proof_hash"), expires_at=bindparam("expires_at"))
+    .on_conflict_do_nothing()
+    .returning(_used.c.proof_hash)
+)
+_OLD = (
+    select(_used.c.proof_hash)
+    .where(_used.c.expires_at < bindparam("now"))
+    .limit(_FORGOTTEN_AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+_FORGET: Final = PreparedStatement(delete(_used).where(_used.c.proof_hash.in_(_OLD)))
 _PORTS: Final = {"http": 80, "https": 443}
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -91,20 +106,17 @@ def read_proof(text: str, *, method: str, url: str, now: datetime, token: str | 
     return Proof(jkt, jti, datetime.fromtimestamp(issued + _AGE + _AHEAD, UTC))
 
 
-async def use_proof(connection: AsyncConnection, proof: Proof, now: datetime) -> None:
-    """Let the proof count, this once (RFC 9449 §11.1); the caller commits. Raises ProofRefused."""
-    used = tables.used_proof
+async def use_proof(engine: AsyncEngine, proof: Proof, now: datetime) -> None:
+    """Let the proof count, this once, whatever follows (RFC 9449 §11.1). Raises ProofRefused."""
     # By key: who has another key can't use up the `jti` of somebody else.
     name = hash_of(f"{proof.jkt} {proof.jti}")
-    fresh = insert(used).values(proof_hash=name, expires_at=proof.expires_at).on_conflict_do_nothing()
-    if not (await connection.execute(fresh)).rowcount:
+    if not await _TAKE.rows(engine, proof_hash=name, expires_at=proof.expires_at):
         raise ProofRefused("the proof was used before")
     if name.startswith(_FORGET_EACH):
-        old = select(used.c.proof_hash).where(used.c.expires_at < now).limit(_FORGOTTEN_AT_ONCE)
-        await connection.execute(delete(used).where(used.c.proof_hash.in_(old.with_for_update(skip_locked=True))))
+        await _FORGET.rows(engine, now=now)
 
 
-async def proven_key(connection: AsyncConnection, text: str | None, *, url: str, now: datetime) -> str | None:
+async def proven_key(engine: AsyncEngine, text: str | None, *, url: str, now: datetime) -> str | None:
     """The key that a POST to one of this server's own endpoints proves; None where there is no proof.
 
     Raises OAuthError.
@@ -113,12 +125,9 @@ async def proven_key(connection: AsyncConnection, text: str | None, *, url: str,
         return None
     try:
         proof = read_proof(text, method="POST", url=url, now=now)
-        await use_proof(connection, proof, now)
+        await use_proof(engine, proof, now)
     except ProofRefused as refused:
         raise wrong_proof(str(refused)) from refused
-    # A replay must stay refused even if what follows fails.
-    await connection.commit()
-    await connection.begin()
     return proof.jkt
 
 

@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from authz.clients.clients import TOKEN_EXCHANGE
 from authz.context import AuthzContext
 from authz.oauth_errors import OAuthError
 from authz.tokens.access_tokens import TokenClaims, TokenRefused
 from authz.tokens.dpop import wrong_proof
 from authz.tokens.gate import TokenGate
-from authz.tokens.grants import OpenNow, find_grant, open_now
-from authz.tokens.request import TokenRequest, record_token, token_answer
+from authz.tokens.grants import OpenNow
+from authz.tokens.request import TokenRequest, token_answer, token_record
 from authz.tokens.scope_narrowing import narrowed, still_open
 from policies.model import Access
 from smart.scope_syntax import format_as_asked, split_scope
@@ -39,9 +37,7 @@ async def read_subject(gate: TokenGate, form: Mapping[str, str]) -> Subject | No
     return None if isinstance(found, TokenRefused) else found
 
 
-async def exchange(
-    connection: AsyncConnection, context: AuthzContext, asked: TokenRequest, subject: Subject | None
-) -> dict[str, Any]:
+async def exchange(context: AuthzContext, asked: TokenRequest, subject: Subject | None) -> dict[str, Any]:
     """RFC 8693 §2. Raises OAuthError."""
     _check_form(asked.form, context.fhir_base)
     # One text for every reason: whose token it was, and what became of it, is nobody else's to know.
@@ -51,12 +47,8 @@ async def exchange(
     access, claims = subject
     if (access.jkt or access.x5t) and not (asked.jkt or asked.x5t):
         raise wrong_proof("a bound token is exchanged for one that is bound to your own key: send a proof")
-    grant = await find_grant(connection, access.grant_id)
-    opened = None
-    if grant is not None:
-        opened = await open_now(
-            connection, context.repository, context.catalogue, grant, asked.now, writes=context.writes
-        )
+    grant = await context.grants.find(access.grant_id)
+    opened = None if grant is None else await context.grants.now(grant, asked.now)
     left = None if opened is None else _left(str(claims["scope"]), opened)
     seconds = _seconds(access, asked.now, context)
     if left is None or seconds <= 0:
@@ -82,7 +74,7 @@ async def exchange(
     )
     described = f"access token {jti}, in exchange for {access.jti}"
     who = {"user": access.user, "patient": access.patient}
-    await record_token(connection, context, asked, described, consents=left.consents, **who)
+    await context.audit.record(token_record(context, asked, described, consents=left.consents, **who))
     return token_answer(token, scope, seconds, asked.jkt) | {"issued_token_type": ACCESS_TOKEN}
 
 

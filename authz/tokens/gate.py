@@ -6,13 +6,13 @@ remembered; the database is asked, and an error there is an error here.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, Text, any_, bindparam, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
@@ -21,6 +21,8 @@ from authz.tokens.access_tokens import INVALID, NO_TOKEN, AccessTokens, TokenRef
 from authz.tokens.dpop import ProofRefused, read_proof, use_proof
 from fhir.proxy.presented_token import PresentedToken
 from fhir.store.change_bus import Change, ChangeBus
+from fhir.store.heard_cache import HeardCache
+from fhir.store.prepared_statement import PreparedStatement
 from policies.model import Access
 
 _MAX_TOKENS: Final = 20_000
@@ -28,6 +30,22 @@ _INVALID_WITH_PROOF: Final = replace(INVALID, scheme="DPoP")
 _UNPROVEN: Final = replace(INVALID, description="the token is bound to a key: it needs the scheme DPoP", scheme="DPoP")
 _OTHER_CERTIFICATE: Final = replace(INVALID, description="the token is bound to the certificate of another connection")
 _UNBOUND: Final = replace(INVALID, description="the token is bound to no key: it needs the scheme Bearer")
+
+_c, _g, _r = tables.client.c, tables.grant.c, tables.revoked_token.c
+_family, _actors = (bindparam(name, type_=ARRAY(Text)) for name in ("family", "actors"))
+_of_grant: BindParameter[str] = bindparam("grant_id", type_=Text)
+_acting = tables.client.alias().c
+_LIVE_CLIENT: Final = PreparedStatement(
+    select(_c.name).where(
+        _c.client_id == bindparam("client_id"),
+        _c.disabled_at.is_(None),
+        ~exists().where(_r.jti == any_(_family)),
+        or_(_of_grant == "", exists().where(_g.id == _of_grant, _g.revoked_at.is_(None))),
+        select(func.count()).where(_acting.client_id == any_(_actors), _acting.disabled_at.is_(None)).scalar_subquery()
+        == func.cardinality(_actors),
+    )
+)
+"""The client of a token, if neither it nor the token's grant, family or actors (each once) have ended."""
 
 
 class TokenGate:
@@ -38,10 +56,8 @@ class TokenGate:
     ) -> None:
         self._tokens = tokens
         self._engine = engine
-        self._bus = bus
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Access, dict[str, Any]]] = OrderedDict()
-        self._epoch = 0
+        self._known: HeardCache[str, tuple[Access, dict[str, Any]]] = HeardCache(bus, _MAX_TOKENS)
         bus.subscribe(self._on_change)
 
     async def access(self, presented: PresentedToken) -> Access | TokenRefused:
@@ -86,65 +102,39 @@ class TokenGate:
             proof = read_proof(presented.dpop or "", method=presented.method, url=url, now=now, token=token)
             if proof.jkt != jkt:
                 raise ProofRefused("the proof's key is not the one to which the token is bound")
-            async with self._engine.begin() as connection:
-                await use_proof(connection, proof, now)
+            await use_proof(self._engine, proof, now)
         except ProofRefused as refused:
             return TokenRefused(401, "invalid_dpop_proof", str(refused), "DPoP")
         return None
 
     async def live(self, token: str) -> tuple[Access, dict[str, Any]] | TokenRefused:
         """Claims of a token that is valid and not revoked, nor its grant, nor its client; by whomever it is sent."""
-        key = hash_of(token)
-        if not self._bus.healthy():
-            self._forget_all()
-        known = self._known.get(key)
-        if known is not None:
-            return known if self._clock().timestamp() < known[0].expires_at else INVALID
+        found = await self._known.get(hash_of(token), lambda: self._verified(token))
+        return INVALID if found is None or found[0].expires_at <= self._clock().timestamp() else found
+
+    async def _verified(self, token: str) -> tuple[Access, dict[str, Any]] | None:
         verified = self._tokens.verify(token)
         if isinstance(verified, TokenRefused):
-            return verified
-        epoch = self._epoch
+            return None
         client_name = await self._live_client(verified[0])
-        if client_name is None:
-            return INVALID
-        verified = replace(verified[0], client_name=client_name), verified[1]
-        if epoch == self._epoch and self._bus.healthy():
-            self._known[key] = verified
-            if len(self._known) > _MAX_TOKENS:
-                self._known.popitem(last=False)
-        return verified
+        return None if client_name is None else (replace(verified[0], client_name=client_name), verified[1])
 
     async def _live_client(self, access: Access) -> str | None:
         """The name of the token's client; None when the token, or whatever it hangs on, has ended."""
-        c, g, r = tables.client.c, tables.grant.c, tables.revoked_token.c
-        async with self._engine.connect() as connection:
-            client = select(c.name).where(c.client_id == access.client_id, c.disabled_at.is_(None))
-            name: str | None = (await connection.execute(client)).scalar_one_or_none()
-            family = [access.jti, *access.ancestors]
-            if (await connection.execute(select(r.jti).where(r.jti.in_(family)))).first() is not None:
-                return None
-            if access.actors:
-                live = select(c.client_id).where(c.client_id.in_(access.actors), c.disabled_at.is_(None))
-                if set((await connection.execute(live)).scalars()) != set(access.actors):
-                    return None
-            if access.grant_id:
-                grant = select(g.id).where(g.id == access.grant_id, g.revoked_at.is_(None))
-                if (await connection.execute(grant)).first() is None:
-                    return None
-            return name
+        found = await _LIVE_CLIENT.rows(
+            self._engine,
+            client_id=access.client_id,
+            family=[access.jti, *access.ancestors],
+            actors=list(set(access.actors)),
+            grant_id=access.grant_id,
+        )
+        return str(found[0]["name"]) if found else None
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "all":
-            self._forget_all()
+            self._known.forget_all()
         elif change.kind in ("grant", "client", "token"):
-            self._epoch += 1
-            gone = [k for k, (a, _) in self._known.items() if change.key in _hangs_on(a)]
-            for key in gone:
-                del self._known[key]
-
-    def _forget_all(self) -> None:
-        self._epoch += 1
-        self._known.clear()
+            self._known.forget_where(lambda known: change.key in _hangs_on(known[0]))
 
 
 def _hangs_on(access: Access) -> tuple[str, ...]:

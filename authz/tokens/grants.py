@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
@@ -59,11 +59,20 @@ class Grant:
     revoked: bool
     fhir_user: str | None
     """The person's, relative to the FHIR base; None for who is no FHIR resource."""
+    display_name: str
+    """The person's."""
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether it was revoked, or ended by itself."""
+        return self.revoked or (self.ends is not None and self.ends <= now)
 
     @property
     def in_emergency(self) -> bool:
         """Given to a clinician in an emergency (authz.consents.emergency_access); hangs on no consent."""
         return self.purpose == BREAK_GLASS
+
+
+_COLUMNS: Final = tuple(field for field in fields(Grant) if field.name not in ("methods", "ends", "revoked"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +135,16 @@ async def create_grant(
     return grant_id, code
 
 
+def grant_rows() -> Select[Any]:
+    """All grants, as `grant_from_row` reads them."""
+    g, account = tables.grant, tables.user_account
+    return select(g, account.c.fhir_user, account.c.display_name).join(account, account.c.id == g.c.user_id)
+
+
 async def find_grant(connection: AsyncConnection, grant_id: str) -> Grant | None:
     """One grant."""
-    g, account = tables.grant, tables.user_account
-    found = select(g, account.c.fhir_user).join(account, account.c.id == g.c.user_id).where(g.c.id == grant_id)
-    row = (await connection.execute(found)).first()
-    return None if row is None else _grant(dict(row._mapping))
+    row = (await connection.execute(grant_rows().where(tables.grant.c.id == grant_id))).first()
+    return None if row is None else grant_from_row(row._mapping)
 
 
 async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions: Any) -> list[str]:
@@ -146,21 +159,14 @@ async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions:
     return ids
 
 
-async def open_now(
-    connection: AsyncConnection,
-    repository: Repository,
-    catalogue: Catalogue,
-    grant: Grant,
-    now: datetime,
-    *,
-    writes: bool = False,
+def open_now(
+    rules: Sequence[ConsentRule], catalogue: Catalogue, grant: Grant, now: datetime, *, writes: bool = False
 ) -> OpenNow | None:
-    """What the consents leave of what was asked; None when the grant or what it hangs on is gone.
+    """What the consents leave of what was asked; None when what the grant hangs on is gone.
 
-    `writes`: whether this server lets apps write at all.
+    `rules`: all that the patient has decided, as for a read: another consent may deny what this one opens. `writes`:
+    whether this server lets apps write at all.
     """
-    if grant.revoked or (grant.ends is not None and grant.ends <= now):
-        return None
     session, asked, _ = split_scope(grant.scope_asked)
     clinical, state = apart(asked)
     if not clinical or grant.standing or grant.in_emergency:
@@ -178,7 +184,6 @@ async def open_now(
         users=frozenset() if grant.fhir_user is None else frozenset({grant.fhir_user}),
         categories=catalogue.codes,
     )
-    rules = await _rules_of(connection, repository, catalogue, grant)
     if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
         return None  # the decision on which it hangs is over, whatever else the patient has decided
     opened = open_categories(rules, around, catalogue)
@@ -210,17 +215,6 @@ def _text(session: Sequence[str], scopes: Sequence[Scope], grant: Grant) -> str:
     return " ".join(part for part in (*session, format_as_asked(scopes, grant.scope_asked)) if part)
 
 
-async def _rules_of(
-    connection: AsyncConnection, repository: Repository, catalogue: Catalogue, grant: Grant
-) -> Sequence[ConsentRule]:
-    """All that the patient has decided, as for a read: another consent may deny what this one opens."""
-    if grant.patient_id is None:
-        return ()
-    if grant.in_emergency:
-        return await emergency_rules(connection, repository, catalogue, grant.patient_id)
-    return await standing_rules(connection, repository, grant.patient_id) or ()
-
-
 async def emergency_rules(
     connection: AsyncConnection, repository: Repository, catalogue: Catalogue, patient_id: str
 ) -> tuple[ConsentRule, ...]:
@@ -229,23 +223,8 @@ async def emergency_rules(
     return () if consents is None else (*consents, emergency_rule(patient_id, catalogue))
 
 
-async def new_refresh_token(
-    connection: AsyncConnection,
-    grant_id: str,
-    now: datetime,
-    lifetime: timedelta,
-    *,
-    jkt: str | None,
-    x5t: str | None,
-) -> str:
-    """A refresh token for the grant; only its hash is kept. With `jkt` or `x5t` it counts with that key only."""
-    token = new_secret()
-    kept = {"token_hash": hash_of(token), "grant_id": grant_id, "dpop_jkt": jkt, "x5t": x5t}
-    await connection.execute(insert(tables.refresh_token).values(**kept, created_at=now, expires_at=now + lifetime))
-    return token
-
-
-def _grant(row: Mapping[str, Any]) -> Grant:
-    kept = {field.name: row[field.name] for field in fields(Grant) if field.name not in ("methods", "ends", "revoked")}
+def grant_from_row(row: Mapping[str, Any]) -> Grant:
+    """A row of `grant_rows` as a grant."""
+    kept = {field.name: row[field.name] for field in _COLUMNS}
     methods = SignInMethods(tuple(row["amr"]), row["acr"])
     return Grant(**kept, methods=methods, ends=row["expires_at"], revoked=row["revoked_at"] is not None)

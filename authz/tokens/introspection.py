@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from authz.authorize.launch_contexts import token_parameters
-from authz.clients.assertion import fetch_keys
 from authz.clients.authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
@@ -20,7 +19,7 @@ from authz.headers import presented_by
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
-from authz.tokens.grants import Grant, OpenNow, find_grant, open_now
+from authz.tokens.grants import OpenNow
 from authz.tokens.scope_narrowing import still_open
 from policies.model import Access
 
@@ -35,8 +34,6 @@ class Introspection:
     def __init__(self, context: AuthzContext, gate: TokenGate) -> None:
         self._context = context
         self._gate = gate
-        # Single statements need no BEGIN and ROLLBACK around them, and each sees the newest there is.
-        self._reads = context.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,21 +62,7 @@ class Introspection:
             if INTROSPECT_SCOPE not in str(caller[1]["scope"]).split(" "):
                 raise OAuthError("insufficient_scope", f"the token needs scope `{INTROSPECT_SCOPE}`", status=403)
             return
-        context = self._context
-        fetched = await fetch_keys(context.engine, context.client_keys, form)
-        # Of an assertion it is written down that it was used, with what else is done by that.
-        engine = context.engine if "client_assertion" in form else self._reads
-        async with engine.connect() as connection:
-            await connection.begin()
-            client = await authenticate_client(
-                connection,
-                form,
-                authorization,
-                audiences=context.token_audiences | {f"{context.issuer}/introspect"},
-                now=context.clock(),
-                fetched=fetched,
-            )
-            await connection.commit()
+        client = await authenticate_client(self._context, form, authorization, endpoint="/introspect")
         if client.kind != "gateway":
             raise OAuthError("unauthorized_client", "only a gateway may introspect tokens", status=403)
 
@@ -95,10 +78,11 @@ class Introspection:
         if access.actors:  # RFC 8693 §4.1
             answer["act"] = claims["act"]
         if access.grant_id:
-            hangs_on = await self._open_now(access)
-            if hangs_on is None:
+            grants = self._context.grants
+            grant = await grants.find(access.grant_id)
+            opened = None if grant is None else await grants.now(grant, self._context.clock())
+            if grant is None or opened is None:
                 return _INACTIVE
-            grant, opened = hangs_on
             answer["scope"] = still_open(claims["scope"], opened)
             answer["consent"] = [{"reference": reference} for reference in opened.consents]
             answer["extensions"] = self._extensions(access, opened)
@@ -106,17 +90,6 @@ class Introspection:
         if access.user is not None:
             answer["fhirUser"] = f"{self._context.fhir_base}/{access.user}"
         return answer
-
-    async def _open_now(self, access: Access) -> tuple[Grant, OpenNow] | None:
-        context = self._context
-        async with self._reads.connect() as connection:
-            grant = await find_grant(connection, access.grant_id)
-            if grant is None:
-                return None
-            opened = await open_now(
-                connection, context.repository, context.catalogue, grant, context.clock(), writes=context.writes
-            )
-            return None if opened is None else (grant, opened)
 
     def _extensions(self, access: Access, opened: OpenNow) -> dict[str, Any]:
         """IHE IUA §3.103.4.1.3 and PCF: for gateways that enforce themselves."""

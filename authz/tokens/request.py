@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
 from authz.clients.clients import CERTIFICATE, DPOP, Client
@@ -32,12 +31,10 @@ class TokenRequest:
     """Thumbprint of the certificate to which it will be bound (RFC 8705 §3)."""
 
 
-async def asked_by(
-    connection: AsyncConnection, client: Client, form: Mapping[str, str], request: Request, context: AuthzContext
-) -> TokenRequest:
+async def asked_by(client: Client, form: Mapping[str, str], request: Request, context: AuthzContext) -> TokenRequest:
     """The request with its proof of possession, which is used up with this. Raises OAuthError."""
     now = context.clock()
-    jkt = await proven_key(connection, proof_in(request), url=f"{context.issuer}/token", now=now)
+    jkt = await proven_key(context.engine, proof_in(request), url=f"{context.issuer}/token", now=now)
     if jkt is None and DPOP in client.requires:
         raise wrong_proof("this client's requests for tokens need a DPoP proof")
     x5t = certificate_of(request) if CERTIFICATE in client.requires else None
@@ -52,8 +49,7 @@ def token_answer(token: str, scope: str, seconds: int, jkt: str | None) -> dict[
     return {"access_token": token, "token_type": kind, "expires_in": seconds, "scope": scope}
 
 
-async def record_token(
-    connection: AsyncConnection,
+def token_record(
     context: AuthzContext,
     asked: TokenRequest,
     description: str,
@@ -61,9 +57,9 @@ async def record_token(
     user: str | None = None,
     patient: str | None = None,
     consents: tuple[str, ...] = (),
-) -> None:
-    """One AuditEvent for a token that is given out."""
-    record = AuditRecord(
+) -> AuditRecord:
+    """The record of a token that is given out."""
+    return AuditRecord(
         kind="token",
         action="E",
         outcome="0",
@@ -76,7 +72,6 @@ async def record_token(
         consents=consents,
         description=description,
     )
-    await context.audit.record(record, connection)
 
 
 def request_id_of(request: Request) -> str:

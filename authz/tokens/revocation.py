@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authz import tables
-from authz.clients.assertion import fetch_keys
 from authz.clients.authentication import authenticate_client
 from authz.clients.clients import Client
 from authz.context import AuthzContext
@@ -35,26 +34,17 @@ class RevocationEndpoint:
         context, now = self._context, self._context.clock()
         try:
             form = await read_form(request)
-            fetched = await fetch_keys(context.engine, context.client_keys, form)
-            async with context.engine.connect() as connection:
-                await connection.begin()
-                client = await authenticate_client(
-                    connection,
-                    form,
-                    request.headers.get("authorization"),
-                    audiences=context.token_audiences | {f"{context.issuer}/revoke"},
-                    now=now,
-                    fetched=fetched,
-                )
-                if "token" not in form:
-                    raise OAuthError("invalid_request", "`token` is missing")
+            authorization = request.headers.get("authorization")
+            client = await authenticate_client(context, form, authorization, endpoint="/revoke")
+            if "token" not in form:
+                raise OAuthError("invalid_request", "`token` is missing")
+            async with context.engine.begin() as connection:
                 told = await self._revoke(connection, client, form["token"], now)
                 if told:
                     request_id = str(request.scope.get("assent.request", {}).get("id", ""))
                     await context.audit.record(
                         AuditRecord("revoke", "U", "0", now, request_id, client.client_id, client.name), connection
                     )
-                await connection.commit()
             for change in told:
                 context.tell(change)
         except OAuthError as error:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 from authz.oauth_errors import OAuthError
 from authz.tokens.grants import OpenNow
 from policies.model import Scope
 from smart.scope_intersection import intersection
 from smart.scope_syntax import format_as_asked, split_scope
+
+_MAX_KNOWN: Final = 1_000
+"""Pairs of texts and what is open, whose common part is known: gateways ask about the same ones again and again."""
 
 
 def narrowed(opened: OpenNow, asked: str | None) -> str:
@@ -25,6 +30,7 @@ def narrowed(opened: OpenNow, asked: str | None) -> str:
     return text
 
 
+@lru_cache(maxsize=_MAX_KNOWN)
 def still_open(claimed: str, opened: OpenNow) -> str:
     """What the token claims and the consent of this moment both have."""
     session, clinical, _ = split_scope(claimed)

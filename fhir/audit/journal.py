@@ -12,7 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fhir.audit.event import AuditRecord
+from fhir.store.prepared_statement import PreparedStatement
 
 _PATIENT: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _decode: Final = msgspec.json.Decoder(AuditRecord).decode
@@ -94,9 +95,12 @@ class AuditJournal:
         # One statement is its own transaction: no BEGIN and COMMIT around it.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         table = f'"{schema}".audit_journal'
-        self._append = (
-            f"INSERT INTO {table} (id, patient, record) "  # noqa: S608 - the schema's name is ours
-            "SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[]) ON CONFLICT (id) DO NOTHING"
+        self._append = PreparedStatement(
+            text(
+                f"INSERT INTO {table} (id, patient, record) "  # noqa: S608 - the schema's name is ours
+                "SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:patients AS text[]), CAST(:records AS bytea[])) "
+                "ON CONFLICT (id) DO NOTHING"
+            )
         )
         self._append_one = text(f"INSERT INTO {table} (id, patient, record) VALUES (:id, :patient, :record)")  # noqa: S608 - as above
         waiting = f"SELECT id, patient, record FROM {table} WHERE NOT failed"  # noqa: S608 - the schema's name is ours
@@ -110,11 +114,8 @@ class AuditJournal:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Commit entries; those that are there already stay. Raises what the database raises."""
-        columns = [e.id for e in entries], [e.patient for e in entries], [e.record for e in entries]
-        async with self._single.connect() as connection:
-            # Straight to the driver, which keeps the statement prepared; only right where no transaction is open.
-            raw: Any = (await connection.get_raw_connection()).driver_connection
-            await raw.execute(self._append, *columns)
+        ids, patients, records = [e.id for e in entries], [e.patient for e in entries], [e.record for e in entries]
+        await self._append.rows(self.engine, ids=ids, patients=patients, records=records)
 
     async def append_in(self, entry: Entry, connection: AsyncConnection) -> None:
         """Make an entry part of a transaction."""

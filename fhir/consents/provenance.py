@@ -34,10 +34,29 @@ def consent_provenance(
 
     `source`: a document on which the change rests, with an id; it is kept inside.
     """
-    reference = f"Consent/{stored.id}"
     who: dict[str, object] = {"type": "Device", "identifier": {"system": CLIENT_SYSTEM, "value": client_id}}
     if client_name:
         who["display"] = client_name
+    return _provenance(stored, content, activity, {"type": _role("enterer"), "who": who}, now, source)
+
+
+def decision_provenance(
+    stored: StoredResource, content: Mapping[str, Any], *, performer: str, performer_name: str, now: datetime
+) -> dict[str, object]:
+    """The Provenance of a version that a person made by their decision. `performer`: a reference to them."""
+    who = {"reference": performer, "display": performer_name}
+    return _provenance(stored, content, "UPDATE", {"type": _role("author"), "who": who}, now)
+
+
+def _provenance(
+    stored: StoredResource,
+    content: Mapping[str, Any],
+    activity: Activity,
+    agent: Mapping[str, object],
+    now: datetime,
+    source: Mapping[str, Any] | None = None,
+) -> dict[str, object]:
+    reference = f"Consent/{stored.id}"
     provenance: dict[str, object] = {
         "resourceType": "Provenance",
         "target": [{"reference": f"{reference}/_history/{stored.version}"}],
@@ -45,7 +64,7 @@ def consent_provenance(
         "recorded": instant(now),
         "activity": {"coding": [{"system": _OPERATION, "code": activity}]},
         "agent": [
-            {"type": _role("enterer"), "who": who},
+            agent,
             {"type": _role("custodian"), "who": {"display": "Assent"}},
         ],
     }

@@ -1,13 +1,8 @@
-"""The consents in force, as rules, for every decision: cached per patient and kept true by the change bus.
-
-INVARIANT: the cache is used only while the bus is healthy. Without it the database is asked, and if that fails, so
-does the request (docs/architecture.md, "Caches are kept true, not timed out").
-"""
+"""The consents in force, as rules, for every decision: cached per patient and kept true by the change bus."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Protocol
 
 import msgspec
@@ -15,12 +10,15 @@ from sqlalchemy import Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fhir.consents.reading import read_consent
+from fhir.store.heard_cache import Health, HeardCache
+from fhir.store.prepared_statement import PreparedStatement
 from fhir.store.repository import Repository
 from fhir.store.tables import store_metadata
 from policies.consent_rule import ConsentRule
 
 _MAX_PATIENTS: Final = 50_000
 MAX_CONSENTS: Final = 1_000
+_MAX_COMPILED: Final = 2_000
 
 
 class ActiveConsents(Protocol):
@@ -35,10 +33,13 @@ class StoredConsents:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._statement = _active(repository.schema)
+        self._statement, self._single = _active(repository.schema)
 
     async def active_consents(self, patient: str, limit: int, connection: AsyncConnection | None = None) -> list[bytes]:
         """As `ActiveConsents.active_consents`; within a transaction where one is given."""
+        if connection is None:
+            single = await self._single.rows(self._repository.engine, patient=patient, most=limit)
+            return [row["body"] for row in single]
         found = await self._repository.rows(self._statement, connection, patient=patient, most=limit)
         return [row["body"] for row in found]
 
@@ -50,17 +51,17 @@ class StoredConsents:
 
 @cache
 def _size(schema: str) -> Select[tuple[int, int]]:
-    active = _active(schema).limit(None).order_by(None).subquery()
+    active = _active(schema)[0].limit(None).order_by(None).subquery()
     return select(func.count().label("number"), func.coalesce(func.sum(func.length(active.c.body)), 0).label("bytes"))
 
 
 @cache
-def _active(schema: str) -> Select[tuple[bytes]]:
+def _active(schema: str) -> tuple[Select[tuple[bytes]], PreparedStatement]:
     """One statement on two indexes. Built once: it is asked at every decision that no cache knows."""
     tables = {table.name: table for table in store_metadata(schema).sorted_tables}
     consent, about, status = tables["fhir_resource"], tables["fhir_reference"], tables["fhir_token"]
     is_active = exists().where(status.c.pk == about.c.pk, status.c.param == "status", status.c.code == "active")
-    return (
+    found = (
         select(consent.c.body)
         .join_from(about, consent, consent.c.pk == about.c.pk)
         .where(
@@ -74,17 +75,17 @@ def _active(schema: str) -> Select[tuple[bytes]]:
         .order_by(consent.c.pk)
         .limit(bindparam("most"))
     )
+    return found, PreparedStatement(found)
 
 
 class TooManyConsents(RuntimeError):
     """A patient has more active consents than can be judged; deciding on a part could widen, so nothing is decided."""
 
 
-class Health(Protocol):
-    """Tells whether changes made elsewhere are heard here within the bound."""
-
-    def healthy(self) -> bool:
-        """True while announcements arrive."""
+@lru_cache(maxsize=_MAX_COMPILED)
+def rule_of(body: bytes) -> ConsentRule:
+    """A consent as a rule. What it says follows from its text alone, whoever asks and whenever."""
+    return read_consent(msgspec.json.decode(body))
 
 
 class ConsentRegister:
@@ -92,39 +93,23 @@ class ConsentRegister:
 
     def __init__(self, store: ActiveConsents, bus: Health) -> None:
         self._store = store
-        self._bus = bus
-        self._cache: OrderedDict[str, tuple[ConsentRule, ...]] = OrderedDict()
-        self._epoch = 0
+        self._kept: HeardCache[str, tuple[ConsentRule, ...]] = HeardCache(bus, _MAX_PATIENTS)
 
     async def rules(self, patient: str) -> tuple[ConsentRule, ...]:
         """Rules of all active consents. Raises TooManyConsents, and what the database raises."""
-        if not self._bus.healthy():
-            self.forget_all()
-            return await self._load(patient)
-        known = self._cache.get(patient)
-        if known is not None:
-            self._cache.move_to_end(patient)
-            return known
-        epoch = self._epoch
-        rules = await self._load(patient)
-        if epoch == self._epoch:  # nothing was announced while the database was being read
-            self._cache[patient] = rules
-            if len(self._cache) > _MAX_PATIENTS:
-                self._cache.popitem(last=False)
-        return rules
+        return await self._kept.get(patient, lambda: self.newest(patient)) or ()
 
-    def forget(self, patient: str) -> None:
-        """A consent of this patient changed."""
-        self._epoch += 1
-        self._cache.pop(patient, None)
-
-    def forget_all(self) -> None:
-        """Anything may have changed."""
-        self._epoch += 1
-        self._cache.clear()
-
-    async def _load(self, patient: str) -> tuple[ConsentRule, ...]:
+    async def newest(self, patient: str) -> tuple[ConsentRule, ...]:
+        """As `rules`, as they stand in the database: for who can't wait until news of another process is here."""
         bodies = await self._store.active_consents(patient, MAX_CONSENTS + 1)
         if len(bodies) > MAX_CONSENTS:
             raise TooManyConsents(f"more than {MAX_CONSENTS} active consents")
-        return tuple(read_consent(msgspec.json.decode(body)) for body in bodies)
+        return tuple(map(rule_of, bodies))
+
+    def forget(self, patient: str) -> None:
+        """A consent of this patient changed."""
+        self._kept.forget(patient)
+
+    def forget_all(self) -> None:
+        """Anything may have changed."""
+        self._kept.forget_all()

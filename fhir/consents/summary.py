@@ -23,6 +23,9 @@ _ELEMENTS: Final = frozenset(
 )
 """Elements of the consents that Assent writes."""
 
+_IN_PROPOSALS: Final = _ELEMENTS | {"identifier", "text"}
+"""What a proposal may have besides: what it is called elsewhere, which an answer keeps, and its narrative."""
+
 ConsentState = Literal["requested", "granted", "limited", "denied", "expired", "revoked"]
 """docs/consent-semantics.md, "The life of a consent"."""
 
@@ -96,6 +99,20 @@ def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
         and consent.keys() <= _ELEMENTS
         and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
         and (provision.get("type") != "permit" or bool(provision.get("class")))
+    )
+
+
+def can_be_answered(consent: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a person can decide on a proposal: one app, one purpose, and nothing in it that their form leaves out."""
+    provision = consent.get("provision", {})
+    if consent.get("status") != "proposed" or not is_own_shape(consent) or not consent.keys() <= _IN_PROPOSALS:
+        return False
+    until = instant_of(provision.get("period", {}).get("end"), end=True)
+    return (
+        provision.get("type") == "permit"
+        and bool(provision.get("class"))
+        and all(extension.get("url") == ASKED_EXTENSION for extension in consent.get("extension", ()))
+        and (until is None or until > now)
     )
 
 

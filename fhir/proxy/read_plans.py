@@ -18,8 +18,7 @@ from fhir.proxy.search_request import SearchRefused, SearchRequest
 from fhir.r4.decided_types import decided_types
 from fhir.r4.interaction import Interaction
 from policies.catalogue import Catalogue
-from policies.consent_evaluation import next_change
-from policies.consent_rule import ConsentRule
+from policies.consent_rule import ConsentRule, unchanged_until
 from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
 from policies.model import Access, Deny, ResourceFacts
 
@@ -45,12 +44,14 @@ class _Kept(NamedTuple):
 
     access: Access
     rules: tuple[ConsentRule, ...]
+    since: datetime
     until: datetime | None
     plan: ReadPlan | Deny
 
     def holds(self, access: Access, rules: tuple[ConsentRule, ...], now: datetime) -> bool:
         """Whether the plan would be made again."""
-        return self.access is access and self.rules is rules and (self.until is None or now < self.until)
+        same = self.access is access and self.rules is rules
+        return same and self.since <= now and (self.until is None or now < self.until)
 
 
 class ReadPlans:
@@ -73,7 +74,7 @@ class ReadPlans:
         if isinstance(plan, ReadPlan) and plan.patient is not None:
             share = share_of(plan, plan.patient, rules, self._catalogue, now)
             plan = NOT_SHARED if share is None else plan.sharing({plan.patient: share})
-        self._kept[key] = _Kept(access, rules, next_change(rules, now), plan)
+        self._kept[key] = _Kept(access, rules, now, unchanged_until(rules, now), plan)
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return plan

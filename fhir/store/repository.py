@@ -78,7 +78,7 @@ class Repository:
     ) -> None:
         """`cursor_key` (32 bytes) lets replicas and restarts go on with each other's pages; random when not given."""
         self.definitions: Final = definitions
-        self._engine = engine
+        self.engine: Final = engine
         # A read is one statement: without BEGIN and ROLLBACK around it, it is one round trip.
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.clock: Final = clock
@@ -250,7 +250,7 @@ class Repository:
         if connection is not None:
             yield connection
             return
-        async with self._engine.begin() as own:
+        async with self.engine.begin() as own:
             yield own
 
     def _now(self) -> datetime:

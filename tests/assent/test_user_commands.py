@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from authz.mail.addresses import put_address
+from authz.mail.tables import mail_address, mail_outbox
 from authz.sign_in import passwords
 from authz.sign_in.identities import linked_account
-from authz.sign_in.sessions import Sessions
+from authz.sign_in.sessions import NewSession, Sessions
 from tests.assent.commands import CommandLine
 
 ISSUER = "https://idp.example"
@@ -20,6 +23,8 @@ PROVIDER = {
     "ASSENT_OIDC_CLIENT_ID": "assent",
     "ASSENT_OIDC_CLIENT_SECRET": "s",
 }
+
+MAIL = {"ASSENT_MAIL_URL": "smtp://127.0.0.1:9", "ASSENT_MAIL_FROM": "no-reply@share.example"}
 
 
 @pytest.fixture
@@ -87,3 +92,55 @@ async def test_without_a_provider_one_must_be_named(assent: CommandLine) -> None
     assert (result.exit_code, "no identity provider is set" in result.output) == (2, True)
     named = await assent.run("user", "link", "jane", "--subject", "1", "--issuer", ISSUER)
     assert named.exit_code == 0
+
+
+async def test_an_address_that_an_operator_gives_waits_for_its_code(assent: CommandLine, engine: AsyncEngine) -> None:
+    added = await assent.run("user", "add", "zoe", "--no-password", "--email", "zoe@example.org", **MAIL)
+    assert added.exit_code == 0, added.output
+    assert (await assent.run("user", "email", "joe", "joe@example.org", "--language", "es", **MAIL)).exit_code == 0
+    o, a = mail_outbox.c, mail_address.c
+    async with engine.connect() as connection:
+        letters = (await connection.execute(select(o.kind, o.recipient, o.language).order_by(o.id))).all()
+        confirmed = (await connection.execute(select(a.address))).scalars().all()
+    assert [tuple(letter) for letter in letters] == [
+        ("confirm-address", "zoe@example.org", "en"),
+        ("confirm-address", "joe@example.org", "es"),
+    ]
+    assert confirmed == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "says"),
+    [
+        (("email", "joe", "joe@example.org"), {}, 2, "set `ASSENT_MAIL_URL` first"),
+        (("add", "kay", "--no-password", "--email", "kay@example.org"), {}, 2, "set `ASSENT_MAIL_URL` first"),
+        (("email", "joe", "joe@example.org", "--language", "tlh"), MAIL, 2, "`tlh` isn't spoken here"),
+        (("email", "joe", "joe"), MAIL, 1, "an e-mail address is like"),
+        (("email", "nobody", "joe@example.org"), MAIL, 1, "there is nobody called `nobody`"),
+        (("add", "kay", "--no-password", "--email", "x\nBcc: y@z.example"), MAIL, 1, "an e-mail address is like"),
+    ],
+)
+async def test_an_address_that_cant_be_given_is_refused(
+    assent: CommandLine, arguments: tuple[str, ...], environment: dict[str, str], code: int, says: str
+) -> None:
+    refused = await assent.run("user", *arguments, **environment)
+    assert (refused.exit_code, says in refused.output) == (code, True), refused.output
+    assert "kay" not in (await assent.run("user", "list")).output
+
+
+async def test_another_password_replaces_the_first_signs_out_and_is_told(
+    assent: CommandLine, engine: AsyncEngine
+) -> None:
+    sessions = Sessions(engine, lambda: datetime.now(UTC), idle=timedelta(hours=1), absolute=timedelta(hours=8))
+    assert (await assent.run("user", "password", "joe", input="first password\n")).exit_code == 0
+    begun = await sessions.sign_in("joe", "first password", "127.0.0.1")
+    assert isinstance(begun, NewSession)
+    async with engine.begin() as connection:
+        await put_address(connection, begun.session.account.id, "joe@example.org", "en")
+    assert (await assent.run("user", "password", "joe", input="second password\n", **MAIL)).exit_code == 0
+    assert await sessions.current(begun.cookie) is None
+    assert await sessions.sign_in("joe", "first password", "127.0.0.1") is None
+    assert isinstance(await sessions.sign_in("joe", "second password", "127.0.0.1"), NewSession)
+    async with engine.connect() as connection:
+        assert (await connection.execute(select(mail_outbox.c.kind))).scalars().all() == ["password-changed"]
+    assert (await assent.run("user", "password", "nobody", input="second password\n")).exit_code == 1

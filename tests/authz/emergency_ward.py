@@ -157,7 +157,10 @@ class Ward:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ground(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("emergency")
-    async with world(await make_database(), folder, RESOURCES, emergency_access=True) as running:
+    server = {"emergency_access": True, "mail_url": "smtp://127.0.0.1:9", "mail_from": "no-reply@share.example"}
+    async with world(await make_database(), folder, RESOURCES, **server) as running:
+        assert running.assent.mail is not None
+        await running.assent.mail.close()  # letters wait, so that a test can read them
         yield running
 
 

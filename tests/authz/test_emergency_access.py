@@ -10,13 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from authz import tables
 from authz.clients.clients import NewClient, add_client
-from authz.sign_in.accounts import add_account
+from authz.mail.addresses import put_address
+from authz.mail.tables import mail_address, mail_outbox
+from authz.sign_in.accounts import Account, add_account
 from authz.sign_in.passwords import Passwords
-from authz.tokens.grants import find_grant, open_now
+from authz.tokens.grants import find_grant
 from fhir.audit.event import AuditRecord
 from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from policies.decide import CLIENT_SYSTEM
@@ -45,6 +47,24 @@ async def test_the_page_that_nothing_is_shared_leads_on_and_the_form_opens_what_
         assert (await app.get(own)).status_code == 403
 
 
+async def test_the_patient_and_who_decides_for_them_are_told_by_letter_that_it_happened_and_not_why(
+    ward: Ward, people: dict[str, Account]
+) -> None:
+    async with ward.server.assent.engine.begin() as connection:
+        await connection.execute(delete(mail_outbox))
+        for name in ("pat", "own", "raman"):
+            await put_address(connection, people[name].id, f"{name}@example.org", "en")
+        await connection.execute(update(mail_address).values(sharing=False))  # what no switch turns off
+    await ward.opened()
+    async with ward.server.assent.engine.connect() as connection:
+        letters = (await connection.execute(select(mail_outbox).order_by(mail_outbox.c.recipient))).all()
+    assert [(letter.kind, letter.recipient, letter.own) for letter in letters] == [
+        ("emergency", "own@example.org", False),
+        ("emergency", "pat@example.org", True),
+    ]
+    assert REASON not in repr(letters)
+
+
 async def test_it_isnt_renewed_and_its_token_ends_with_it(ward: Ward) -> None:
     app = await ward.opened()
     assert "refresh_token" not in app.token
@@ -58,9 +78,8 @@ async def test_it_isnt_renewed_and_its_token_ends_with_it(ward: Ward) -> None:
         assert grant.ends is not None
         assert grant.ends - context.clock() <= timedelta(hours=1)
         before, after = grant.ends - timedelta(seconds=1), grant.ends
-        asked = (connection, context.repository, context.catalogue, grant)
-        assert await open_now(*asked, before) is not None
-        assert await open_now(*asked, after) is None
+        assert await context.grants.now(grant, before) is not None
+        assert await context.grants.now(grant, after) is None
 
 
 async def test_a_code_that_is_redeemed_late_gives_a_token_for_what_is_left_or_none(ward: Ward) -> None:

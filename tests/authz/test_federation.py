@@ -278,7 +278,7 @@ async def test_unlinking_ends_sessions_and_further_sign_ins(place: Place) -> Non
                 expires_at=place.now(),
             )
         )
-        await unlink_identity(connection, "ada", place.real.issuer)
+        await unlink_identity(connection, "ada", place.real.issuer, datetime.now(UTC))
         assert (await connection.execute(select(tables.session))).all() == []
     assert await place.refused(await place.answer()) == ("no-account", "no-account")
 

@@ -262,8 +262,8 @@ async def test_the_operator_removes_all_and_signs_out(desk: Desk) -> None:
                 expires_at=desk.now(),
             )
         )
-        assert await forget_passkeys(connection, "ada") == 2
-        assert await forget_passkeys(connection, "nobody") is None
+        assert await forget_passkeys(connection, "ada", datetime.now(UTC)) == 2
+        assert await forget_passkeys(connection, "nobody", datetime.now(UTC)) is None
         assert (await connection.execute(select(tables.session))).all() == []
     assert await desk.passkeys.mine(desk.ada.account.id) == []
 

@@ -182,7 +182,7 @@ async def test_an_object_with_a_wrong_header_is_refused(server: World, header: d
         {"exp": True},
         {"exp": 9e9},
         {"exp": int(time.time()) - 31},
-        {"exp": int(time.time()) + 4_000},
+        {"exp": int(time.time()) + 40_000},
         {"exp": 10**30},
         {"nbf": None},
         {"nbf": "now"},

@@ -51,11 +51,11 @@ def gate(server: World, bus: SilentBus) -> TokenGate:
 
 
 class Queries:
-    """Counts the statements that reach the database."""
+    """Counts how often a connection is taken to ask the database."""
 
     def __init__(self, server: World) -> None:
         self.count = 0
-        event.listen(server.assent.engine.sync_engine, "before_cursor_execute", self._seen)
+        event.listen(server.assent.engine.sync_engine, "checkout", self._seen)
 
     def _seen(self, *_: Any) -> None:
         self.count += 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from playwright.sync_api import BrowserContext, Page
 
+from policies.codes import ACT_REASON_SYSTEM
+from tests.authz.consent_recorder import category, consent, grantee
 from tests.authz.test_ehr_launch import clinic_app
 from tests.clients.app import App, register
 from tests.clients.hospital import Hospital
 from tests.clients.person import Person
+from tests.conformance.launching import ASSERTION_TYPE
 from tests.sandbox_server import Sandbox
 
 SCOPE = "launch/patient openid fhirUser offline_access patient/*.rs"
@@ -45,7 +53,29 @@ def prepared(sandbox: Sandbox, callback: str) -> Ground:
         person.authorize(ground.app("Step Counter").authorize_url())
         person.revoke(sandbox.issuer, "Step Counter")
         person.open(ground.app("Sleep App").authorize_url())
+    propose(sandbox, user["patients"][0], sandbox.client("confidential-symmetric")["client_id"])
     return ground
+
+
+def propose(sandbox: Sandbox, patient_id: str, app: str) -> None:
+    """Have the sandbox's recorder propose a consent."""
+    desk = next(client for client in sandbox.manifest["clients"] if client["client_id"] == "sandbox-recorder")
+    key = ECKey.import_key(desk["private_jwks"]["keys"][0])
+    claims = {"iss": desk["client_id"], "sub": desk["client_id"], "aud": f"{sandbox.issuer}/token"}
+    times = {"exp": int(time.time()) + 120, "jti": secrets.token_hex(8)}
+    header = {"alg": "ES384", "kid": key.kid, "typ": "JWT"}
+    form = {
+        "grant_type": "client_credentials",
+        "scope": desk["scope"],
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": jwt.encode(header, claims | times, key, algorithms=["ES384"]),
+    }
+    token = httpx.post(f"{sandbox.issuer}/token", data=form, timeout=30).json()["access_token"]
+    permit = {"type": "permit", "actor": grantee(app), "class": category("laboratory", "conditions", "medications")}
+    purpose = [{"system": ACT_REASON_SYSTEM, "code": "TREAT"}]
+    body = consent({**permit, "purpose": purpose}, status="proposed", patient={"reference": f"Patient/{patient_id}"})
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+    httpx.post(f"{sandbox.fhir_base}/Consent", json=body, headers=headers, timeout=30).raise_for_status()
 
 
 def walk(context: BrowserContext, ground: Ground) -> Iterator[tuple[str, Page]]:
@@ -118,7 +148,27 @@ def _patient(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:
     page.goto(f"{issuer}/my")
     press(page, "a[href^='/my/revoke-all']")
     yield "revoke-all", page
+    page.goto(f"{issuer}/my")
+    press(page, "a[href^='/my/proposals/']")
+    yield "answer", page
+    yield from _mail(page, issuer)
     yield from _sign_out(page, issuer)
+
+
+def _mail(page: Page, issuer: str) -> Iterator[tuple[str, Page]]:
+    page.goto(f"{issuer}/my/e-mail")
+    yield "e-mail", page
+    page.locator("#address").evaluate("field => field.form.noValidate = true")
+    page.locator("#address").fill("no address")
+    press(page, "form[action='/my/e-mail'] button")
+    yield "e-mail-problem", page
+    if not page.locator("#code").count():
+        page.locator("#address").fill("the.address.of.somebody.with.a.long.name@a-hospital-with-a-long-name.example")
+        press(page, "form[action='/my/e-mail'] button")
+    page.goto(f"{issuer}/my/e-mail")
+    page.locator("#code").fill("2222-2222-2222")
+    press(page, "form[action='/my/e-mail/confirm'] button")
+    yield "e-mail-wrong-code", page
 
 
 def _representative(page: Page, ground: Ground) -> Iterator[tuple[str, Page]]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +13,8 @@ from fhir.consents.reading import read_consent
 from fhir.proxy.read_plans import ReadPlans
 from fhir.r4.interaction import Interaction
 from policies.classify import Classification
-from policies.consent_evaluation import Circumstances, applicable, consent_decision, next_change
-from policies.consent_rule import ConsentRule, Period, Provision
+from policies.consent_evaluation import Circumstances, applicable, consent_decision
+from policies.consent_rule import ConsentRule, Period, Provision, unchanged_until
 from policies.decide import ReadPlan, decide_resource
 from policies.model import Access, Deny, Permit, ResourceFacts, Scope
 from tests.policies import generated_consents as generated
@@ -101,22 +100,6 @@ async def test_an_exception_that_begins_between_two_requests_counts_from_its_fir
     assert outcomes == [Permit, Permit, Deny, Deny]
 
 
-@pytest.mark.parametrize(
-    ("period", "expected"),
-    [
-        (Period(), None),
-        (Period(end=NOW - _SECOND), None),
-        (Period(end=NOW), NOW),
-        (Period(start=NOW + _SECOND, end=NOW + 2 * _SECOND), NOW + _SECOND),
-        (Period(start=NOW - _SECOND, end=NOW + 2 * _SECOND), NOW + 2 * _SECOND),
-    ],
-)
-def test_the_next_change_is_the_next_bound_of_any_period(period: Period, expected: datetime | None) -> None:
-    assert next_change([_rule(period=period)], NOW) == expected
-    deep = Provision("p", True, provisions=(Provision("q", False, period=period),))
-    assert next_change([_rule(), _rule(deep)], NOW) == expected
-
-
 _moments = st.integers(0, 13 * 365 * 86_400).map(lambda seconds: datetime(2019, 1, 1, tzinfo=UTC) + seconds * _SECOND)
 
 
@@ -124,11 +107,11 @@ _moments = st.integers(0, 13 * 365 * 86_400).map(lambda seconds: datetime(2019, 
 @given(
     st.lists(generated.trees(), min_size=1, max_size=3), generated.circumstances, generated.facts, _moments, _moments
 )
-def test_until_the_next_change_time_changes_nothing(
+def test_until_the_unchanged_until_time_changes_nothing(
     trees: list[Tree], around: Circumstances, facts: ResourceFacts, first: datetime, second: datetime
 ) -> None:
     rules = tuple(read_consent(r4(tree)) for tree in trees)
-    then, until = min(first, second), next_change(rules, min(first, second))
+    then, until = min(first, second), unchanged_until(rules, min(first, second))
     later = max(first, second) if until is None else min(max(first, second), until - timedelta(microseconds=1))
     if later < then:
         return  # it changes at this very instant

@@ -17,6 +17,7 @@ from authz.clients.clients import Client, ClientError, NewClient
 from authz.consents.clinician_access import NotShared
 from authz.consents.decisions import AlreadyDecided
 from authz.consents.emergency_access import UnfitReason, clean_reason
+from authz.mail.addresses import MailSettings, TooManyCodes, checked_address
 from authz.sign_in.accounts import Account, ActsFor
 from authz.sign_in.end_session import Ending
 from authz.sign_in.methods import SignInMethods
@@ -30,6 +31,7 @@ from portal.ports import (
     Check,
     ConsentChoice,
     ConsentEnded,
+    NotOffered,
     OpenRecord,
     Ports,
     SharedWith,
@@ -119,6 +121,40 @@ class FakeRequests:
     async def choose_patient(self, request_id: str, session: SignedInSession, patient_id: str) -> None:
         self.requests[request_id] = replace(self.requests[request_id], patient_id=patient_id)
 
+    async def reopen(self, waiting: str, session: SignedInSession) -> str | None:
+        return "req-1" if waiting == "waiting-1" else None
+
+
+@dataclass
+class FakeMail:
+    """One person's address in memory, whose code is `right`; tests/authz/test_mail_addresses.py has the real ones."""
+
+    settings: MailSettings | None = None
+    full: bool = False
+
+    async def of(self, user_id: str) -> MailSettings | None:
+        return self.settings
+
+    async def ask(self, user_id: str, address: str, language: str) -> None:
+        if self.full:
+            raise TooManyCodes
+        known = self.settings or MailSettings(None, None, sharing=True, language=language)
+        self.settings = replace(known, pending=checked_address(address))
+
+    async def confirm(self, user_id: str, code: str) -> bool:
+        if self.settings is None or code != "right":
+            return False
+        self.settings = replace(self.settings, address=self.settings.pending, pending=None)
+        return True
+
+    async def remove(self, user_id: str) -> None:
+        if self.settings is not None:
+            self.settings = replace(self.settings, address=None, pending=None)
+
+    async def choose(self, user_id: str, *, sharing: bool, language: str) -> None:
+        if self.settings is not None:
+            self.settings = replace(self.settings, sharing=sharing, language=language)
+
 
 @dataclass
 class FakeConsents:
@@ -129,6 +165,8 @@ class FakeConsents:
     refused: list[PolicyText] = field(default_factory=list)
     decided: bool = False
     changed: list[ConsentChoice] = field(default_factory=list)
+    answered: list[ConsentChoice | None] = field(default_factory=list)
+    unusable: bool = False
 
     async def grant(self, request: AuthorizationRequest, session: SignedInSession, choice: ConsentChoice) -> str:
         if self.decided:
@@ -150,6 +188,15 @@ class FakeConsents:
         if found is None or found.state == "revoked":
             raise ConsentEnded
         self.changed.append(choice)
+
+    async def answer(
+        self, proposed: SharedWith, choice: ConsentChoice | None, shown: PolicyText, by: SignedInSession
+    ) -> None:
+        if self.decided:
+            raise ConsentEnded
+        if self.unusable:
+            raise NotOffered
+        self.answered.append(choice)
 
     async def revoke(self, consent_id: str, by: SignedInSession) -> None:
         self.consents = [replace(c, state="revoked") if c.consent_id == consent_id else c for c in self.consents]
@@ -305,6 +352,7 @@ class Place:
     consents: FakeConsents
     record: FakeRecord
     emergencies: FakeEmergencies
+    mail: FakeMail
     explanations: FakeExplanations
     settings: PortalSettings
     pages: PortalPages
@@ -320,11 +368,11 @@ class Place:
         return page_of(await self.client.get(address)).hidden
 
 
-def place(settings: PortalSettings | None = None, ways: SignInWays | None = None) -> Place:
+def place(settings: PortalSettings | None = None, ways: SignInWays | None = None, *, mails: bool = True) -> Place:
     """Build the pages on fakes."""
     chosen = settings or PortalSettings(https=False)
     sessions, requests, consents, record = FakeSessions(), FakeRequests(), FakeConsents(), FakeRecord()
-    emergencies, explanations = FakeEmergencies(), FakeExplanations()
+    emergencies, mail, explanations = FakeEmergencies(), FakeMail(), FakeExplanations()
     pages = portal_pages(
         Ports(
             sessions,
@@ -339,6 +387,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
             emergencies,
             explanations,
             ways or SignInWays(),
+            mail if mails else None,
         ),
         chosen,
         lambda: NOW,
@@ -347,7 +396,7 @@ def place(settings: PortalSettings | None = None, ways: SignInWays | None = None
     app.include_router(pages.router)
     origin = "https://assent.example" if chosen.https else "http://127.0.0.1:8000"
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=origin)
-    return Place(sessions, requests, consents, record, emergencies, explanations, chosen, pages, client)
+    return Place(sessions, requests, consents, record, emergencies, mail, explanations, chosen, pages, client)
 
 
 class Page(HTMLParser):
