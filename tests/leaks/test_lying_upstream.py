@@ -58,6 +58,18 @@ async def test_l39_a_read_that_is_answered_with_something_else_is_withheld(leaky
     assert answer.content == nothing
 
 
+@pytest.mark.leak("L39")
+@pytest.mark.parametrize(
+    "odd", [{"id": 7}, {"id": "a/../../Patient/bob"}, {"id": ""}, {"id": ["lab0"]}, {"id": "x" * 65}]
+)
+async def test_l39_what_has_no_name_is_not_in_a_search(leaky: World, odd: dict[str, Any]) -> None:
+    app = await leaky.app(["laboratory"])
+    nameless = observation("lab0")
+    del nameless["id"]
+    with leaky.upstream.saying("/Observation", _bundle(nameless, {**nameless, **odd}, observation("lab1"))):
+        assert await app.ids("Observation") == ["Observation/lab1"]
+
+
 @pytest.mark.leak("L36", "L39")
 async def test_l36_l39_a_search_shows_only_entries_that_may_be_seen_by_themselves(leaky: World) -> None:
     app = await leaky.app(["laboratory"])
