@@ -63,6 +63,8 @@ class Rules:
     definitions: Definitions
     masks: Masks
     facts: FactsReader
+    base: str
+    """Public FHIR base."""
 
 
 def explain_plan(
@@ -197,7 +199,7 @@ def explain_search(
 ) -> Explanation:
     """The guard's decision about the parameters, and the narrower search that the upstream would be asked."""
     try:
-        search = guard_search(kind, pairs, plan, rules.masks, rules.definitions)
+        search = guard_search(kind, pairs, plan, rules.masks, rules.definitions, base=rules.base)
     except SearchRefused as refused:
         return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
     except SearchError as refused:
