@@ -72,6 +72,8 @@ class SensitiveCodes:
 
     def _of_any_system(self, code: str) -> frozenset[str]:
         found = self._bare.get(code, _NOTHING)
+        if not code.isdigit():
+            found |= self._of_expression(code)
         folded = _folded(code)
         if _BEGINS_WITH_LETTER.match(folded):  # a block of bare digits would take in any number
             found = found.union(*(blocks.of(folded) for blocks in self._blocks.values()))

@@ -122,7 +122,7 @@ class FactsReader:
             walk.visit(value)
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
-            found.foreign = found.foreign or walk.too_deep
+            found.foreign = found.foreign or walk.unreadable
             if name in _AUTHORS:
                 found.authors = frozenset(self._authors(value))
         if resource_type == "DocumentReference" and name == "securityLabel":
@@ -140,6 +140,11 @@ class FactsReader:
         labels = frozenset(_labels(meta.get("security"))) if "security" in meta else _NO_CODINGS
         owners = authors = _NOBODY
         foreign = "modifierExtension" in outline or "implicitRules" in outline
+        if "tag" in meta or "extension" in meta:  # where some write their labels
+            walk = _Walk(self._bases)
+            walk.visit([meta.get("tag"), meta.get("extension")])
+            codes |= walk.codes
+            foreign = foreign or walk.unreadable
         # Most say nothing of most. One that is alone with something stays the same object, whose hash is known.
         for said in members:
             if said is NOTHING:
@@ -267,7 +272,8 @@ class _Walk:
         self.codes: set[Coding] = set()
         self.labels: set[Coding] = set()
         self.references: set[str] = set()
-        self.too_deep = False
+        self.unreadable = False
+        """Whether it is too deep, or a code in it is no code, so that not all that it says is known."""
         self._bases = bases
 
     def visit(self, member: object) -> None:
@@ -284,22 +290,34 @@ class _Walk:
             if not deeper:
                 return
             level = deeper
-        self.too_deep = True
+        self.unreadable = True
 
     def note(self, value: Mapping[str, object]) -> None:
         code = value.get("code")
         if type(code) is str:
             self.codes.add(coding_of(value.get("system"), code))
+        elif not _is_shaped(code):
+            self.unreadable = True
         reference = value.get("reference")
         if type(reference) is str:
             self.references.add(_below(self._bases, reference).partition("/_history/")[0])
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
-        """A contained resource's own labels count; the rest of its `meta` doesn't."""
+        """A contained resource's own labels count, and its tags as elsewhere; the rest of its `meta` doesn't."""
         meta = value["meta"]
-        if isinstance(meta, dict):
-            self.labels.update(_labels(meta.get("security")))
-        return [item for name, item in value.items() if name != "meta" or not isinstance(item, dict)]
+        rest = [item for name, item in value.items() if name != "meta"]
+        if not isinstance(meta, dict):
+            self.labels.add(Coding("", ""))  # labels may stand in it that can't be read
+            return rest
+        self.labels.update(_labels(meta.get("security")))
+        return [*rest, meta.get("tag"), meta.get("extension")]
+
+
+def _is_shaped(code: object) -> bool:
+    """Whether a member `code` that is no text is what R4 has there: a concept, a list of them, or nothing."""
+    if type(code) is list:
+        return all(type(item) is dict for item in code)
+    return code is None or type(code) is dict
 
 
 def _below(bases: tuple[str, ...], literal: str) -> str:
@@ -325,7 +343,9 @@ def coding_of(system: object, code: str) -> Coding:
 
 
 def _unified(system: object, code: str) -> Coding:
-    return Coding(usual_system(system) if isinstance(system, str) else "", code.strip())
+    name = usual_system(system) if isinstance(system, str) else ""
+    # A name that is no URI (`SNOMED`, an OID by itself) says nothing certain: as if there were none.
+    return Coding(name if ":" in name else "", code.strip())
 
 
 _SHORT: Final = 64

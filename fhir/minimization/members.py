@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from fhir.minimization.facts import MAX_DEPTH, NOTHING, FactsReader, MemberFacts
+from fhir.minimization.kept_parts import may_tell
 from fhir.minimization.mask_plan import MaskNode, Treatment
 from fhir.minimization.seen_before import SeenBefore
 from fhir.r4.strict_json import check_once, decode_value_once
@@ -35,13 +36,15 @@ _encode: Final = msgspec.json.Encoder().encode
 class Member:
     """A member that is an object or a list."""
 
-    __slots__ = ("decoded", "facts", "forms", "raw")
+    __slots__ = ("decoded", "facts", "forms", "raw", "telling")
 
     def __init__(self, raw: bytes, facts: MemberFacts, decoded: object) -> None:
         self.raw: Final = msgspec.Raw(raw)
         self.facts: Final = facts
         self.decoded: Final = decoded
         """Its value, where facts are gathered from the whole of it, else None."""
+        self.telling: Final = may_tell(raw)
+        """Whether it must be looked into before it is kept as it is."""
         self.forms: dict[MaskNode | Treatment, tuple[object, bool]] = {}
         """How masks leave it, and whether they took anything away (`fhir.minimization.minimize`)."""
 

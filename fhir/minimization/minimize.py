@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from fhir.minimization.kept_parts import TELLING, may_tell, tells_of_others
 from fhir.minimization.mask_plan import Extensions, MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
@@ -55,7 +56,7 @@ def minimize(resource: bytes | msgspec.Raw | Members, node: MaskNode, rules: Min
     """
     try:
         members = resource if isinstance(resource, Mapping) else _members(resource)
-        return _encode(_Pass(rules).resource(members, node))
+        return _encode(_Pass(rules).resource(members, node, split=members is resource))
     except (msgspec.DecodeError, RecursionError, TypeError) as broken:
         raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 
@@ -71,10 +72,10 @@ class _Pass:
         self._contained: dict[str, object] = {}
         self._changed = False
 
-    def resource(self, members: Members, node: MaskNode) -> dict[str, object]:
+    def resource(self, members: Members, node: MaskNode, *, split: bool) -> dict[str, object]:
         if "contained" in members:  # whatever refers to them may stand before them
             self._contained = self._contained_resources(_raw(members["contained"]))
-        kept = self._kept(members, node)
+        kept = self._kept(members, node, split=split)
         header = self._meta(_raw(members["meta"]) if "meta" in members else None)
         if not header:  # FHIR R4 JSON: no empty objects
             return kept
@@ -82,14 +83,19 @@ class _Pass:
         pairs.insert(2, ("meta", header))
         return dict(pairs)
 
-    def _kept(self, members: Members, node: MaskNode) -> dict[str, object]:
-        """What stays of an object's members, in their order, then what stands for those that R4 requires."""
+    def _kept(self, members: Members, node: MaskNode, *, split: bool = False) -> dict[str, object]:
+        """What stays of an object's members, in their order, then what stands for those that R4 requires.
+
+        `split`: they come from a `MemberReader`.
+        """
         treatments = node.members
         kept: dict[str, object] = {}
         for name, value in members.items():
             treatment = treatments.get(name)
             if treatment == "keep" or (treatment is None and node.open):
-                kept[name] = value if type(value) is msgspec.Raw else _raw(value)
+                # Strings and numbers that stand beside split members hold nothing else.
+                plain = split if type(value) is msgspec.Raw else not value.telling
+                kept[name] = _raw(value) if plain else self._whole(name, value)
             elif treatment is None:
                 self._changed = True
             elif treatment == "meta":
@@ -100,6 +106,15 @@ class _Pass:
             self._changed = True
             kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
         return kept
+
+    def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
+        """A member that stays as it is. Raises NotMinimizable for one in which others are named."""
+        raw, rules = _raw(value), self._rules
+        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(
+            name, raw, rules.relative, rules.named_references
+        ):
+            raise NotMinimizable("an element that is kept tells of others")
+        return raw
 
     def _form(self, value: Member | msgspec.Raw, treatment: MaskNode | Treatment) -> object:
         """As `_inside`, remembered with the member unless it hangs on other members too."""
@@ -135,7 +150,7 @@ class _Pass:
         return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
 
     def _reference(self, raw: msgspec.Raw) -> object:
-        """`reference` and `type` stay; `display` only for providers and products; `identifier` never (L32, L34)."""
+        """`reference` and `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
         members = _members(raw)
         literal = _string(members["reference"]) if "reference" in members else ""
         if literal.startswith("#"):
@@ -159,7 +174,7 @@ class _Pass:
 
     def _extensions(self, raw: msgspec.Raw, allowed: Extensions) -> list[msgspec.Raw] | None:
         items = _items(raw)
-        kept = [item for item in items if _url(item) in allowed.urls]
+        kept = [self._whole("extension", item) for item in items if _url(item) in allowed.urls]
         self._changed = self._changed or len(kept) < len(items)
         return kept or None
 

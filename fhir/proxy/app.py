@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from fhir.proxy import ticks
 from fhir.proxy.access_records import record_of_refusal, records_of_answer
 from fhir.proxy.across_types import answer_everything, answer_system_search
 from fhir.proxy.batch import answer_batch
@@ -83,7 +84,7 @@ class FhirProxy:
         await send_fhir(send, answered.status, body, headers=answered.headers, content_type=answered.content_type)
 
     async def _answer(self, request: ProxyRequest, *, admitted: bool = False) -> Answered:
-        parts = self._parts
+        parts, begun = self._parts, ticks.now()
         interaction = interaction_of(request.method, request.path, writes=parts.writes is not None)
         request.log["route"] = _route(interaction)
         if isinstance(interaction, Unsupported):
@@ -114,6 +115,7 @@ class FhirProxy:
             answered = await _ANSWERS[interaction.code](parts, Asked(request, access, plan, interaction, now))
         except NothingOpened:
             await parts.audit.record(record_of_refusal(request, access, interaction, parts.clock()))
+            await ticks.wait_for_tick(begun)
             raise
         # 7 record
         seen = answered.seen
@@ -121,6 +123,8 @@ class FhirProxy:
             records_of_answer(request, access, interaction, seen, parts.clock(), parts.source_name)
         )
         # 8 answer
+        if seen is not None and not seen.shown:
+            await ticks.wait_for_tick(begun)
         return replace(answered, headers=(*answered.headers, *parts.source_header(interaction)))
 
     async def _access(self, request: ProxyRequest, *, admitted: bool) -> Access:

@@ -212,7 +212,7 @@ class _Reader:
             raise SearchRefused(400, "not-supported", f"`{kind}` can't follow `{_shown(value)}`")
         if kind == "_include" and source != self._type:
             raise SearchRefused(400, "not-supported", f"`_include` must start at `{self._type}`")
-        if kind == "_revinclude" and self._type not in found.targets:
+        if kind == "_revinclude" and (self._type not in found.targets or target not in ("", self._type)):
             raise SearchRefused(400, "not-supported", f"`{source}:{name}` never refers to `{self._type}`")
         if not all(self._visible(source, path) for path in touched(found)):
             raise SearchRefused(403, "suppressed", f"`{source}:{name}` would follow what is not shown for this purpose")

@@ -7,6 +7,7 @@ page of withheld entries from one that isn't there (L04, L22).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,7 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import NO_LINKS, Links
 from policies.model import ResourceFacts
 
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 MAX_UPSTREAM_PAGES: Final = 8
 MAX_UPSTREAM_COUNT: Final = 5_000
 """Longest first page that is asked of an upstream that gives no links."""
@@ -168,14 +170,15 @@ def _read(body: bytes, bundle_type: str) -> _Bundle:
 
 
 def _shown(entry: _Entry, mode: str, show: Show) -> Shown | None:
-    """A resource that can't be read or minimized is withheld like any other (unknown means deny)."""
+    """A resource that can't be read, minimized or named is withheld like any other (unknown means deny)."""
     resource = bytes(entry.resource)
     if not resource or mode not in ("match", "include"):
         return None
     try:
-        return show(resource)
+        shown = show(resource)
     except NotMinimizable:
         return None
+    return shown if shown is not None and _ID.fullmatch(shown.facts.id) else None
 
 
 def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:

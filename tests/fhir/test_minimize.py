@@ -101,6 +101,67 @@ def test_the_display_of_a_provider_stays_and_of_a_condition_goes_at_any_depth() 
     assert out["diagnosis"] == [{"condition": {"reference": "Condition/c9"}, "rank": 1}]
 
 
+def test_what_a_medication_is_called_does_not_stay_with_a_reference_to_it() -> None:
+    """The Medication may be one that is withheld."""
+    for kind in ("MedicationRequest", "MedicationStatement", "MedicationDispense", "MedicationAdministration"):
+        named = {"reference": "Medication/m", "display": "Efavirenz"}
+        body = {"resourceType": kind, "id": "m", "medicationReference": named, "subject": {"reference": "Patient/p1"}}
+        for purpose in ("PATRQT", "HRESCH"):
+            out = json.loads(_minimized(json.dumps(body).encode(), purpose))
+            assert out["medicationReference"] == {"reference": "Medication/m"}
+
+
+def _in_kept_parts(extension: object) -> list[dict[str, object]]:
+    """Patients in whom an extension stands in an element, below a primitive, in another extension, in a contained."""
+    link = {"resourceType": "Patient", "id": "p"}
+    within = {"url": "http://x", "extension": [extension]}
+    provider = {"resourceType": "Practitioner", "id": "d", "name": [{"text": "Dr", "extension": [extension]}]}
+    race = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [extension]}
+    return [
+        {**link, "name": [{"family": "Ana", "extension": [extension]}]},
+        {**link, "name": [{"_given": [None, {"extension": [extension]}]}]},
+        {**link, "gender": "female", "_gender": {"extension": [extension]}},
+        {**link, "maritalStatus": {"coding": [{"code": "M", "extension": [within]}]}},
+        {**link, "contained": [provider], "generalPractitioner": [{"reference": "#d"}]},
+        {**link, "extension": [race]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ({"reference": "Patient/p1"}, True),
+        ({"reference": "Patient/p1", "type": "Patient"}, True),
+        ({"reference": "Practitioner/d", "display": "Dr Who"}, True),
+        ({"reference": "#c"}, True),
+        ({"reference": "Patient/bob", "display": "Bob"}, False),
+        ({"reference": "Medication/m", "display": "Efavirenz"}, False),
+        ({"reference": "Practitioner/d", "identifier": {"value": "123"}}, False),
+        ({"reference": "#c", "display": "Bob"}, False),
+        ({"reference": "https://elsewhere.example/Patient/p1"}, False),
+        ({"display": "Bob"}, False),
+        ({"identifier": {"value": "123"}}, False),
+        ("Bob", False),
+    ],
+)
+def test_an_extension_in_what_is_kept_names_nobody_or_the_resource_is_refused(reference: object, shown: bool) -> None:
+    for resource in _in_kept_parts({"url": "http://x", "valueReference": reference}):
+        body = json.dumps(resource, separators=(",", ":")).encode()
+        for spelt in (body, body.replace(b'"extension"', b'"\\u0065xtension"').replace(b'"valueR', b'"value\\u0052')):
+            if shown:
+                assert json.loads(_minimized(spelt)).items() >= resource.items()
+            else:
+                with pytest.raises(NotMinimizable):
+                    _minimized(spelt)
+
+
+def test_comments_in_what_is_kept_are_refused_and_elsewhere_go() -> None:
+    for kept in ({"name": [{"family": "Ana", "fhir_comments": ["HIV"]}]}, {"_gender": {"fhir_comments": ["HIV"]}}):
+        with pytest.raises(NotMinimizable):
+            _minimized(json.dumps({"resourceType": "Patient", "id": "p", **kept}).encode())
+    assert b"HIV" not in _minimized(b'{"resourceType":"Patient","id":"p","fhir_comments":["HIV"]}')
+
+
 def test_contained_products_stay_masked_and_contained_patients_go() -> None:
     out = json.loads(
         _minimized(

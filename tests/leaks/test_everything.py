@@ -241,7 +241,7 @@ async def test_l41_what_is_posted_is_held_to_what_is_understood(leaky: World, po
     assert heard == []
 
 
-@pytest.mark.leak("L41", "L15")
+@pytest.mark.leak("L41")
 async def test_l41_posting_opens_nobody_elses_record(leaky: World) -> None:
     app = await leaky.app(SHARED)
     for name in ("bob", "nobody"):

@@ -38,6 +38,9 @@ def _bundle(*resources: object, **more: Any) -> bytes:
         {**observation("lab0"), "resourceType": "observation"},
         {**observation("lab0"), "resourceType": ["Observation"]},
         {**observation("lab0"), "id": 7},
+        observation("lab0", valueCodeableConcept={"coding": [{"system": "http://loinc.org", "code": 75622}]}),
+        observation("lab0", valueCodeableConcept={"coding": [{"system": "http://loinc.org", "code": ["75622-1"]}]}),
+        observation("lab0", note=[{"text": "x", "authorString": "y", "fhir_comments": [HIDDEN]}]),
         {**observation("lab0"), "subject": [{"reference": "Patient/ana"}, {"reference": "Patient/bob"}]},
         {"resourceType": "OperationOutcome", "issue": [{"diagnostics": HIDDEN}]},
         {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": observation("lab0")}]},
@@ -53,6 +56,18 @@ async def test_l39_a_read_that_is_answered_with_something_else_is_withheld(leaky
         answer = await app.get("Observation/lab0")
     assert answer.status_code == 404
     assert answer.content == nothing
+
+
+@pytest.mark.leak("L39")
+@pytest.mark.parametrize(
+    "odd", [{"id": 7}, {"id": "a/../../Patient/bob"}, {"id": ""}, {"id": ["lab0"]}, {"id": "x" * 65}]
+)
+async def test_l39_what_has_no_name_is_not_in_a_search(leaky: World, odd: dict[str, Any]) -> None:
+    app = await leaky.app(["laboratory"])
+    nameless = observation("lab0")
+    del nameless["id"]
+    with leaky.upstream.saying("/Observation", _bundle(nameless, {**nameless, **odd}, observation("lab1"))):
+        assert await app.ids("Observation") == ["Observation/lab1"]
 
 
 @pytest.mark.leak("L36", "L39")

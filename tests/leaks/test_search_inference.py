@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from time import perf_counter
+
 import pytest
 
+from fhir.proxy.ticks import TICK
 from tests.leaks.world import World
 
 
@@ -145,6 +149,38 @@ async def test_l06_withheld_and_not_there_answer_alike(leaky: World, wanted: str
     assert withheld.status_code == nothing.status_code == 404
     assert withheld.content == nothing.content
     assert {n for n in withheld.headers if n != "x-request-id"} == {n for n in nothing.headers if n != "x-request-id"}
+
+
+@pytest.mark.leak("L06")
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Observation/nothing",
+        "Observation/hiv-by-code",
+        "Observation/bob1/_history",
+        "Observation?_id=bob1",
+        "Patient/bob",
+    ],
+)
+async def test_l06_what_shows_nothing_leaves_on_the_tick(leaky: World, asked: str) -> None:
+    """So its time doesn't tell whether something was read and withheld."""
+    app = await leaky.app(["laboratory", "demographics"])
+    took = []
+    for _ in range(5):
+        begun = perf_counter()
+        await app.get(asked)
+        took.append(perf_counter() - begun)
+    assert min(took) >= TICK - 0.001  # the clock of the event loop counts whole milliseconds
+
+
+@pytest.mark.leak("L06", "L43")
+async def test_l06_l43_nor_does_a_batch_of_reads_add_up_what_they_take(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    entries = [{"request": {"method": "GET", "url": "Observation/hiv-by-code"}}] * 5
+    begun = perf_counter()
+    answer = await app.post_bundle(json.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries}))
+    assert [entry["response"]["status"] for entry in answer.json()["entry"]] == ["404 Not Found"] * 5
+    assert perf_counter() - begun >= 5 * (TICK - 0.001)
 
 
 @pytest.mark.leak("L06")
