@@ -149,7 +149,7 @@ async def _audit(engine: AsyncEngine, now: Clock) -> Found:
     async with engine.connect() as connection:
         entries, _ = await AuditChain(schema=SCHEMA).head(connection)
         last = await latest_checkpoint(connection, schema=SCHEMA)
-    waits = f"{waiting} records wait to become AuditEvents"
+    waits = f"{waiting} record{'' if waiting == 1 else 's'} waiting to become AuditEvents"
     if last is None:
         return "ok", f"{waits}, the chain has {entries} entries and no checkpoint yet"
     if last.seq > entries:
