@@ -17,6 +17,7 @@ from assent.commands.serve import serve_command
 from assent.database import DatabaseUnreachableError
 from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
+from assent.named_file import NamedFileError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError
@@ -61,7 +62,7 @@ def main() -> None:
     """Run a command; what is known to go wrong ends with a sentence, not with a stack trace."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, NamedFileError) as error:
         typer.echo(str(error), err=True)
         sys.exit(MISUSED)
     except FAILURES as error:
