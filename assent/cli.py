@@ -17,10 +17,12 @@ from assent.commands.serve import serve_command
 from assent.database import DatabaseUnreachableError
 from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
+from assent.migrate import NewerSchemaError
 from assent.named_file import NamedFileError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError
+from fhir.minimization.mask_plan import MaskError
 from policies.catalogue_document import CatalogueError
 from smart.brands import BrandError
 
@@ -30,6 +32,8 @@ FAILURES = (
     DatabaseUnreachableError,
     EmbeddedPostgresError,
     ListenError,
+    MaskError,
+    NewerSchemaError,
     SecretFileError,
     StatementIssuersError,
 )

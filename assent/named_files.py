@@ -13,11 +13,15 @@ from assent.policy_files import load_catalogue
 from assent.settings import Settings
 from assent.statement_issuers import load_statements
 from assent.upstream_settings import credentials
+from fhir.minimization.masks import Masks
+from fhir.r4.definitions import load_definitions
 
 
 def read_named_files(settings: Settings) -> None:
-    """Read them and forget them. Raises NamedFileError, CatalogueError, StatementIssuersError, BrandError."""
-    load_languages(load_catalogue(settings.policy_dir), settings.policy_dir)
+    """Read them and forget them. Raises what its readers raise, which `assent.cli` turns into a sentence."""
+    catalogue = load_catalogue(settings.policy_dir)
+    load_languages(catalogue, settings.policy_dir)
+    Masks(catalogue, load_definitions())
     for name, table in settings.upstream_tables().items():
         credentials(name, table)
     identity_provider(settings)

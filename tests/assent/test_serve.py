@@ -175,7 +175,7 @@ def test_a_file_that_cant_be_used_ends_the_start_with_a_sentence_that_names_its_
     environment: dict[str, str], setting: str, others: dict[str, str]
 ) -> None:
     given = environment | others | {setting: "/proc/nowhere", "ASSENT_WORKERS": "2"}
-    ended = subprocess.run(  # noqa: S603 - this interpreter, our module
+    ended = subprocess.run(
         [sys.executable, "-m", "assent", "serve"], env=given, capture_output=True, text=True, timeout=60, check=False
     )
     said = ended.stdout + ended.stderr
