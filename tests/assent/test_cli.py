@@ -134,8 +134,8 @@ def _policy_copy(folder: Path) -> Path:
         (
             "categories.yaml",
             "type: Immunization",
-            "type: NutritionOrder",
-            "no mask of `masks.yaml` names `NutritionOrder`",
+            "type: Task",
+            "no mask of `masks.yaml` names `Task`",
         ),
         ("sensitivities.yaml", "code: hiv", "code: aids", "there is no sensitive category `hiv`"),
         ("code_sets/assent.json", '"licence": "CC BY 4.0"', '"license": "CC BY 4.0"', "`license` is not known here"),
