@@ -106,7 +106,7 @@ async def build(
     ways, federation = sign_in_ways(settings, ground.engine, clock, context.notices)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
     facts = facts_reader(ground, behind)
-    parts = proxy_parts(ground, gate, behind, register, facts)
+    parts = proxy_parts(ground, gate, behind, register, facts, registration=context.registers_apps)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)

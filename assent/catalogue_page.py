@@ -93,13 +93,13 @@ def _masks(catalogue: Catalogue) -> Iterator[str]:
             ("type", "elements that stay"),
             ((kind, ", ".join(f"`{path}`" for path in sorted(types[kind]))) for kind in sorted(types)),
         )
+        yield from ("", "Extensions of the resource itself that stay:", "")
+        yield from (f"- `{url}`" for url in sorted(catalogue.extensions[profile]))
         yield ""
     yield "## In every mask"
     yield ""
     yield f"- Contained resources that stay: {', '.join(sorted(catalogue.contained))}."
     yield f"- References that keep their display: to {', '.join(sorted(catalogue.named_references))}."
-    yield "- Extensions of the resource itself that stay:"
-    yield from (f"  - `{url}`" for url in sorted(catalogue.extensions))
 
 
 def _table(heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -63,6 +63,8 @@ class Rules:
     definitions: Definitions
     masks: Masks
     facts: FactsReader
+    base: str
+    """Public FHIR base."""
 
 
 def explain_plan(
@@ -172,7 +174,6 @@ def _mask_effect(
     """Names only: what `minimize` takes away is read off its result. `meta` always changes, so it isn't told."""
     minimizing = MinimizeRules(
         lambda kind: rules.masks.node(plan.purpose, kind),
-        rules.catalogue.extensions,
         rules.catalogue.contained,
         rules.catalogue.named_references,
         rules.facts.relative,
@@ -198,7 +199,7 @@ def explain_search(
 ) -> Explanation:
     """The guard's decision about the parameters, and the narrower search that the upstream would be asked."""
     try:
-        search = guard_search(kind, pairs, plan, rules.masks, rules.definitions)
+        search = guard_search(kind, pairs, plan, rules.masks, rules.definitions, base=rules.base)
     except SearchRefused as refused:
         return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
     except SearchError as refused:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assent.mail.settings import check_mail_address, check_mail_url, mail_misfits
-from assent.settings_urls import check_base_url, check_database_url, check_host, check_issuer
+from assent.settings_lists import Canonicals, GroupIds, HostNames, Networks, Profiles
+from assent.settings_urls import check_base_url, check_database_url, check_issuer
 from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
 ENVIRONMENT_PREFIX = "ASSENT_"
@@ -26,16 +26,6 @@ FILE_ONLY = frozenset({"upstreams"})
 _OTHER_HEADERS = frozenset(
     {"authorization", "cookie", "host", "dpop", "origin", "accept", "content-type", "content-length", "x-forwarded-for"}
 )
-
-
-def _split_commas(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _group_id(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", value) is None:
-        raise ValueError("must be ids of Groups, such as `cohort-7`")
-    return value
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
@@ -75,9 +65,6 @@ def _lasting_claim(value: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Issuer = Annotated[str, AfterValidator(check_issuer)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)]
-HostNames = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split_commas)]
-GroupIds = Annotated[tuple[Annotated[str, AfterValidator(_group_id)], ...], NoDecode, BeforeValidator(_split_commas)]
 SINGLE_UPSTREAM = "upstream"
 """Name of the upstream that `ASSENT_UPSTREAM_URL` describes."""
 
@@ -173,6 +160,18 @@ class Settings(BaseSettings):
     )
     upstreams: dict[str, UpstreamTable] = Field(
         {}, description="Several upstreams, in the file only: one table `[upstreams.<name>]` each."
+    )
+
+    # What `/fhir/metadata` says of the data.
+    instantiates: Canonicals = Field(
+        (),
+        description="Canonical URLs, separated by commas, of the published CapabilityStatements to which the upstream"
+        " keeps and that `/fhir/metadata` names, such as US Core's.",
+    )
+    supported_profiles: Profiles = Field(
+        (),
+        description="Profiles that the upstream's data follow, as `Type=canonical URL`, separated by commas;"
+        " `/fhir/metadata` names them.",
     )
 
     # Bulk exports.

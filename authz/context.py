@@ -76,6 +76,11 @@ class AuthzContext:
         return f"{self.issuer}/fhir"
 
     @property
+    def registers_apps(self) -> bool:
+        """Whether an app can register itself: any, or those that somebody trusted vouches for (RFC 7591)."""
+        return self.open_registration or self.statements.are_taken
+
+    @property
     def token_audiences(self) -> frozenset[str]:
         """What a client assertion may name as `aud` (RFC 7523 §3, SMART 2.2: the token endpoint)."""
         return frozenset({f"{self.issuer}/token", self.issuer})

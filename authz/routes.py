@@ -98,8 +98,11 @@ def _add_identity(router: APIRouter, context: AuthzContext, gate: TokenGate) -> 
 
 
 def _add_discovery(router: APIRouter, context: AuthzContext, announced: Mapping[str, Any]) -> None:
-    registration = context.open_registration or context.statements.are_taken
-    offered = {"registration": registration, "certificates": context.client_certificates, "writes": context.writes}
+    offered = {
+        "registration": context.registers_apps,
+        "certificates": context.client_certificates,
+        "writes": context.writes,
+    }
     smart = {**smart_configuration(context.issuer, **offered), **announced}
     openid = openid_configuration(context.issuer, **offered)
     documents = {

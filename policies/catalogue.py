@@ -68,8 +68,8 @@ class Catalogue:
     purposes: Mapping[str, Purpose]
     durations: Mapping[str, Duration]
     masks: Mapping[str, Mapping[str, frozenset[str]]]
-    extensions: frozenset[str]
-    """Extension URLs that may stay at the top of a resource; every other one there is removed."""
+    extensions: Mapping[str, frozenset[str]]
+    """By profile of masks: extension URLs that may stay at the top of a resource; every other one there is removed."""
     contained: frozenset[str]
     """Types that may stay when contained: products and providers, never data about a patient."""
     named_references: frozenset[str]
@@ -162,7 +162,7 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
         purposes=purposes,
         durations=durations,
         masks=profiles,
-        extensions=frozenset(strings_at("masks.extensions", masks["extensions"])),
+        extensions=_extensions(masks["extensions"], profiles),
         contained=frozenset(strings_at("masks.contained", masks["contained"])),
         named_references=frozenset(strings_at("masks.named_references", masks["named_references"])),
         harmless_labels=frozenset(_coding(t) for t in strings_at("sensitivities.harmless", sensitivities["harmless"])),
@@ -247,6 +247,12 @@ def _profiles(value: object) -> Mapping[str, Mapping[str, frozenset[str]]]:
         }
         for profile, types in value.items()
     }
+
+
+def _extensions(value: object, profiles: Iterable[str]) -> Mapping[str, frozenset[str]]:
+    found = mapping_at("masks.extensions", value)
+    check_keys("masks.extensions", found, set(profiles))
+    return {profile: frozenset(strings_at(f"masks.extensions.{profile}", urls)) for profile, urls in found.items()}
 
 
 def _by_type(categories: Iterable[Category]) -> Mapping[str, tuple[tuple[Category, Scope], ...]]:

@@ -98,5 +98,7 @@ def openid_configuration(
         "response_modes_supported": ["query"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "amr", "acr", "nonce", "fhirUser", "name"],
         "introspection_endpoint_auth_methods_supported": list(_AUTH_METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(_SIGNING),
         "revocation_endpoint_auth_methods_supported": [*_AUTH_METHODS, "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": list(_SIGNING),
     }

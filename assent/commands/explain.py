@@ -140,7 +140,7 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
     definitions = load_definitions()
     catalogue = load_catalogue(settings.policy_dir)
     facts = FactsReader(definitions, catalogue, upstream_bases=_bases(settings))
-    rules = Rules(catalogue, definitions, Masks(catalogue, definitions), facts)
+    rules = Rules(catalogue, definitions, Masks(catalogue, definitions), facts, f"{settings.public_url}/fhir")
     async with command_engine(settings) as engine:
         repository = Repository(engine, definitions, schema=SCHEMA, clock=now)
         # A bus that isn't started isn't healthy: token and consents are asked of the database, as a server does then.

@@ -18,7 +18,7 @@ from fhir.store.version_history import VersionHistory
 
 def explainer_of(parts: ProxyParts, register: ConsentRegister, facts: FactsReader) -> ConsentExplainer:
     """Says why, by the same rules and sources as the proxy decides."""
-    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts)
+    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts, parts.base)
     return ConsentExplainer(rules, register, parts.source_of, parts.clock)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assent.migrate import SCHEMA
+from assent.settings_lists import by_type
 from assent.wiring.ground import Ground
 from authz.tokens.gate import TokenGate
 from fhir.consents.register import ConsentRegister, StoredConsents
@@ -39,9 +40,15 @@ def facts_reader(ground: Ground, behind: Upstreams) -> FactsReader:
 
 
 def proxy_parts(
-    ground: Ground, gate: TokenGate, behind: Upstreams, register: ConsentRegister, facts: FactsReader
+    ground: Ground,
+    gate: TokenGate,
+    behind: Upstreams,
+    register: ConsentRegister,
+    facts: FactsReader,
+    *,
+    registration: bool,
 ) -> ProxyParts:
-    """What the enforcement point is made of."""
+    """What the enforcement point is made of; `registration`: whether apps may register themselves."""
     settings, catalogue, definitions = ground.settings, ground.catalogue, ground.definitions
     own = OwnSource(ground.repository, ground.audit.settle)
 
@@ -66,7 +73,16 @@ def proxy_parts(
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(
-            settings.public_url, catalogue, definitions, today, serves, writes=settings.upstream_writes
+            settings.public_url,
+            catalogue,
+            definitions,
+            today,
+            serves,
+            lambda one, other: source_of(one) is source_of(other),
+            registration=registration,
+            writes=settings.upstream_writes,
+            instantiates=settings.instantiates,
+            profiles=by_type(settings.supported_profiles),
         ),
         max_search_count=settings.max_search_count,
         clock=ground.clock,

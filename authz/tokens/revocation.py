@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from authz import tables
 from authz.clients.authentication import authenticate_client
@@ -49,7 +49,8 @@ class RevocationEndpoint:
                 context.tell(change)
         except OAuthError as error:
             return error_response(error)
-        return Response(status_code=200, headers=NO_STORE)
+        # RFC 7009 §2.2 leaves the body open; client libraries that read every answer as JSON find one.
+        return JSONResponse({}, headers=NO_STORE)
 
     async def _revoke(self, connection: AsyncConnection, client: Client, token: str, now: datetime) -> list[Change]:
         """What changed. Only the client's own tokens; another's stay, and the answer is the same (RFC 7009 §2.1)."""

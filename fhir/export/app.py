@@ -20,17 +20,10 @@ from fhir.export.filter import ExportFilter
 from fhir.export.jobs import ExportJobs, Job, TooManyJobs
 from fhir.export.lines import BrokenExport
 from fhir.export.manifest import expiry_header, job_url, manifest, progress_headers
-from fhir.export.request import (
-    MAX_BODY,
-    Wanted,
-    check_prefer,
-    narrowed_types,
-    plan_export,
-    read_parameters,
-    read_wanted,
-)
+from fhir.export.request import MAX_BODY, TAKEN, Wanted, check_prefer, narrowed_types, plan_export, read_wanted
 from fhir.export.stream import ExportStream, batches
 from fhir.export.upstream import NDJSON, ExportFailed, ExportUpstream
+from fhir.proxy.operation_parameters import read_parameters
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.refusals import refusal_of
 from fhir.proxy.request import (
@@ -147,7 +140,7 @@ class BulkExport:
         check_prefer(headers.get(b"prefer", b""))
         parameters = request.parameters
         if request.method == "POST":
-            parameters = (*parameters, *read_parameters(await read_body(headers, receive, FHIR_BODY, MAX_BODY)))
+            parameters = (*parameters, *read_parameters(await read_body(headers, receive, FHIR_BODY, MAX_BODY), TAKEN))
         wanted = read_wanted(parameters)
         asked = f"{level}$export" + (f"?{urlencode(parameters)}" if parameters else "")
         try:

@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
-
 from fhir.proxy.history import read_since
 from fhir.proxy.request import ProxyRefusal
 from fhir.r4.decided_types import everything_types
 from fhir.r4.own_types import OWN_TYPES
-from fhir.r4.strict_json import decode_once
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan, plan_read
 from policies.model import Access, Deny
 
 MAX_BODY: Final = 65_536
 _FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
-_TAKEN: Final = {"_outputFormat": "valueString", "_type": "valueString", "_since": "valueInstant"}
+TAKEN: Final = {"_outputFormat": "valueString", "_type": "valueString", "_since": "valueInstant"}
+"""How a Parameters resource holds each parameter."""
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ASYNC: Final = re.compile(rb"\s*respond-async\s*", re.IGNORECASE)
 
@@ -43,32 +41,10 @@ def check_prefer(prefer: bytes) -> None:
         raise ProxyRefusal(400, "invalid", "an export needs the header `Prefer: respond-async`")
 
 
-def read_parameters(body: bytes) -> Parameters:
-    """The pairs of a Parameters resource. Raises ProxyRefusal."""
-    try:
-        resource = decode_once(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise ProxyRefusal(400, "invalid", "the body is no JSON object whose members stand once") from None
-    given = resource.get("parameter", [])
-    if resource.get("resourceType") != "Parameters" or not isinstance(given, list):
-        raise ProxyRefusal(400, "invalid", "the body must be a Parameters resource")
-    return [_pair(parameter) for parameter in given]
-
-
-def _pair(parameter: object) -> tuple[str, str]:
-    name = parameter.get("name") if isinstance(parameter, dict) else None
-    if not isinstance(parameter, dict) or not isinstance(name, str):
-        raise ProxyRefusal(400, "invalid", "each parameter has a name")
-    value = parameter.get(_TAKEN.get(name, ""))
-    if name in _TAKEN and (len(parameter) > 2 or not isinstance(value, str)):
-        raise ProxyRefusal(400, "invalid", f"`{name}` has one `{_TAKEN[name]}`")
-    return name, value if isinstance(value, str) else ""
-
-
 def read_wanted(parameters: Parameters) -> Wanted:
     """What the parameters ask for. What isn't understood is refused by name. Raises ProxyRefusal."""
     for name, value in parameters:
-        if name not in _TAKEN:
+        if name not in TAKEN:
             known = name if re.fullmatch(r"[A-Za-z_:-]{1,64}", name) else "a parameter"
             text = f"`{known}` is not supported: an export takes `_outputFormat`, `_type` and `_since`"
             raise ProxyRefusal(400, "not-supported", text)

@@ -18,9 +18,18 @@ from policies.codes import DATA_ABSENT_REASON_URL
 
 _MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
 
-Treatment = Literal["keep", "reference", "extensions", "contained", "meta", "refused"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extensions:
+    """Extensions of the resource itself: only those with these URLs stay (docs/leaks.md L33)."""
+
+    urls: frozenset[str]
+
+
+Treatment = Literal["keep", "reference", "contained", "meta", "refused"] | Extensions
 """What to do with a member whose inside matters: see `fhir.minimization.minimize`."""
 
+_NO_EXTENSIONS: Final = Extensions(frozenset())
 _PART: Final[Mapping[str, Treatment]] = {"id": "keep", "modifierExtension": "refused"}
 """An element of which parts are taken away: what changes the meaning of the rest must not go with them."""
 
@@ -47,14 +56,14 @@ class MaskCompiler:
         self._definitions = definitions
         self._inside: dict[tuple[str, str], MaskNode | Treatment] = {}
 
-    def compile(self, resource_type: str, allowed: frozenset[str]) -> MaskNode:
+    def compile(self, resource_type: str, allowed: frozenset[str], extensions: Extensions = _NO_EXTENSIONS) -> MaskNode:
         """The tree for one resource type. Raises MaskError."""
         members: dict[str, MaskNode | Treatment] = {
             "resourceType": "keep",
             "id": "keep",
             "language": "keep",
             "meta": "meta",
-            "extension": "extensions",
+            "extension": extensions,
             "contained": "contained",
         }
         node = self._node(resource_type, "", allowed, members)

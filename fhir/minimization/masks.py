@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir.minimization.mask_plan import MaskCompiler, MaskError, MaskNode
+from fhir.minimization.mask_plan import Extensions, MaskCompiler, MaskError, MaskNode
 from fhir.r4.definitions import Definitions, json_members
 from policies.catalogue import Catalogue
 from policies.search_guard import is_visible
@@ -19,8 +19,9 @@ class Masks:
         self._nodes: dict[tuple[str, str], MaskNode] = {}
         self._members: dict[tuple[str, str], frozenset[str]] = {}
         for profile, types in catalogue.masks.items():
+            extensions = Extensions(catalogue.extensions[profile])
             for resource_type, allowed in types.items():
-                self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed)
+                self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed, extensions)
                 self._members[profile, resource_type] = self._as_members(resource_type, allowed)
 
     def node(self, purpose: str, resource_type: str) -> MaskNode | None:

@@ -66,7 +66,8 @@ class MemberReader:
         Raises msgspec.DecodeError for what is no object or means more than one thing, RecursionError for the too deep.
         """
         found = _members(resource)
-        if _encode(found) != resource:  # not compact, or a name stands twice and one of them was lost
+        compact = _encode(found) == resource
+        if not compact:  # spaced, or a name stands twice and one of them was lost
             check_once(resource)
         kind = _value(found["resourceType"]) if "resourceType" in found else ""
         kind = kind if isinstance(kind, str) else ""
@@ -77,7 +78,7 @@ class MemberReader:
         for name, raw in found.items():
             text = bytes(raw)
             if text[0] in _OPENING:
-                member = self._member(kind, name, text, looked_into)
+                member = self._member(kind, name, text, looked_into, checked=not compact)
                 members[name], outline[name] = member, member.decoded
                 if member.facts is not NOTHING:
                     said.append(member.facts)
@@ -88,13 +89,13 @@ class MemberReader:
                     said.append(self._facts.of_member(kind, name, value))
         return self._facts.gather(kind, outline, said), members
 
-    def _member(self, kind: str, name: str, text: bytes, looked_into: Container[str]) -> Member:
+    def _member(self, kind: str, name: str, text: bytes, looked_into: Container[str], *, checked: bool) -> Member:
         key = kind, name, text
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
             return known
-        value = decode_value_once(text)
+        value = _value(text) if checked else decode_value_once(text)
         said = NOTHING if name not in looked_into and _is_plain(text) else self._facts.of_member(kind, name, value)
         member = Member(text, said, value if name in self._facts.whole else None)
         if len(text) <= MAX_MEMBER and self._seen.again(hash(key)):

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from fhir.minimization.mask_plan import MaskNode, Treatment
+from fhir.minimization.mask_plan import Extensions, MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
 
@@ -42,7 +42,6 @@ class MinimizeRules:
 
     mask_for: Callable[[str], MaskNode | None]
     """The mask of a resource type under the purpose in force; None when nothing of it may be seen."""
-    extensions: frozenset[str]
     contained: frozenset[str]
     named_references: frozenset[str]
     relative: Callable[[str], str | None]
@@ -120,8 +119,8 @@ class _Pass:
 
     def _inside(self, value: msgspec.Raw, treatment: MaskNode | Treatment) -> object:
         """What stays of a member whose inside matters; None for nothing."""
-        if treatment == "extensions":
-            return self._extensions(value)
+        if isinstance(treatment, Extensions):
+            return self._extensions(value, treatment)
         if treatment == "contained":
             return list(self._contained.values()) or None
         if isinstance(treatment, MaskNode):
@@ -158,10 +157,9 @@ class _Pass:
                 self._changed = True
         return kept
 
-    def _extensions(self, raw: msgspec.Raw) -> list[msgspec.Raw] | None:
-        """Extensions of the resource itself: only those whose URL the catalogue names (L33)."""
+    def _extensions(self, raw: msgspec.Raw, allowed: Extensions) -> list[msgspec.Raw] | None:
         items = _items(raw)
-        kept = [item for item in items if _url(item) in self._rules.extensions]
+        kept = [item for item in items if _url(item) in allowed.urls]
         self._changed = self._changed or len(kept) < len(items)
         return kept or None
 

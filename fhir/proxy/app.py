@@ -15,6 +15,7 @@ from fhir.proxy.access_records import record_of_refusal, records_of_answer
 from fhir.proxy.across_types import answer_everything, answer_system_search
 from fhir.proxy.batch import answer_batch
 from fhir.proxy.history import answer_history
+from fhir.proxy.operation_parameters import with_parameters
 from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts
 from fhir.proxy.reading import answer_read
 from fhir.proxy.refusals import refusal_of
@@ -65,7 +66,7 @@ class FhirProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request below the FHIR base (`scope["path"]` still holds the whole path)."""
         try:
-            request = await read_request(scope, receive)
+            request = await with_parameters(scope, receive, await read_request(scope, receive))
             if self._parts.writes is not None:
                 request = await read_write(scope, receive, request)
             answered = await self._answer(request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from fhir.consents.fast_consent import OPERATIONS
 from fhir.consents.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from fhir.proxy.narrowing import is_about_nobody
-from fhir.r4.definitions import Definitions
+from fhir.r4.definitions import Definitions, SearchParameter
 from fhir.r4.interaction import Interaction, interaction_of
 from policies.catalogue import Catalogue
 from policies.search_guard import MODIFIERS
@@ -25,7 +26,7 @@ _SYSTEM_SEARCH: Final = "`_type` is required; it takes `_id`, `_lastUpdated` and
 _EVERYTHING: Final = {
     "name": "everything",
     "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    "documentation": "of one patient, by `GET`; it takes `_type`, `_since` and `_count`",
+    "documentation": "of one patient; it takes `_type`, `_since` and `_count`",
 }
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata"
 _EXPORT_ABOUT: Final = "for backend services; it takes `_outputFormat`, `_type` and `_since`"
@@ -46,6 +47,7 @@ _BINARY: Final[dict[str, Any]] = {
     "type": "Binary",
     "interaction": [{"code": "read", "documentation": "through a DocumentReference that may be read"}],
 }
+_NO_PROFILES: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 def capability_statement(
@@ -54,16 +56,25 @@ def capability_statement(
     definitions: Definitions,
     date: str,
     serves: Callable[[str], bool],
+    together: Callable[[str, str], bool],
     *,
+    registration: bool = False,
     writes: bool = False,
+    instantiates: Sequence[str] = (),
+    profiles: Mapping[str, Sequence[str]] = _NO_PROFILES,
 ) -> bytes:
     """The statement for everybody, of types that have a source; what a caller may use, token and consents decide.
 
-    `writes`: whether apps may write.
+    `together`: whether two types have the same source, so that an include can lead from one to the other.
+    `registration`: whether apps may register themselves; `writes`: whether they may write.
+    `instantiates` and `profiles` (by resource type): canonical URLs of what the operator says the data follow.
     """
+    kinds = sorted(kind for kind in catalogue.scopes_by_type if serves(kind))
     resources = [
         _resource(kind, definitions, writes=writes and not is_about_nobody(kind, catalogue))
-        for kind in catalogue.scopes_by_type
+        | _profiles(kind, profiles)
+        | _includes(kind, [other for other in kinds if together(kind, other)], definitions)
+        for kind in kinds
     ]
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
@@ -74,11 +85,11 @@ def capability_statement(
         "implementation": {"description": "Assent, a consent-enforcing FHIR proxy", "url": f"{issuer}/fhir"},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "json"],
-        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"],
+        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data", *instantiates],
         "rest": [
             {
                 "mode": "server",
-                "security": _security(issuer),
+                "security": _security(issuer, registration=registration),
                 "resource": sorted(
                     (resource for resource in [*resources, _BINARY, _GROUP] if serves(resource["type"])),
                     key=lambda resource: str(resource["type"]),
@@ -91,8 +102,10 @@ def capability_statement(
     return msgspec.json.encode(statement)
 
 
-def _security(issuer: str) -> dict[str, Any]:
+def _security(issuer: str, *, registration: bool) -> dict[str, Any]:
     uris = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke", "manage": "my"}
+    if registration:
+        uris["register"] = "register"
     return {
         "extension": [
             {
@@ -126,6 +139,30 @@ def _resource(kind: str, definitions: Definitions, *, writes: bool) -> dict[str,
     return resource | _written(kind, resource["interaction"]) if writes else resource
 
 
+def _profiles(kind: str, profiles: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    own = [BASIC, INTERMEDIATE, ADVANCED] if kind == "Consent" else []
+    named = [*own, *profiles.get(kind, ())]
+    return {"supportedProfile": named} if named else {}
+
+
+def _includes(kind: str, beside: Sequence[str], definitions: Definitions) -> dict[str, list[str]]:
+    """What `_include` and `_revinclude` can follow from a type; an absent list would mean nothing at all (R4)."""
+    found = {
+        "searchInclude": [
+            f"{kind}:{p.code}" for p in _references(kind, definitions) if not set(beside).isdisjoint(p.targets)
+        ],
+        "searchRevInclude": [
+            f"{source}:{p.code}" for source in beside for p in _references(source, definitions) if kind in p.targets
+        ],
+    }
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def _references(kind: str, definitions: Definitions) -> list[SearchParameter]:
+    parameters = definitions.search_parameters(kind).values()
+    return sorted((p for p in parameters if p.kind == "reference"), key=lambda p: p.code)
+
+
 def _written(kind: str, read: list[dict[str, str]]) -> dict[str, Any]:
     """What apps may do besides reading, where the server lets them write."""
     tried = (("create", "POST", kind), ("update", "PUT", f"{kind}/1"), ("patch", "PATCH", f"{kind}/1"))
@@ -156,6 +193,5 @@ def _kept(resource: dict[str, Any]) -> dict[str, Any]:
         "conditionalCreate": True,
         "conditionalUpdate": True,
         "conditionalDelete": "single",
-        "supportedProfile": [BASIC, INTERMEDIATE, ADVANCED],
         "operation": [{"name": name, "definition": url} for name, url in OPERATIONS.items()],
     }

@@ -132,4 +132,6 @@ def guarded_search(
     parts: ProxyParts, kind: str, parameters: tuple[tuple[str, str], ...], plan: ReadPlan
 ) -> SearchRequest:
     """Step 4. Raises SearchRefused and SearchError."""
-    return guard_search(kind, parameters, plan, parts.masks, parts.definitions, max_count=parts.max_search_count)
+    return guard_search(
+        kind, parameters, plan, parts.masks, parts.definitions, base=parts.base, max_count=parts.max_search_count
+    )

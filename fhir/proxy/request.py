@@ -23,6 +23,8 @@ _CERTIFICATE_KEY: Final = "assent.certificate"
 _FORM: Final = (b"application/x-www-form-urlencoded",)
 FHIR_BODY: Final = (b"application/fhir+json", b"application/json")
 FHIR_JSON: Final = frozenset({*FHIR_BODY, b"text/json"})
+_LAYOUT: Final = (("_pretty", "true"), ("_pretty", "false"))
+"""R4 §3.1.0.1.5 lets every request ask for it. What is answered stays laid out as the upstream wrote it."""
 _ACCEPTABLE: Final = FHIR_JSON | {b"*/*", b"application/*", b""}
 
 
@@ -67,6 +69,7 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         parameters += read_pairs(await read_body(headers, receive, _FORM, MAX_FORM))
     elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
         body = await read_body(headers, receive, FHIR_BODY, MAX_BUNDLE)
+    parameters = tuple(pair for pair in parameters if pair not in _LAYOUT)
     proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
     token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(

@@ -41,6 +41,8 @@ class ResourceViews:
         self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
         self._members = MemberReader(facts)
         self._memo = ContentMemo()
+        self._last: tuple[bytes, Content] | None = None
+        """Whose data a resource is gets asked first, and then what may be seen of it."""
 
     def under(
         self,
@@ -104,13 +106,14 @@ class ResourceViews:
     def _rules(self, purpose: str) -> MinimizeRules:
         return MinimizeRules(
             lambda kind: self._masks.node(purpose, kind),
-            self._catalogue.extensions,
             self._catalogue.contained,
             self._catalogue.named_references,
             self._facts.relative,
         )
 
     def _content(self, raw: bytes) -> Content:
+        if self._last is not None and self._last[0] is raw:
+            return self._last[1]
         content = self._memo.find(raw)
         if content is None:
             try:
@@ -119,4 +122,5 @@ class ResourceViews:
                 raise NotMinimizable("content is not shaped as FHIR JSON") from broken
             content = Content(facts, classify(facts, self._catalogue), members)
             self._memo.keep(raw, content)
+        self._last = raw, content
         return content

@@ -18,9 +18,10 @@ def guard_search(
     masks: Masks,
     definitions: Definitions,
     *,
+    base: str,
     max_count: int = MAX_COUNT,
 ) -> SearchRequest:
-    """The search that this plan may ask. Raises SearchRefused and SearchError."""
+    """The search that this plan may ask, below the public FHIR base. Raises SearchRefused and SearchError."""
 
     def openable(resource_type: str) -> bool:
         named = any(names_type(scope, resource_type) for scope in plan.scopes)
@@ -29,4 +30,4 @@ def guard_search(
     def visible(resource_type: str, path: str) -> bool:
         return masks.visible(plan.purpose, resource_type, path)
 
-    return read_search(kind, parameters, definitions, visible, openable, max_count=max_count)
+    return read_search(kind, parameters, definitions, visible, openable, base=base, max_count=max_count)

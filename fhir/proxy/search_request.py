@@ -88,15 +88,17 @@ def read_search(
     visible: Callable[[str, str], bool],
     openable: Callable[[str], bool],
     *,
+    base: str = "",
     max_count: int = MAX_COUNT,
 ) -> SearchRequest:
     """Parse and guard. `visible(type, path)` asks the mask; `openable(type)` asks the scopes. Raises SearchRefused.
 
-    A `_count` beyond `max_count` is taken for that (FHIR R4 §3.1.1.5.2).
+    `base` is the public FHIR base: a reference below it is taken for the relative one (FHIR R4 §3.1.1.4.12).
+    A `_count` beyond `max_count` is taken for that (§3.1.1.5.2).
     """
     if len(pairs) > MAX_PARAMETERS:
         raise SearchRefused(400, "too-costly", f"a search may have at most {MAX_PARAMETERS} parameters")
-    reader = _Reader(resource_type, definitions, visible, openable, max_count)
+    reader = _Reader(resource_type, definitions, visible, openable, base, max_count)
     for name, value in pairs:
         if len(value) > MAX_VALUE or len(name) > 200:
             raise SearchRefused(400, "too-long", f"a search value may have at most {MAX_VALUE} characters")
@@ -111,6 +113,7 @@ class _Reader:
         definitions: Definitions,
         visible: Callable[[str, str], bool],
         openable: Callable[[str], bool],
+        base: str,
         max_count: int,
     ) -> None:
         self._type = resource_type
@@ -118,6 +121,7 @@ class _Reader:
         self._parameters = definitions.search_parameters(resource_type)
         self._visible = visible
         self._openable = openable
+        self._base = f"{base}/" if base else ""
         self._criteria: list[tuple[str, str]] = []
         self._includes: list[tuple[str, str]] = []
         self._max_count = max_count
@@ -157,7 +161,7 @@ class _Reader:
             if value not in ("true", "false"):
                 raise SearchRefused(400, "value", f"`{base}:missing` is `true` or `false`")
         else:
-            self._check_reference(base, value)
+            value = self._literal_reference(base, value)
             # A value that no server can read is refused here, whatever this upstream would make of it.
             read = _READERS.get(self._parameters[base].kind)
             if read is not None:
@@ -165,11 +169,19 @@ class _Reader:
                     read(base, part)
         self._criteria.append((name, value))
 
-    def _check_reference(self, name: str, value: str) -> None:
+    def _literal_reference(self, name: str, value: str) -> str:
+        """The value, of a Reference as the upstream is asked for it: our address says nothing to it."""
         found = self._parameters[name]
-        literal = found.kind == "reference" and any(path.type == "Reference" for path in found.paths)
-        if literal and not all(_REFERENCE.fullmatch(part) for part in value.split(",")):
+        if found.kind != "reference" or not any(path.type == "Reference" for path in found.paths):
+            return value
+        parts = [self._relative(part) for part in value.split(",")]
+        if not all(_REFERENCE.fullmatch(part) for part in parts):
             raise SearchRefused(400, "not-supported", f"`{name}` is searched by `Type/id` or `id` only")
+        return ",".join(parts)
+
+    def _relative(self, reference: str) -> str:
+        below = reference.removeprefix(self._base)
+        return below if "/" in below else reference
 
     def _guard(self, name: str, modifier: str) -> None:
         found = self._parameters.get(name)
@@ -218,7 +230,7 @@ class _Reader:
         names = [part.removeprefix(self._type + ".") for part in value.split(",")]
         known = self._definitions.children(self._type, "")
         for name in names:
-            if name not in known and f"{name}[x]" not in known and name not in ("id", "meta"):
+            if name not in known and f"{name}[x]" not in known and name not in ("id", "meta", "resourceType"):
                 raise SearchRefused(400, "invalid", f"`{_shown(name)}` is not an element of `{self._type}`")
         self._restrict(frozenset(f"{n}[x]" if f"{n}[x]" in known else n for n in names))
 

@@ -133,6 +133,8 @@ def _posted(path: str) -> Interaction | None:
         return Interaction("batch")
     if path == "/_search":
         return Interaction("search-system")
+    if (found := _EVERYTHING.fullmatch(path)) and found[1] not in (".", ".."):
+        return Interaction("operation", "Patient", found[1])
     found = _POST_SEARCH.fullmatch(path)
     return Interaction("search-type", found[1]) if found else None
 

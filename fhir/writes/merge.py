@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fhir.minimization.mask_plan import MaskNode, Treatment
+from fhir.minimization.mask_plan import Extensions, MaskNode, Treatment
 from fhir.minimization.minimize import MinimizeRules
 from policies.codes import OBSERVATION_VALUE_SYSTEM
 
@@ -86,16 +86,17 @@ class _Merge:
         for name in seen:
             if name not in new and _is_kept_in_part(node.members.get(name)):
                 raise NotWritable(f"{place}.{name}" if place else name)
-        if "extension" in seen and "extension" not in new and node.members.get("extension") == "extensions":
-            found |= self._hidden_extensions(old.get("extension", ()))
+        extensions = node.members.get("extension")
+        if "extension" in seen and "extension" not in new and isinstance(extensions, Extensions):
+            found |= _hidden_extensions(old.get("extension", ()), extensions)
         return {name: found[name] for name in dict.fromkeys((*old, *new)) if name in found}
 
     def _value(self, treatment: MaskNode | Treatment | None, forms: tuple[Any, Any, Any], place: str) -> Any:
         old, seen, new = forms
         if treatment == "keep" or treatment is None:  # None: inside of what is kept as it is
             return new
-        if treatment == "extensions":
-            return self._extensions(old, new, place)
+        if isinstance(treatment, Extensions):
+            return _extensions(old, new, treatment, place)
         if treatment == "reference":
             return self._each(lambda item, pair: self._reference(item, *pair, place), forms, place)
         if isinstance(treatment, MaskNode):
@@ -139,16 +140,18 @@ class _Merge:
         same = seen.get("reference") == literal
         return {name: value for name, value in old.items() if same and name not in allowed} | new
 
-    def _extensions(self, old: Any, new: Any, place: str) -> list[Any]:
-        if not isinstance(new, list):
-            raise NotWritable(place)
-        if any(not isinstance(item, dict) or item.get("url") not in self._rules.extensions for item in new):
-            raise NotWritable(place)
-        return [*self._hidden_extensions(old or []).get("extension", ()), *new]
 
-    def _hidden_extensions(self, old: Sequence[_Object]) -> _Object:
-        kept = [item for item in old if item.get("url") not in self._rules.extensions]
-        return {"extension": kept} if kept else {}
+def _extensions(old: Any, new: Any, allowed: Extensions, place: str) -> list[Any]:
+    if not isinstance(new, list):
+        raise NotWritable(place)
+    if any(not isinstance(item, dict) or item.get("url") not in allowed.urls for item in new):
+        raise NotWritable(place)
+    return [*_hidden_extensions(old or [], allowed).get("extension", ()), *new]
+
+
+def _hidden_extensions(old: Sequence[_Object], allowed: Extensions) -> _Object:
+    kept = [item for item in old if item.get("url") not in allowed.urls]
+    return {"extension": kept} if kept else {}
 
 
 def _is_hidden(node: MaskNode, name: str) -> bool:

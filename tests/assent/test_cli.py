@@ -137,6 +137,7 @@ def _policy_copy(folder: Path) -> Path:
             "type: Task",
             "no mask of `masks.yaml` names `Task`",
         ),
+        ("masks.yaml", "  limited:\n    - http", "  narrow:\n    - http", "masks.extensions"),
         ("sensitivities.yaml", "code: hiv", "code: aids", "there is no sensitive category `hiv`"),
         ("code_sets/assent.json", '"licence": "CC BY 4.0"', '"license": "CC BY 4.0"', "`license` is not known here"),
         ("code_sets/assent.json", '{"sources"', '"sources"', "`code_sets/assent.json` can't be read as JSON"),

@@ -10,6 +10,7 @@ import pytest
 
 from assent.load_settings import SettingsError, load_settings
 from assent.secret_file import SecretFileError, read_secret
+from assent.settings_lists import by_type
 from assent.settings_reference import settings_table
 
 
@@ -50,6 +51,15 @@ def test_command_line_wins_over_environment_wins_over_file(monkeypatch: pytest.M
 def test_lists_in_the_environment_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSENT_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
     assert [str(network) for network in load_settings().trusted_proxies] == ["10.0.0.0/8", "127.0.0.1/32"]
+
+
+def test_profiles_are_told_apart_by_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = "Patient=http://a.example/p, Observation=http://a.example/o|1.0, Observation=http://a.example/v?x=1"
+    monkeypatch.setenv("ASSENT_SUPPORTED_PROFILES", named)
+    assert by_type(load_settings().supported_profiles) == {
+        "Patient": ["http://a.example/p"],
+        "Observation": ["http://a.example/o|1.0", "http://a.example/v?x=1"],
+    }
 
 
 def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +112,10 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
             "hunter2",
             "`ASSENT_UPSTREAM_PASSWORD` is set but `ASSENT_UPSTREAM_AUTH` is `none`",
         ),
+        ("ASSENT_INSTANTIATES", "us-core", "`ASSENT_INSTANTIATES` must be canonical URLs"),
+        ("ASSENT_INSTANTIATES", "https://a.example/x|1|2", "`ASSENT_INSTANTIATES` must be canonical URLs"),
+        ("ASSENT_SUPPORTED_PROFILES", "http://a.example/p", "`ASSENT_SUPPORTED_PROFILES` must be `Type=canonical URL`"),
+        ("ASSENT_SUPPORTED_PROFILES", "patient=http://a.example/p", "must be `Type=canonical URL`"),
         ("ASSENT_CONFIG", "/nowhere/assent.toml", "which can't be read"),
     ],
 )

@@ -60,6 +60,14 @@ async def test_the_document_names_every_endpoint_and_method(server: World) -> No
     assert found["capabilities"] == list(CAPABILITIES)
 
 
+@pytest.mark.parametrize("path", ["openid-configuration", "oauth-authorization-server"])
+async def test_where_clients_sign_assertions_the_algorithms_are_named(server: World, path: str) -> None:
+    found = (await server.http.get(f"/.well-known/{path}")).json()
+    for endpoint in ("token", "introspection", "revocation"):  # RFC 8414 §2: required beside `private_key_jwt`
+        assert "private_key_jwt" in found[f"{endpoint}_endpoint_auth_methods_supported"]
+        assert {"RS384", "ES384"} <= set(found[f"{endpoint}_endpoint_auth_signing_alg_values_supported"])
+
+
 @pytest.mark.smart(378)
 async def test_every_address_in_the_document_is_absolute(server: World) -> None:
     found = await _document(server)
@@ -135,6 +143,12 @@ async def test_what_is_not_offered_is_not_announced(server: World) -> None:
 def test_where_apps_register_themselves_the_endpoint_is_announced(sandbox: Sandbox) -> None:
     found = httpx.get(f"{sandbox.fhir_base}/.well-known/smart-configuration", timeout=30).json()
     assert found["registration_endpoint"] == f"{sandbox.issuer}/register"
+    statement = httpx.get(f"{sandbox.fhir_base}/metadata", timeout=30).json()
+    (uris,) = statement["rest"][0]["security"]["extension"]
+    told = {uri["url"]: uri["valueUri"] for uri in uris["extension"]}
+    names = {"authorize": "authorization", "manage": "management", "register": "registration"}
+    names |= {"introspect": "introspection", "revoke": "revocation", "token": "token"}
+    assert told == {name: found[f"{long}_endpoint"] for name, long in names.items()}
     metadata = {"redirect_uris": ["http://127.0.0.1:9/callback"], "token_endpoint_auth_method": "none"}
     assert httpx.post(found["registration_endpoint"], json=metadata, timeout=30).status_code == 201
 

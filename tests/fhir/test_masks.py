@@ -62,7 +62,7 @@ def test_what_the_limited_mask_keeps_the_full_one_keeps_too() -> None:
 
 def test_an_element_kept_in_part_that_something_modifies_is_withheld_with_its_resource() -> None:
     node = MaskCompiler(DEFINITIONS).compile("AllergyIntolerance", CATALOGUE.masks["limited"]["AllergyIntolerance"])
-    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), frozenset(), lambda literal: str(literal))
+    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), lambda literal: str(literal))
     reaction = {"manifestation": [{"text": "hives"}], "note": [{"text": "told by her aunt"}]}
     allergy = {"resourceType": "AllergyIntolerance", "patient": {"reference": "Patient/p1"}, "reaction": [reaction]}
     kept = json.loads(minimize(msgspec.json.encode(allergy), node, rules))
@@ -75,7 +75,7 @@ def test_an_element_kept_in_part_that_something_modifies_is_withheld_with_its_re
 def test_an_element_of_which_nothing_is_left_says_so() -> None:
     """FHIR R4 JSON has no empty objects."""
     node = MaskCompiler(DEFINITIONS).compile("Patient", CATALOGUE.masks["limited"]["Patient"])
-    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), frozenset(), lambda literal: str(literal))
+    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), lambda literal: str(literal))
     patient = {"resourceType": "Patient", "address": [{"city": "Springfield"}, {"city": "Salem", "state": "OR"}]}
     (gone, kept) = json.loads(minimize(msgspec.json.encode(patient), node, rules))["address"]
     assert gone["extension"][0]["valueCode"] == "masked"

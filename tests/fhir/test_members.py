@@ -26,7 +26,6 @@ FACTS = FactsReader(DEFINITIONS, CATALOGUE, upstream_bases=("https://ehr.example
 MASKS = Masks(CATALOGUE, DEFINITIONS)
 RULES = MinimizeRules(
     lambda kind: MASKS.node("PATRQT", kind),
-    CATALOGUE.extensions,
     CATALOGUE.contained,
     CATALOGUE.named_references,
     FACTS.relative,

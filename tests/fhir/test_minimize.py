@@ -30,7 +30,6 @@ def _minimized(body: bytes, purpose: str = "PATRQT") -> bytes:
     assert node is not None
     rules = MinimizeRules(
         lambda kind: MASKS.node(purpose, kind),
-        CATALOGUE.extensions,
         CATALOGUE.contained,
         CATALOGUE.named_references,
         FACTS.relative,
@@ -174,7 +173,7 @@ def test_a_purpose_without_a_mask_for_the_type_shows_nothing() -> None:
 def test_content_not_shaped_as_fhir_is_refused_whole(body: bytes) -> None:
     node = MASKS.node("PATRQT", "Condition")
     assert node is not None
-    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), frozenset(), FACTS.relative)
+    rules = MinimizeRules(lambda _: None, frozenset(), frozenset(), FACTS.relative)
     with pytest.raises(NotMinimizable):
         minimize(body, node, rules)
 

@@ -56,7 +56,6 @@ def masked(body: bytes, purpose: str, resource_type: str) -> bytes:
     assert node is not None
     rules = MinimizeRules(
         lambda kind: MASKS.node(purpose, kind),
-        CATALOGUE.extensions,
         CATALOGUE.contained,
         CATALOGUE.named_references,
         FACTS.relative,

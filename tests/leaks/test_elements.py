@@ -206,3 +206,13 @@ async def test_l38_what_is_not_shaped_as_fhir_is_withheld_whole(leaky: World, mo
         answer = await app.get("Observation/lab0")
     assert answer.status_code == 404
     assert HIDDEN not in answer.text
+
+
+@pytest.mark.leak("L33")
+@pytest.mark.parametrize(("purpose", "stays"), [("PATRQT", True), ("HRESCH", False)])
+async def test_l33_extensions_stay_by_the_mask_of_the_purpose(leaky: World, purpose: str, stays: bool) -> None:
+    app = await leaky.app(["demographics"], purpose=purpose)
+    born = {"url": "http://hl7.org/fhir/StructureDefinition/patient-birthPlace", "valueAddress": {"city": "Burlington"}}
+    sex = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex", "valueCode": "F"}
+    found = await _shown(leaky, app, patient("ana", extension=[born, sex]))
+    assert found["extension"] == ([born, sex] if stays else [sex])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -180,9 +181,71 @@ async def test_l41_l70_it_is_on_record(leaky: World) -> None:
 
 
 @pytest.mark.leak("L41")
-async def test_l41_it_is_read_by_get_alone(leaky: World) -> None:
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_l41_it_is_read_and_nothing_else(leaky: World, method: str) -> None:
     app = await leaky.app(SHARED)
-    headers = {"Authorization": f"Bearer {app.token['access_token']}", "Content-Type": "application/fhir+json"}
-    parameters = '{"resourceType":"Parameters"}'
-    answer = await leaky.http.post("/fhir/Patient/ana/$everything", content=parameters, headers=headers)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    answer = await app.send(method, "Patient/ana/$everything", {"resourceType": "Parameters"})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+def _parameters(*given: Mapping[str, object]) -> str:
+    return json.dumps({"resourceType": "Parameters", "parameter": given})
+
+
+@pytest.mark.leak("L41")
+@pytest.mark.parametrize(
+    ("posted", "got"),
+    [
+        ("", ""),
+        (_parameters(), ""),
+        (_parameters({"name": "_count", "valueInteger": 2}), "?_count=2"),
+        (_parameters({"name": "_type", "valueCode": "Observation"}), "?_type=Observation"),
+        (_parameters({"name": "_since", "valueInstant": "2026-01-01T00:00:00Z"}), "?_since=2026-01-01T00:00:00Z"),
+    ],
+)
+async def test_l41_what_is_posted_says_the_same_as_a_query(leaky: World, posted: str, got: str) -> None:
+    app = await leaky.app(SHARED)
+    answer, read = (
+        await app.post_bundle(posted, "/Patient/ana/$everything"),
+        await app.get(f"Patient/ana/$everything{got}"),
+    )
+    assert (answer.status_code, answer.json()["entry"]) == (200, read.json()["entry"])
+    following, other = next_link(answer), next_link(read)
+    assert (following is None) == (other is None)
+    if following is not None and other is not None:
+        assert await _names(app, following) == await _names(app, other)
+
+
+@pytest.mark.leak("L41")
+@pytest.mark.parametrize(
+    ("posted", "status"),
+    [
+        ("{", 400),
+        ("[]", 400),
+        ('{"resourceType": "Patient"}', 400),
+        ('{"resourceType": "Parameters", "parameter": {}}', 400),
+        ('{"resourceType": "Parameters", "parameter": [7]}', 400),
+        (_parameters({"name": "_count", "valueString": "2"}), 400),
+        (_parameters({"name": "_count", "valueInteger": True}), 400),
+        (_parameters({"name": "_type", "valueCode": "Patient", "part": []}), 400),
+        (_parameters({"name": "start", "valueDate": "2026-01-01"}), 400),
+        (_parameters({"name": "_type", "valueCode": "Encounter,Bundle"}), 400),
+        (_parameters(*[{"name": "_type", "valueCode": "Patient"}] * 2_000), 413),
+    ],
+)
+async def test_l41_what_is_posted_is_held_to_what_is_understood(leaky: World, posted: str, status: int) -> None:
+    app = await leaky.app(SHARED)
+    with leaky.upstream.listening() as heard:
+        answer = await app.post_bundle(posted, "/Patient/ana/$everything")
+    assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome")
+    assert heard == []
+
+
+@pytest.mark.leak("L41", "L15")
+async def test_l41_posting_opens_nobody_elses_record(leaky: World) -> None:
+    app = await leaky.app(SHARED)
+    for name in ("bob", "nobody"):
+        assert (await app.post_bundle("", f"/Patient/{name}/$everything")).status_code == 404
+    assert (await app.post_bundle("", "/Patient/%2e%2e/$everything")).status_code == 405
+    wrong = await app.post_bundle("<x/>", "/Patient/ana/$everything", **{"Content-Type": "application/fhir+xml"})
+    assert wrong.status_code == 415

@@ -46,7 +46,9 @@ async def test_l02_sorting_by_a_masked_element_is_refused(leaky: World, sort: st
     [
         *("performer=http://elsewhere.example/fhir/Practitioner/hidden", "performer=doc,urn:uuid:hidden", "focus=%23x"),
         *("performer=http://elsewhere.example/fhir/Practitioner/other", "subject=Patient/ana/_history/1"),
-        *("performer=http://127.0.0.1:8000/fhir/Practitioner/doc", "_sort=performer", "_sort=-focus", "focus=a%5C,b"),
+        *("performer=http://127.0.0.1:8000/fhir/doc", "performer=http://127.0.0.1:8000/fhirs/Practitioner/doc"),
+        *("_sort=performer", "_sort=-focus", "focus=a%5C,b"),
+        "performer=http://127.0.0.1:8000/fhir/http://127.0.0.1:8000/fhir/Practitioner/doc",
     ],
 )
 async def test_l32_l34_l02_references_that_are_masked_are_not_searched(leaky: World, query: str) -> None:
@@ -55,6 +57,18 @@ async def test_l32_l34_l02_references_that_are_masked_are_not_searched(leaky: Wo
         answer = await app.get(f"Observation?{query}")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
     assert heard == []
+
+
+@pytest.mark.leak("L32", "L34")
+@pytest.mark.parametrize("written", ["Patient/ana", "http://127.0.0.1:8000/fhir/Patient/ana"])
+async def test_l32_l34_an_address_below_our_base_is_asked_as_the_relative_one(leaky: World, written: str) -> None:
+    app = await leaky.app(["laboratory"])
+    everything = await app.ids("Observation")
+    with leaky.upstream.listening() as heard:
+        assert await app.ids(f"Observation?subject={written}") == everything != []
+        assert await app.ids(f"Observation?patient={written},{written.replace('ana', 'bob')}") == everything
+    assert heard
+    assert not any("8000" in request for request in map(str, heard))
 
 
 @pytest.mark.leak("L03")

@@ -72,7 +72,7 @@ async def test_l44_a_condition_is_refused_by_name(
 
 
 @pytest.mark.leak("L44")
-@pytest.mark.parametrize("query", ["code=75622-1", "_pretty=true", "_format=xml", "_summary=true"])
+@pytest.mark.parametrize("query", ["code=75622-1", "_pretty=yes", "_format=xml", "_summary=true"])
 async def test_l44_a_write_takes_no_parameters(writable: World, query: str) -> None:
     app = await writer(writable)
     answer = await _unchanged(app, "POST", f"Observation?{query}", new_observation())
