@@ -22,6 +22,9 @@ help: ## Show this list
 run: $(VENV)/.run ## Install, start everything with synthetic patients, serve on http://127.0.0.1:8000 (PORT=, ASSENT_DATA_DIR=)
 	@exec $(BIN)/assent sandbox --port $(PORT)
 
+.PHONY: install
+install: $(VENV)/.run ## Install what running needs, and start nothing
+
 .PHONY: test
 test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
 	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)

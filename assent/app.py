@@ -18,6 +18,7 @@ from assent.body_limit import BodyLimit
 from assent.client_addresses import key_addresses
 from assent.dispatch import Dispatch
 from assent.health import alive, ready
+from assent.mail.metrics import MailMetrics
 from assent.mail.worker import MailWorker
 from assent.metrics import Metrics
 from assent.migrate import SCHEMA
@@ -143,6 +144,7 @@ async def build(
     checkpoints.start()
     worker = mail.worker(context)
     if worker is not None:
+        metrics.registry.register(MailMetrics(worker.outbox))
         worker.start()
     return Assent(
         RequestMiddleware(crossing, metrics, https=https),

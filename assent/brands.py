@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from assent.settings import Settings
+from assent.settings import Settings, variable
 from smart.brands import BrandError, Brands, read_brands
 
 PATH: Final = "/brands"
@@ -23,7 +23,10 @@ def load_brands(settings: Settings) -> Brands | None:
             raise BrandError(f"`{settings.brands_file}` is larger than {_LARGEST} bytes")
         text = settings.brands_file.read_bytes()
     except OSError as missing:
-        raise BrandError(f"`{settings.brands_file}` can't be read") from missing
+        named = variable("brands_file")
+        raise BrandError(
+            f"`{settings.brands_file}`, which {named} names, can't be read: {missing.strerror}"
+        ) from missing
     return read_brands(text, f"{settings.public_url}/fhir", settings.primary_brand)
 
 

@@ -17,9 +17,12 @@ from assent.commands.serve import serve_command
 from assent.database import DatabaseUnreachableError
 from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
+from assent.migrate import NewerSchemaError
+from assent.named_file import NamedFileError
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError
+from fhir.minimization.mask_plan import MaskError
 from policies.catalogue_document import CatalogueError
 from smart.brands import BrandError
 
@@ -29,6 +32,8 @@ FAILURES = (
     DatabaseUnreachableError,
     EmbeddedPostgresError,
     ListenError,
+    MaskError,
+    NewerSchemaError,
     SecretFileError,
     StatementIssuersError,
 )
@@ -61,7 +66,7 @@ def main() -> None:
     """Run a command; what is known to go wrong ends with a sentence, not with a stack trace."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, NamedFileError) as error:
         typer.echo(str(error), err=True)
         sys.exit(MISUSED)
     except FAILURES as error:

@@ -19,7 +19,7 @@ from assent.database import any_database
 from assent.feature_checks import feature_checks
 from assent.identity_provider import count_provider_keys, identity_provider, provider_addresses
 from assent.language_files import load_languages
-from assent.migrate import SCHEMA, current_revision, newest_revision
+from assent.migrate import SCHEMA, current_revision, newer_schema, newest_revision
 from assent.policy_files import load_catalogue
 from assent.secret_file import FILE_NAME, secret_for
 from assent.settings import Settings
@@ -110,6 +110,8 @@ async def _skipped(why: str) -> Found:
 
 async def _database(url: str, *, embedded: bool) -> Found:
     revision, newest = await current_revision(url), newest_revision()
+    if (newer := newer_schema(revision)) is not None:
+        return "failed", newer
     if revision != newest:
         return "failed", f"schema is at `{revision}` and this release needs `{newest}`; run `assent migrate`"
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -149,7 +151,7 @@ async def _audit(engine: AsyncEngine, now: Clock) -> Found:
     async with engine.connect() as connection:
         entries, _ = await AuditChain(schema=SCHEMA).head(connection)
         last = await latest_checkpoint(connection, schema=SCHEMA)
-    waits = f"{waiting} records wait to become AuditEvents"
+    waits = f"{waiting} record{'' if waiting == 1 else 's'} waiting to become AuditEvents"
     if last is None:
         return "ok", f"{waits}, the chain has {entries} entries and no checkpoint yet"
     if last.seq > entries:

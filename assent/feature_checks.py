@@ -1,4 +1,4 @@
-"""Checks by `assent doctor` of what is off unless the operator switched it on: writes, emergencies, statements.
+"""Checks by `assent doctor` of what is off unless the operator switched it on: writes, emergencies, statements, e-mail.
 
 A feature that is off has no check. Nothing is changed by looking: an upstream is never written to.
 """
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Set
 from typing import Final, Literal
 
 from assent.client_addresses import key_addresses
+from assent.mail.transport import MailServerUnusable, smtp_transport
 from assent.policy_files import load_catalogue
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.statement_issuers import load_statements
@@ -38,6 +39,8 @@ def feature_checks(settings: Settings) -> list[tuple[str, Callable[[], Awaitable
         found.append(("emergency", lambda: _emergency(settings)))
     if settings.statement_issuers_file is not None:
         found.append(("statements", lambda: _statements(settings)))
+    if settings.mail_url is not None:
+        found.append(("mail", lambda: _mail(settings)))
     return found
 
 
@@ -121,3 +124,19 @@ async def _statements(settings: Settings) -> Said:
         return "ok", f"`{settings.statement_issuers_file}` names nobody: no statement is taken"
     names = ", ".join(f"`{issuer.issuer}`" for issuer in trusted.issuers)
     return "ok", f"statements by {names} are taken, and the keys of each can be had"
+
+
+async def _mail(settings: Settings) -> Said:
+    """Whether the mail server lets Assent in. No letter is sent. Raises NamedFileError."""
+    transport = smtp_transport(settings)
+    if transport is None:
+        return "skipped", "no mail server is set"
+    try:
+        await transport.check()
+    except MailServerUnusable as unusable:
+        return "failed", f"`{settings.mail_url}` {unusable}"
+    signed_in = " and takes the password" if settings.mail_username else ""
+    return "ok", (
+        f"`{settings.mail_url}` answers{signed_in}; "
+        f"whether it takes letters from `{settings.mail_from}` shows when one is sent"
+    )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 
+from assent.named_file import NamedFileError
 from assent.settings import Settings, variable
 from authz.clients.key_addresses import KeyAddresses
 from authz.sign_in.identity_provider import ALGORITHMS, IdentityProvider
@@ -20,7 +21,7 @@ from portal.federated_sign_in import CALLBACK
 
 
 def identity_provider(settings: Settings) -> IdentityProvider | None:
-    """It, or None where people sign in here only. Raises ValueError when the key file can't be used."""
+    """It, or None where people sign in here only. Raises NamedFileError."""
     if settings.oidc_issuer is None:
         return None
     secret, file = settings.oidc_client_secret, settings.oidc_private_key_file
@@ -64,5 +65,7 @@ def _private_jwk(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, JoseError):
         fits = False
     if not fits:
-        raise ValueError(f"`{variable('oidc_private_key_file')}` must be a private JWK: RSA, or EC on P-256") from None
+        raise NamedFileError(
+            f"`{variable('oidc_private_key_file')}` names `{file}`, which must hold a private JWK: RSA, or EC on P-256"
+        ) from None
     return found

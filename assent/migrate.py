@@ -20,14 +20,23 @@ ADVISORY_LOCK = 0x617373656E74
 """Key of the migration lock: the ASCII bytes of `assent`."""
 
 
+class NewerSchemaError(Exception):
+    """The database was migrated by a release that this one doesn't know; the text says what to do."""
+
+
 async def migrate(url: str) -> tuple[str | None, str | None]:
-    """Upgrade the database at `url` to the newest revision; answers the revision before and after."""
+    """Upgrade the database at `url` to the newest revision; answers the revision before and after.
+
+    Raises NewerSchemaError.
+    """
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
             await connection.commit()
             before = await connection.run_sync(_revision)
+            if (newer := newer_schema(before)) is not None:
+                raise NewerSchemaError(newer)
             if before != newest_revision():
                 await connection.run_sync(_upgrade)
                 await connection.commit()
@@ -53,6 +62,17 @@ async def current_revision(url: str) -> str | None:
 def newest_revision() -> str | None:
     """The revision that this release's code expects."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def newer_schema(revision: str | None) -> str | None:
+    """What to do about a revision that this release doesn't know; None for one that it can upgrade."""
+    script = ScriptDirectory.from_config(alembic_config())
+    if revision is None or revision in {known.revision for known in script.walk_revisions()}:
+        return None
+    return (
+        f"schema is at `{revision}`, which a newer release made; this one knows `{newest_revision()}`: "
+        "run the newer release, or restore the backup from before the upgrade"
+    )
 
 
 def alembic_config(connection: Connection | None = None) -> Config:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from assent.settings import variable
 from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue, read_catalogue
 from policies.catalogue_document import CatalogueError
@@ -31,7 +32,9 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
         try:
             content = yaml.safe_load((found / f"{name}.yaml").read_text(encoding="utf-8"))
         except FileNotFoundError as missing:
-            raise CatalogueError(f"`{name}.yaml` is missing in the policy folder") from missing
+            raise CatalogueError(
+                f"`{name}.yaml` is missing in the policy folder `{found}`; see `{variable('policy_dir')}`"
+            ) from missing
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
             raise CatalogueError(f"`{name}.yaml` can't be read as YAML: {broken}") from broken
         if not isinstance(content, dict):

@@ -24,7 +24,12 @@ def read_secret(settings: Settings) -> bytes:
     """The secret of `ASSENT_SECRET`, else of the data directory, where it is made the first time."""
     if settings.secret is not None:
         return settings.secret.get_secret_value().encode()
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SecretFileError(
+            f"`{settings.data_dir}` can't be made: {error.strerror}; set ASSENT_DATA_DIR, or ASSENT_SECRET"
+        ) from error
     file = settings.data_dir / FILE_NAME
     if not file.exists():
         _create(file)

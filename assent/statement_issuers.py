@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from assent.client_addresses import key_addresses
-from assent.settings import Settings
+from assent.settings import Settings, variable
 from authz.clients.key_addresses import AddressRefused
 from authz.clients.key_sets import KeySetRefused, usable_keys
 from authz.clients.software_statements import SoftwareStatements, StatementIssuer
@@ -38,7 +38,8 @@ def load_statements(settings: Settings) -> SoftwareStatements:
     try:
         raw = path.read_bytes()
     except OSError as missing:
-        raise StatementIssuersError(f"`{path}` can't be read") from missing
+        named = variable("statement_issuers_file")
+        raise StatementIssuersError(f"`{path}`, which {named} names, can't be read: {missing.strerror}") from missing
     try:
         found = msgspec.json.decode(raw, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:

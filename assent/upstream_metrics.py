@@ -11,6 +11,7 @@ from typing import Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from assent.settings import SINGLE_UPSTREAM
 from fhir.upstream.upstreams import Upstream, Upstreams
 
 
@@ -47,7 +48,8 @@ def described(upstreams: Upstreams) -> Iterator[tuple[str, Literal["ok", "failed
         if one.client.outcomes:
             paused = one.client.breaker.state != "closed"
             text = f"{_requests(one)}{_drift(one)}, all in this process since it started"
-            yield f"upstream {one.name}, as used", "failed" if paused else "ok", f"{_pause(one)}{text}"
+            name = "upstream" if one.name == SINGLE_UPSTREAM else f"upstream {one.name}"
+            yield f"{name}, as used", "failed" if paused else "ok", f"{_pause(one)}{text}"
 
 
 def _pause(one: Upstream) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from assent.named_file import NamedFileError
 from assent.settings import SINGLE_UPSTREAM, Settings, variable
 from assent.upstream_table import UpstreamTable
 from fhir.export.upstream import ExportUpstream
@@ -30,7 +31,7 @@ def upstreams(settings: Settings, definitions: Definitions | None = None) -> Ups
 def _upstream(name: str, table: UpstreamTable, definitions: Definitions | None) -> Upstream:
     client = UpstreamClient(
         table.url,
-        credentials=_credentials(name, table),
+        credentials=credentials(name, table),
         timeout=table.timeout_seconds,
         connect_timeout=table.connect_seconds,
         max_body=table.max_body_bytes,
@@ -49,7 +50,7 @@ def export_upstream(settings: Settings) -> ExportUpstream:
     table = tables[name]
     return ExportUpstream(
         table.url,
-        credentials=_credentials(name, table),
+        credentials=credentials(name, table),
         hosts=settings.export_hosts,
         timeout=table.timeout_seconds,
     )
@@ -60,7 +61,8 @@ def _spelled(name: str, key: str) -> str:
     return f"`{variable(f'upstream_{key}')}`" if name == SINGLE_UPSTREAM else f"`{key}` of `[upstreams.{name}]`"
 
 
-def _credentials(name: str, table: UpstreamTable) -> Credentials:
+def credentials(name: str, table: UpstreamTable) -> Credentials:
+    """How Assent signs in at an upstream. Raises NamedFileError."""
     if table.auth == "basic" and table.username and table.password:
         return Basic(table.username, table.password.get_secret_value())
     if table.auth == "bearer" and table.bearer_token:
@@ -69,6 +71,10 @@ def _credentials(name: str, table: UpstreamTable) -> Credentials:
         try:
             key = json.loads(table.private_key_file.read_text())
         except (OSError, ValueError) as broken:
-            raise ValueError(f"{_spelled(name, 'private_key_file')} can't be read as a JWK") from broken
+            why = broken.strerror if isinstance(broken, OSError) else "it isn't JSON"
+            raise NamedFileError(
+                f"{_spelled(name, 'private_key_file')} names `{table.private_key_file}`, "
+                f"which can't be read as a private JWK: {why}"
+            ) from broken
         return BackendServices(table.token_url or "", table.client_id or "", key, table.scope)
     return NoCredentials()

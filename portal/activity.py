@@ -7,7 +7,7 @@ not every language puts the verb behind the name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -47,6 +47,12 @@ class Names:
 def user_in(event: Event) -> str | None:
     """The fhirUser who acted, or for whom the app did."""
     return next((a["who"]["reference"] for a in event.get("agent", ()) if "reference" in a.get("who", {})), None)
+
+
+def consents_in(events: Iterable[Event]) -> set[str]:
+    """Ids of the consents that they are about."""
+    named = {reference for event in events for reference in _references(event)}
+    return {name.removeprefix("Consent/") for name in named if name.startswith("Consent/")}
 
 
 def in_words(event: Event, names: Names, language: Language) -> Activity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from policies.model import Reason
@@ -24,6 +25,7 @@ def say(message: str) -> str:
     return message
 
 
+_ASIDE: Final = "for another app, purpose or time: not asked"
 _HEADINGS: Final[Mapping[str, str]] = {
     "token": say("The app's key"),
     "scope": say("What the key covers"),
@@ -69,7 +71,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "in force, names no app: a service is denied by it but not permitted": say(
         "This decision names no app: a service is denied by it, but not let in."
     ),
-    "for another app, purpose or time: not asked": say("This decision is about another app, purpose or time."),
+    _ASIDE: say("This decision is about another app, purpose or time."),
     "and `*` more that aren't asked": say("And `%(a)s` more decisions that are about something else."),
     "opened in an emergency: the operator's rule beside the patient's consents": say(
         "Opened in an emergency, by the rule of those who run this site."
@@ -128,8 +130,18 @@ class Step:
 
 
 def steps(reasons: Iterable[Reason], language: Language) -> list[Step]:
-    """Each reason once, in the order in which the rules were asked."""
-    return [_step(reason, language) for reason in dict.fromkeys(reasons)]
+    """Each reason once, in the order in which the rules were asked; what wasn't asked is counted."""
+    told: list[Step] = []
+    for aside, run in groupby(dict.fromkeys(reasons), lambda reason: reason.text == _ASIDE):
+        alike = [_step(reason, language) for reason in run]
+        told += [_counted(alike, language)] if aside and len(alike) > 1 else alike
+    return told
+
+
+def _counted(alike: list[Step], language: Language) -> Step:
+    """One step for many decisions that weren't asked: who shares with forty apps looks for the one that was."""
+    message = language.gettext("%(count)s decisions are about another app, purpose or time.")
+    return Step(alike[0].heading, message % {"count": len(alike)}, "", plain=True)
 
 
 def _step(reason: Reason, language: Language) -> Step:

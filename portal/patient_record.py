@@ -25,7 +25,7 @@ from fhir.search.literals import SearchError
 from fhir.search.query import CURSOR
 from fhir.store.repository import StoredResource
 from policies.catalogue import Catalogue
-from portal.activity import Names, in_words, person_in, user_in
+from portal.activity import Names, consents_in, in_words, person_in, user_in
 from portal.archive import Archive, what_is_inside
 from portal.consent_book import PatientsConsentBook
 from portal.languages import Language
@@ -135,7 +135,11 @@ class StoredRecord:
         ]
 
     async def _names(self, patient: ActsFor, events: Sequence[Mapping[str, Any]]) -> Names:
-        shared = await self._consents.sharing(patient.patient_id)
+        told = consents_in(events)
+        shared = [
+            await self._consents.as_registered(s) if s.consent_id in told else s
+            for s in await self._consents.sharing(patient.patient_id)
+        ]
         apps = {s.client_id: s.app_name for s in shared}
         looked = await self._context.audit.uses(patient.patient_id)
         async with self._context.engine.connect() as connection:

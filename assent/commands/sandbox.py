@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 import typer
 
@@ -52,11 +53,16 @@ def sandbox_command(host: HostOption = None, port: PortOption = None) -> None:
 def edition() -> str:
     """Names what the generator makes and how it is stored: another source, another edition, and it is loaded anew."""
     digest = hashlib.sha256()
-    for package, pattern in (("sandbox.records", ".py"), ("fhir", "store_tables.py"), ("fhir", "search_values.py")):
-        for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
-            if file.name.endswith(pattern):
-                digest.update(file.read_bytes())
+    for file in made_by():
+        digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def made_by() -> list[Traversable]:
+    """The source of the generator, and of how resources are stored and indexed."""
+    records = sorted(resources.files("sandbox.records").iterdir(), key=lambda file: file.name)
+    stored = [resources.files("fhir.store") / "tables.py", resources.files("fhir.search") / "values.py"]
+    return [*(file for file in records if file.name.endswith(".py")), *stored]
 
 
 def welcome(settings: Settings) -> str:
@@ -76,6 +82,7 @@ def welcome(settings: Settings) -> str:
             "",
             "  Sign in as (username, password):",
             *people,
+            "    and others, such as `clinician`, `operator` and `developer`: docs/sandbox.md",
             "",
             "  Ctrl-C ends it.",
             "",

@@ -14,6 +14,7 @@ from assent.database import own_database
 from assent.load_settings import load_settings
 from assent.log_setup import set_up_logging
 from assent.migrate import migrate
+from assent.named_files import read_named_files
 from assent.progress import Progress
 from assent.server import listen, run_until_signal, serve_until
 from assent.settings import Settings
@@ -37,6 +38,7 @@ def serve_command(
             err=True,
         )
         raise typer.Exit(MISUSED)
+    read_named_files(settings)
     set_up_logging(settings.log_format, settings.log_level)
     progress = Progress(lambda line: typer.echo(line, err=True))
 

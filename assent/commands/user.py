@@ -48,7 +48,9 @@ def add(
     name: Annotated[str, typer.Option(help="How pages call them.")] = "",
     fhir_user: Annotated[str | None, typer.Option(help="Who they are in FHIR, for example `Patient/p1`.")] = None,
     patient: Annotated[list[str] | None, typer.Option(help="`id=name` of a patient they decide for; repeat.")] = None,
-    no_password: Annotated[bool, typer.Option(help="They sign in at the identity provider only.")] = False,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="They sign in at the identity provider only.")
+    ] = False,
     email: EmailOption = None,
     language: LanguageOption = ENGLISH,
     json: JsonOption = False,

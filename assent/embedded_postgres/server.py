@@ -85,7 +85,12 @@ class EmbeddedPostgres:
 
     def start_blocking(self) -> str:
         """`start`, for callers without an event loop."""
-        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise EmbeddedPostgresError(
+                f"`{self._data_dir}` can't be made: {error.strerror}; name a directory that can (ASSENT_DATA_DIR)"
+            ) from error
         self._lock = _lock(self._data_dir)
         atexit.register(self.stop_blocking)
         try:

@@ -15,12 +15,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import aiosmtplib
 
-from assent.settings import Settings
+from assent.named_file import NamedFileError
+from assent.settings import Settings, variable
 from assent.settings_urls import is_loopback
 
 SECONDS: Final = 60.0
@@ -36,6 +38,10 @@ class Undeliverable(Exception):
     def __init__(self, *, for_good: bool) -> None:
         super().__init__("undeliverable")
         self.for_good = for_good
+
+
+class MailServerUnusable(Exception):
+    """The mail server can't be spoken to; the text says why, and which setting to look at."""
 
 
 class Transport(Protocol):
@@ -90,17 +96,8 @@ class SmtpTransport:
     async def send(self, message: EmailMessage) -> None:
         """As the port."""
         try:
-            await aiosmtplib.send(
-                message,
-                hostname=self._host,
-                port=self._port,
-                username=self._username,
-                password=self._password,
-                use_tls=self._tls,
-                start_tls=self._start_tls,
-                tls_context=self._context() if self._tls or self._start_tls else None,
-                timeout=self._step_seconds,
-            )
+            async with self._connection() as connection:
+                await connection.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             for_good = all(500 <= one.code < 600 for one in refused.recipients)
             raise Undeliverable(for_good=for_good) from None
@@ -110,12 +107,62 @@ class SmtpTransport:
             # Its text may quote the server, which may quote the address.
             raise Undeliverable(for_good=False) from broken
 
+    async def check(self) -> None:
+        """Connect, sign in and take leave, and send nothing. Raises MailServerUnusable."""
+        try:
+            async with self._connection() as connection:
+                await connection.noop()
+        except aiosmtplib.SMTPAuthenticationError:
+            raise MailServerUnusable(
+                f"refuses the user name or the password; check {variable('mail_username')} and the password"
+            ) from None
+        except aiosmtplib.SMTPNotSupported:
+            raise MailServerUnusable("takes no password on this connection; remove it, or use TLS") from None
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as broken:
+            raise MailServerUnusable(self._why_not(broken)) from None
+
+    def _connection(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._username,
+            password=self._password,
+            use_tls=self._tls,
+            start_tls=self._start_tls,
+            tls_context=self._context() if self._tls or self._start_tls else None,
+            timeout=self._step_seconds,
+        )
+
+    def _why_not(self, broken: BaseException) -> str:
+        """In words of our own: the server's may quote anything."""
+        causes = (broken, broken.__cause__, broken.__context__)
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return "shows a certificate that isn't trusted here or is another's; SSL_CERT_FILE names authorities"
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+            return "doesn't speak TLS there; `smtp://` is for STARTTLS, `smtps://` for TLS from the first byte"
+        if self._start_tls and isinstance(broken, aiosmtplib.SMTPException) and "STARTTLS" in str(broken):
+            return "offers no STARTTLS, without which nothing is sent to it"
+        return f"can't be reached (`{type(broken).__name__}`); check {variable('mail_url')} and the way there"
+
 
 def smtp_transport(settings: Settings) -> SmtpTransport | None:
-    """The mail server of the settings; None where none is set."""
+    """The mail server of the settings; None where none is set. Raises NamedFileError."""
     if settings.mail_url is None:
         return None
     password = settings.mail_password.get_secret_value() if settings.mail_password is not None else None
     if settings.mail_password_file is not None:
-        password = settings.mail_password_file.read_text(encoding="utf-8").strip()
+        password = _password_in(settings.mail_password_file)
     return SmtpTransport(settings.mail_url, settings.mail_username, password)
+
+
+def _password_in(file: Path) -> str:
+    named = variable("mail_password_file")
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except OSError as broken:
+        raise NamedFileError(f"`{named}` names `{file}`, which can't be read: {broken.strerror}") from None
+    except UnicodeDecodeError:
+        raise NamedFileError(f"`{named}` names `{file}`, which isn't text") from None
+    if not password:
+        raise NamedFileError(f"`{named}` names `{file}`, which is empty")
+    return password

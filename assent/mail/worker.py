@@ -49,6 +49,11 @@ class MailWorker:
         self._idle = idle_seconds
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def outbox(self) -> Outbox:
+        """Where it takes letters from."""
+        return self._post.outbox
+
     def start(self) -> None:
         """Start, in the running event loop; first with what an earlier process left."""
         if self._task is None:

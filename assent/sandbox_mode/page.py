@@ -12,6 +12,7 @@ _STYLE: Final = (
     "pre{overflow:auto;padding:1rem;border:1px solid #8886;border-radius:.5rem}table{border-collapse:collapse}"
     "td,th{padding:.25rem 1rem .25rem 0;text-align:left;vertical-align:top}td{overflow-wrap:anywhere}"
     "section{border:1px solid #8886;border-radius:.75rem;padding:0 1.25rem 1.25rem;margin:1.5rem 0}"
+    "code{overflow-wrap:anywhere}"
     ".wrapped{white-space:pre-wrap;overflow-wrap:anywhere}"
     "form{display:grid;grid-template-columns:11rem 1fr;gap:.75rem 1rem;align-items:center}"
     "form p{grid-column:1/-1;margin:0}input,select,button{font:inherit;padding:.4rem .6rem;min-width:0}"

@@ -6,10 +6,11 @@ takes one has it alone for longer than a delivery may last.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import structlog
 from sqlalchemy import delete, func, select, update
@@ -27,6 +28,8 @@ _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(hours=6)
 _STALE: Final = timedelta(days=2)
 """A letter older than this is of no use any more."""
+
+Outcome = Literal["sent", "put-off", "given-up"]
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +58,10 @@ class Outbox:
     def __init__(self, engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
         self._clock = clock
+        self.outcomes: Counter[Outcome] = Counter()
+        """What became of letters in this process."""
+        self.waiting = 0
+        """Letters in the table, of all processes, when it was last tidied."""
 
     async def take(self) -> Letter | None:
         """The letter that is due longest, held for HELD; None when none is due."""
@@ -74,15 +81,17 @@ class Outbox:
 
     async def sent(self, letter: Letter) -> None:
         """It was handed over."""
-        async with self._engine.begin() as connection:
-            await connection.execute(delete(mail_outbox).where(*_still(letter)))
+        self.outcomes["sent"] += 1
+        await self._take_out(letter)
 
     async def failed(self, letter: Letter, *, for_good: bool) -> None:
         """It wasn't; `for_good` when trying again can't help."""
         if for_good or letter.tries >= MOST_TRIES:
             _log.warning("mail_given_up", kind=letter.kind, tries=letter.tries)
-            await self.sent(letter)
+            self.outcomes["given-up"] += 1
+            await self._take_out(letter)
             return
+        self.outcomes["put-off"] += 1
         again = self._clock() + wait_after(letter.tries)
         async with self._engine.begin() as connection:
             await connection.execute(update(mail_outbox).where(*_still(letter)).values(next_try_at=again))
@@ -93,16 +102,22 @@ class Outbox:
         async with self._engine.begin() as connection:
             old = await connection.execute(delete(mail_outbox).where(o.created_at < now - _STALE))
             await connection.execute(delete(mail_ending_told).where(told.ends_at < now - _STALE))
-            waiting = await connection.scalar(select(func.count()).select_from(mail_outbox)) or 0
+            self.waiting = await connection.scalar(select(func.count()).select_from(mail_outbox)) or 0
         if old.rowcount:
             _log.warning("mail_given_up", letters=old.rowcount)
-        if waiting >= MOST_WAITING // 2:
-            _log.warning("mail_waits", letters=waiting, most=MOST_WAITING)
+            self.outcomes["given-up"] += old.rowcount
+        if self.waiting >= MOST_WAITING // 2:
+            _log.warning("mail_waits", letters=self.waiting, most=MOST_WAITING)
+
+    async def _take_out(self, letter: Letter) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(mail_outbox).where(*_still(letter)))
 
     async def _letter(self, connection: AsyncConnection, row: Any, now: datetime) -> Letter | None:
         """The letter of a row; None when it isn't to be sent."""
         if row.tries >= MOST_TRIES or row.created_at < now - _STALE:
             _log.warning("mail_given_up", kind=row.kind, tries=row.tries)
+            self.outcomes["given-up"] += 1
             return None
         code = ""
         if row.kind == "confirm-address":

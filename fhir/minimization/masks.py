@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir.minimization.mask_plan import Extensions, MaskCompiler, MaskNode
+from fhir.minimization.mask_plan import Extensions, MaskCompiler, MaskError, MaskNode
 from fhir.r4.definitions import Definitions, json_members
 from policies.catalogue import Catalogue
 from policies.search_guard import is_visible
@@ -14,6 +14,7 @@ class Masks:
     def __init__(self, catalogue: Catalogue, definitions: Definitions) -> None:
         self._catalogue = catalogue
         self._definitions = definitions
+        _check_types(catalogue, definitions)
         compiler = MaskCompiler(definitions)
         self._nodes: dict[tuple[str, str], MaskNode] = {}
         self._members: dict[tuple[str, str], frozenset[str]] = {}
@@ -43,6 +44,20 @@ class Masks:
             else:
                 found.add(entry)
         return frozenset(found)
+
+
+def _check_types(catalogue: Catalogue, definitions: Definitions) -> None:
+    """A type that isn't of R4, or that no mask shows, would be asked for on the consent page and never be seen."""
+    shown = frozenset().union(*catalogue.masks.values())
+    for category in catalogue.categories.values():
+        for resource_type in sorted({scope.resource_type for scope in category.scopes}):
+            if resource_type not in definitions.resource_types:
+                raise MaskError(f"categories.{category.code}: R4 has no resource type `{resource_type}`")
+            if resource_type not in shown:
+                raise MaskError(
+                    f"categories.{category.code}: no mask of `masks.yaml` names `{resource_type}`, "
+                    "so nothing of it could be seen"
+                )
 
 
 def restricted(

@@ -130,6 +130,13 @@ def _policy_copy(folder: Path) -> Path:
     ("name", "old", "new", "error"),
     [
         ("masks.yaml", "address.state", "address.planet", "Patient: R4 has no element `planet` here"),
+        ("categories.yaml", "type: Immunization", "type: Imunization", "R4 has no resource type `Imunization`"),
+        (
+            "categories.yaml",
+            "type: Immunization",
+            "type: Task",
+            "no mask of `masks.yaml` names `Task`",
+        ),
         ("masks.yaml", "  limited:\n    - http", "  narrow:\n    - http", "masks.extensions"),
         ("sensitivities.yaml", "code: hiv", "code: aids", "there is no sensitive category `hiv`"),
         ("code_sets/assent.json", '"licence": "CC BY 4.0"', '"license": "CC BY 4.0"', "`license` is not known here"),

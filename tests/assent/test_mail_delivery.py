@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from assent.mail.metrics import MailMetrics
+from assent.metrics import Metrics
 from authz.mail.outbox import HELD, MOST_TRIES, wait_after
 from tests.assent.mail_place import SITE, MailPlace
 from tests.clients.mail_server import MailServer, mail_server
@@ -237,3 +240,23 @@ async def test_over_a_network_nothing_is_sent_without_tls(engine: AsyncEngine, s
     await place.tell(await place.person("ana", "ana"))
     assert await place.worker(f"smtp://0.0.0.0:{server.port}").deliver() is False
     assert server.messages == []
+
+
+async def test_what_became_of_letters_is_counted_without_a_name(place: MailPlace, server: MailServer) -> None:
+    worker = place.worker()
+    shown = Metrics(MailMetrics(worker.outbox)).registry
+    assert [_letters(shown, outcome) for outcome in ("sent", "put-off", "given-up")] == [0, 0, 0]
+    for name, answer in (("ana", "250 OK"), ("bob", "451 later"), ("cyd", "550 no such mailbox")):
+        await place.tell(await place.person(name, name))
+        server.to_recipient = lambda _, answer=answer: answer  # type: ignore[misc]  # the loop's value
+        await worker.deliver()
+    assert [_letters(shown, outcome) for outcome in ("sent", "put-off", "given-up")] == [1, 1, 1]
+    await worker.look_around()
+    assert shown.get_sample_value("assent_mail_waiting") == 1
+    place.later(timedelta(days=3))
+    await worker.look_around()
+    assert (_letters(shown, "given-up"), shown.get_sample_value("assent_mail_waiting")) == (2, 0)
+
+
+def _letters(registry: CollectorRegistry, outcome: str) -> float | None:
+    return registry.get_sample_value("assent_mail_letters_total", {"outcome": outcome})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from importlib import import_module
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from assent.migrate import current_revision, migrate, newest_revision
+from assent.migrate import NewerSchemaError, current_revision, migrate, newest_revision
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
 from authz.tokens.grants import find_grant
 from fhir.audit.chain import AuditChain
@@ -55,6 +57,17 @@ async def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
     assert await current_revision(empty_database_url) is None
     assert await migrate(empty_database_url) == (None, newest)
     assert await migrate(empty_database_url) == (newest, newest)
+
+
+async def test_a_schema_of_a_newer_release_is_left_alone_and_told(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
+    engine = create_async_engine(empty_database_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE assent.alembic_version SET version_num = '9999'"))
+    await engine.dispose()
+    with pytest.raises(NewerSchemaError, match=re.escape("`9999`, which a newer release made")):
+        await migrate(empty_database_url)
+    assert await current_revision(empty_database_url) == "9999"
 
 
 async def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from assent.commands.sandbox import made_by
 from assent.progress import Progress
 from assent.sandbox_mode.upstream import Dataset, built_in_upstream
 from fhir.r4.definitions import Definitions, load_definitions
@@ -48,3 +49,10 @@ async def test_dataset_is_loaded_once_an_edition_and_replaced_by_another(
                 assert (await http.get(f"{upstream.url}/Patient/{id}")).status_code == 401
             assert upstream.bearer_token not in repr(upstream)
     assert made == ["p1", "p2"]
+
+
+def test_the_edition_follows_the_generator_and_how_resources_are_stored_and_indexed() -> None:
+    names = [file.name for file in made_by()]
+    assert names[-2:] == ["tables.py", "values.py"]
+    assert "population.py" in names
+    assert all(file.is_file() for file in made_by())

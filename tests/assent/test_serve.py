@@ -144,3 +144,42 @@ def test_unknown_setting_exits_2_by_name(environment: dict[str, str]) -> None:
     )
     assert ended.returncode == 2
     assert "`ASSENT_PUBLIK_URL` isn't a setting" in ended.stderr
+
+
+BACKEND = {
+    "ASSENT_UPSTREAM_AUTH": "backend-services",
+    "ASSENT_UPSTREAM_TOKEN_URL": "http://127.0.0.1:9/token",
+    "ASSENT_UPSTREAM_CLIENT_ID": "assent",
+}
+PROVIDER = {"ASSENT_OIDC_ISSUER": "http://127.0.0.1:9", "ASSENT_OIDC_NAME": "x", "ASSENT_OIDC_CLIENT_ID": "y"}
+MAIL = {
+    "ASSENT_MAIL_URL": "smtp://127.0.0.1:9",
+    "ASSENT_MAIL_FROM": "no-reply@share.example",
+    "ASSENT_MAIL_USERNAME": "assent",
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "others"),
+    [
+        ("ASSENT_UPSTREAM_PRIVATE_KEY_FILE", BACKEND),
+        ("ASSENT_OIDC_PRIVATE_KEY_FILE", PROVIDER),
+        ("ASSENT_MAIL_PASSWORD_FILE", MAIL),
+        ("ASSENT_POLICY_DIR", {}),
+        ("ASSENT_STATEMENT_ISSUERS_FILE", {}),
+        ("ASSENT_BRANDS_FILE", {}),
+        ("ASSENT_DATA_DIR", {}),
+    ],
+)
+def test_a_file_that_cant_be_used_ends_the_start_with_a_sentence_that_names_its_setting(
+    environment: dict[str, str], setting: str, others: dict[str, str]
+) -> None:
+    given = environment | others | {setting: "/proc/nowhere", "ASSENT_WORKERS": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "assent", "serve"], env=given, capture_output=True, text=True, timeout=60, check=False
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode in (1, 2)
+    assert setting in said
+    assert "/proc/nowhere" in said
+    assert "Traceback" not in said

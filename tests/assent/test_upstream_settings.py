@@ -130,5 +130,5 @@ def test_a_key_file_that_is_none_is_named_by_its_key(monkeypatch: pytest.MonkeyP
         "auth = 'backend-services'\ntoken_url = 'https://t.example'\nclient_id = 'x'\nprivate_key_file = '/no'\n"
     )
     configure(monkeypatch, tmp_path, EHR + signed_in)
-    with pytest.raises(ValueError, match=r"`private_key_file` of `\[upstreams\.ehr\]` can't be read"):
+    with pytest.raises(ValueError, match=r"of `\[upstreams\.ehr\]` names `/no`, which can't be read"):
         upstreams(load_settings())

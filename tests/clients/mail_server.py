@@ -71,7 +71,7 @@ class MailServer:
         right = data.password == b"right"
         if right:
             self.users.append(data.login.decode())
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=right)  # what isn't handled is answered with 535
 
 
 @asynccontextmanager

@@ -24,16 +24,12 @@ from tests.sandbox_server import Sandbox
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)")
-NO_COMMANDS = ("python", "nginx", "json", "toml")
+NO_COMMANDS = ("python", "nginx", "json", "toml", "text")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _commands(page: Path) -> list[str]:
-    blocks = (
-        text
-        for language, text in BLOCK.findall(page.read_text())
-        if language not in ("python", "nginx", "json", "toml")
-    )
+    blocks = (text for language, text in BLOCK.findall(page.read_text()) if language not in NO_COMMANDS)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 

@@ -96,6 +96,13 @@ async def test_a_proposal_is_offered_on_my_with_nothing_sensitive_ticked(desk: D
     assert dict(sent)["version"] == "1"
 
 
+async def test_who_saw_what_names_the_app_of_a_proposal_as_it_is_registered(desk: Desk) -> None:
+    await desk.proposed()
+    text = (await desk.ana.open("/my/activity")).text
+    assert "recorded what Clinic App may see" in text
+    assert desk.app not in text
+
+
 async def test_allowing_less_writes_the_next_version_with_provenance_and_record(desk: Desk) -> None:
     made = await desk.proposed(identifier=[{"system": "urn:paper", "value": "p-77"}])
     await desk.ana.open(f"/my/proposals/{made['id']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ async def test_a_sensitive_kind_is_told_apart(place: Place) -> None:
             assert (PART in page.text or YES in page.text) is shown
             page = await _ask(visitor, await app.consent_id(), kind="laboratory")
             assert YES in page.text
-            assert ("But not what is" in page.text and "HIV" in page.text.split("But not what is")[1]) is not shown
+            assert ("But nothing about" in page.text and "HIV" in page.text.split("But nothing about")[1]) is not shown
 
 
 async def test_the_chain_names_scope_provision_kind_and_mask(place: Place) -> None:
@@ -195,7 +196,7 @@ async def test_what_is_left_out_is_what_the_proxy_leaves_out(place: Place, quest
     assert gone
     async with place.visit("pat") as visitor:
         await _ask(visitor, await app.consent_id(), **question)
-    left_out = visitor.html.split("Left out")[1].split("</dd>")[0]
+    left_out = visitor.html.split("Parts left out")[1].split("</dd>")[0]
     assert {name for name in source if f"<code>{name}</code>" in left_out} == gone
 
 
@@ -244,6 +245,14 @@ async def test_a_representative_asks_too_and_nobody_else(place: Place) -> None:
             assert (await visitor.http.get(path)).status_code == 404
     answer = await place.world.http.get(path)
     assert (answer.status_code, answer.headers["location"].startswith("/sign-in?next=")) == (303, True)
+
+
+async def test_decisions_about_other_apps_are_counted_not_listed(place: Place) -> None:
+    asked, *_ = [await place.world.app(["laboratory"]) for _ in range(3)]
+    async with place.visit("pat") as visitor:
+        text = (await _ask(visitor, await asked.consent_id(), record="Observation/lab0")).text
+    assert re.search(r"\b[2-9]\d* decisions are about another app, purpose or time\.", text), text
+    assert "This decision is about another app" not in text
 
 
 async def test_what_another_person_has_is_told_like_what_is_not_there(place: Place) -> None:

@@ -65,7 +65,7 @@ async def test_a_new_code_goes_to_the_address_that_waits(here: Place) -> None:
 async def test_what_is_no_address_is_shown_again_and_escaped(here: Place) -> None:
     status, text = await send(here, "", address='"><script>@x')
     assert (status, here.mail.settings, "<script>@x" in text) == (400, None, False)
-    assert "This is no e-mail address that we can write to." in text
+    assert "We can't write to this address." in text
 
 
 async def test_who_asked_for_too_many_codes_is_told(here: Place) -> None:

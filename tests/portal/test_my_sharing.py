@@ -63,6 +63,18 @@ async def test_revoke_ends_the_sharing_and_says_so(here: Place) -> None:
     assert here.consents.consents[0].state == "revoked"
 
 
+@pytest.mark.parametrize(("apps", "folded"), [(5, 0), (6, 6)])
+async def test_of_many_apps_only_what_they_can_see_stands_open(here: Place, apps: int, folded: int) -> None:
+    here.consents.consents = [replace(SHARED, consent_id=f"c{n}", app_name=f"App {n}") for n in range(apps)]
+    cards = (await here.client.get("/my")).text.split('<section class="card" aria-labelledby="app-')[1:]
+    assert len(cards) == apps
+    assert sum('<details class="folded">' in card for card in cards) == folded
+    for card in cards:
+        before = card.split('<details class="folded">')[0]
+        assert "Lab results" in before
+        assert ("Decided by" in before or "Since" in before) is (folded == 0)
+
+
 async def test_the_address_cannot_make_the_page_claim_what_is_not_so(here: Place) -> None:
     response = await here.client.get("/my?patient=ada&revoked=c1")
     assert "can see nothing more" not in response.text
@@ -143,6 +155,16 @@ async def test_an_account_without_patients_is_told_so() -> None:
     here = place()
     here.sign_in()
     assert "linked to a patient" in (await here.client.get("/my")).text
+
+
+async def test_a_clinician_without_patients_is_told_where_records_open_and_promised_nothing() -> None:
+    here = place()
+    here.sign_in()
+    known = here.sessions.sessions["c"]
+    here.sessions.sessions["c"] = replace(known, account=replace(known.account, role="clinician"))
+    text = (await here.client.get("/my")).text
+    assert "start the app that you use for treatment" in text
+    assert "You decide who sees your health information" not in text
 
 
 def test_every_app_is_seen_once_and_every_current_consent_always() -> None:
