@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.embedded_postgres.server import EmbeddedPostgres
 from assent.migrate import migrate
+from fhir.proxy import ticks
 from tests.clients.hospital import hospital as hospital
 from tests.sandbox_server import sandbox as sandbox
 
@@ -86,6 +87,14 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_async_engine(database_url)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ticks() -> Iterator[None]:
+    """Servers in this process answer at once when they show nothing; tests of their time set `TICK` themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ticks, "TICK", 0.0)
+        yield
 
 
 def _fresh_name(kind: str) -> str:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir.proxy import ticks
 from tests.leaks.conftest import TICKED
 from tests.leaks.requests import REQUESTS, every_parameter
 from tests.leaks.twins import Request, Twins, twins
@@ -33,8 +31,7 @@ async def apps(worlds: tuple[World, World], altered: World, services: Twins) -> 
     found = {"own": await twins(*worlds, TICKED), "research": research, "service": services}
     for world in (*worlds, altered):
         world.upstream.remembered = {}
-    with patch.object(ticks, "TICK", 0.0005):  # times aren't compared here, and waiting would double them
-        yield found
+    yield found
     for world in (*worlds, altered):
         world.upstream.remembered = None
 
