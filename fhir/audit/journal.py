@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fhir.audit.event import AuditRecord
-from fhir.store.prepared_statement import PreparedStatement
+from fhir.store.prepared_statement import HeldConnection, PreparedStatement
 
 _PATIENT: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _decode: Final = msgspec.json.Decoder(AuditRecord).decode
@@ -112,10 +112,13 @@ class AuditJournal:
         self._fail = text(f"UPDATE {table} SET failed = true WHERE id = :id")  # noqa: S608 - the schema's name is ours
         self._count = text(f"SELECT count(*), count(*) FILTER (WHERE failed) FROM {table}")  # noqa: S608 - as above
 
-    async def append(self, entries: Sequence[Entry]) -> None:
+    async def append(self, entries: Sequence[Entry], held: HeldConnection | None = None) -> None:
         """Commit entries; those that are there already stay. Raises what the database raises."""
         ids, patients, records = [e.id for e in entries], [e.patient for e in entries], [e.record for e in entries]
-        await self._append.rows(self.engine, ids=ids, patients=patients, records=records)
+        if held is None:
+            await self._append.rows(self.engine, ids=ids, patients=patients, records=records)
+        else:
+            await self._append.rows_on(held, ids=ids, patients=patients, records=records)
 
     async def append_in(self, entry: Entry, connection: AsyncConnection) -> None:
         """Make an entry part of a transaction."""

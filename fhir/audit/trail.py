@@ -18,6 +18,7 @@ from fhir.audit.event import AuditRecord
 from fhir.audit.indexing import AuditIndexing
 from fhir.audit.journal import AuditJournal, Entry, entry_of
 from fhir.audit.record_use import Use
+from fhir.store.prepared_statement import HeldConnection
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000
@@ -41,6 +42,7 @@ class AuditTrail:
         self._indexing = indexing
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING + 1)
         self._task: asyncio.Task[None] | None = None
+        self._held = HeldConnection(journal.engine)
 
     def start(self) -> None:
         """Start writing, in the running event loop."""
@@ -55,6 +57,7 @@ class AuditTrail:
             # One place is kept free for this: see `record`.
             self._queue.put_nowait(None)
             await task
+            await self._held.close()
         await self._indexing.close()
 
     async def record(self, record: AuditRecord, connection: AsyncConnection | None = None) -> None:
@@ -125,7 +128,7 @@ class AuditTrail:
         for _ in range(_ATTEMPTS):
             try:
                 async with asyncio.timeout(_WRITE_SECONDS):
-                    await self._journal.append(entries)
+                    await self._journal.append(entries, self._held)
             except Exception as broken:  # whatever went wrong, nothing counts as recorded
                 # Only the kind of fault: its text may quote what was to be written.
                 _log.error("audit_write_failed", records=len(entries), reason=type(broken).__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fhir.audit.event import AuditRecord
 from fhir.audit.indexing import BATCH, AuditIndexing
-from fhir.audit.journal import AuditJournal, entry_of
+from fhir.audit.journal import AuditJournal, Entry, entry_of
 from fhir.audit.trail import MAX_BATCH, AuditTrail, AuditUnavailable
 from fhir.r4.definitions import load_definitions
 from fhir.r4.resource_body import Resource
 from fhir.search.query import parse_search
+from fhir.store.prepared_statement import HeldConnection
 from fhir.store.repository import Repository
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
@@ -41,9 +42,9 @@ class CountingJournal(AuditJournal):
     appends = 0
     lose_answer = False
 
-    async def append(self, entries: object) -> None:
+    async def append(self, entries: Sequence[Entry], held: HeldConnection | None = None) -> None:
         self.appends += 1
-        await super().append(entries)  # type: ignore[arg-type]  # passed on as it came
+        await super().append(entries, held)
         if self.lose_answer:
             self.lose_answer = False
             raise ConnectionResetError("the answer to the commit was lost")
@@ -253,3 +254,20 @@ async def test_movers_at_once_count_every_look(engine: AsyncEngine, journal: Aud
     await asyncio.gather(*(mover.settle() for mover in movers))
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT sum(times) FROM assent.record_use"))).scalar_one() == 3 * BATCH
+
+
+async def test_a_connection_that_is_lost_between_two_records_loses_neither(
+    trail: AuditTrail, journal: CountingJournal, engine: AsyncEngine
+) -> None:
+    await trail.record(RECORD)
+    async with engine.connect() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        await connection.execute(text(f"{others} AND pid <> pg_backend_pid()"))
+    await trail.record(RECORD)
+    await trail.settle()
+    assert journal.appends >= 2
+    async with engine.connect() as connection:
+        kept = await connection.scalar(
+            text("SELECT count(*) FROM assent.fhir_resource WHERE resource_type = 'AuditEvent'")
+        )
+    assert kept == 2
