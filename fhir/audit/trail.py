@@ -56,8 +56,10 @@ class AuditTrail:
         if task is not None:
             # One place is kept free for this: see `record`.
             self._queue.put_nowait(None)
-            await task
-            await self._held.close()
+            try:
+                await task
+            finally:
+                await self._held.close()
         await self._indexing.close()
 
     async def record(self, record: AuditRecord, connection: AsyncConnection | None = None) -> None:

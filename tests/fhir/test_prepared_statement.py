@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from sqlalchemy import BindParameter, Text, bindparam, column, func, literal, select, table, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from fhir.store.prepared_statement import PreparedStatement
+from fhir.store.prepared_statement import HeldConnection, PreparedStatement
 
 _PLACE = table("place", column("name"))
 NAMES = PreparedStatement(select(_PLACE.c.name).order_by(_PLACE.c.name))
 ADD = PreparedStatement(insert(_PLACE).values(name=bindparam("name")).on_conflict_do_nothing().returning(_PLACE.c.name))
 _GIVEN: BindParameter[str] = bindparam("given", type_=Text)
 PID = PreparedStatement(select(func.pg_backend_pid().label("pid"), _GIVEN.label("given"), literal(7).label("seven")))
+
+
+TWICE = PreparedStatement(insert(_PLACE).values(name=bindparam("name")))
+SLEEP = PreparedStatement(select(func.pg_sleep(bindparam("seconds"))))
 
 
 @pytest.fixture
@@ -80,3 +85,29 @@ async def test_an_error_gives_the_connection_back_fit_for_use(small: AsyncEngine
         with pytest.raises(Exception, match="division by zero"):
             await broken.rows(small)
     assert await NAMES.rows(small) == []
+
+
+async def test_a_held_connection_is_one_until_it_is_given_back(small: AsyncEngine) -> None:
+    held = HeldConnection(small)
+    first, second = [(await PID.rows_on(held, given="x"))[0]["pid"] for _ in range(2)]
+    assert first == second
+    assert small.pool.checkedout() == 1  # type: ignore[attr-defined]  # a QueuePool
+    await held.close()
+    assert small.pool.checkedout() == 0  # type: ignore[attr-defined]  # a QueuePool
+
+
+async def test_a_held_connection_is_another_one_after_an_error_or_a_time_out(small: AsyncEngine) -> None:
+    held = HeldConnection(small)
+    seen = {(await PID.rows_on(held, given="x"))[0]["pid"]}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await SLEEP.rows_on(held, seconds=30.0)
+    seen.add((await PID.rows_on(held, given="x"))[0]["pid"])
+    await ADD.rows(small, name="a")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await TWICE.rows_on(held, name="a")
+    seen.add((await PID.rows_on(held, given="x"))[0]["pid"])
+    assert len(seen) == 3
+    await held.close()
+    await held.close()
+    assert small.pool.checkedout() == 0  # type: ignore[attr-defined]  # a QueuePool
