@@ -107,7 +107,7 @@ _moments = st.integers(0, 13 * 365 * 86_400).map(lambda seconds: datetime(2019, 
 @given(
     st.lists(generated.trees(), min_size=1, max_size=3), generated.circumstances, generated.facts, _moments, _moments
 )
-def test_until_the_unchanged_until_time_changes_nothing(
+def test_until_then_time_alone_changes_nothing(
     trees: list[Tree], around: Circumstances, facts: ResourceFacts, first: datetime, second: datetime
 ) -> None:
     rules = tuple(read_consent(r4(tree)) for tree in trees)
