@@ -128,20 +128,7 @@ async def build(
         site=site,
     )
     crossing = CrossOrigin(BodyLimit(dispatch, settings.max_request_body_bytes), ground.engine, ground.bus)
-    ground.bus.subscribe(context.keys.on_change)
-    ground.bus.subscribe(context.client_keys.on_change)
-    await ground.bus.start()
-    await context.keys.start()
-    await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
-    ground.audit.start()
-    checkpoints = AuditCheckpoints(
-        ground.engine,
-        schema=SCHEMA,
-        signer=AuditSigner(context.keys, ground.secret),
-        issuer=settings.public_url,
-        clock=clock,
-    )
-    checkpoints.start()
+    checkpoints = await _begin(ground, context, settings, clock)
     worker = mail.worker(context)
     if worker is not None:
         metrics.registry.register(MailMetrics(worker.outbox))
@@ -160,6 +147,25 @@ async def build(
         federation,
         worker,
     )
+
+
+async def _begin(ground: Ground, context: AuthzContext, settings: Settings, clock: Clock) -> AuditCheckpoints:
+    """Begin to hear changes, to sign, and to keep the record; returns what signs the record."""
+    ground.bus.subscribe(context.keys.on_change)
+    ground.bus.subscribe(context.client_keys.on_change)
+    await ground.bus.start()
+    await context.keys.start()
+    await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
+    ground.audit.start()
+    checkpoints = AuditCheckpoints(
+        ground.engine,
+        schema=SCHEMA,
+        signer=AuditSigner(context.keys, ground.secret),
+        issuer=settings.public_url,
+        clock=clock,
+    )
+    checkpoints.start()
+    return checkpoints
 
 
 def _authz(ground: Ground, register: ConsentRegister, mail: Mail) -> AuthzContext:
