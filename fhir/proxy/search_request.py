@@ -31,6 +31,7 @@ DEFAULT_COUNT: Final = 50
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
 _REFERENCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/)?[A-Za-z0-9\-.]{1,64}")
 """What a reference may be searched by: any other one is masked where it is shown (docs/leaks.md L32, L34)."""
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "date": read_date,
     "number": read_number,
@@ -167,6 +168,8 @@ class _Reader:
             if read is not None:
                 for part in split_escaped(base, value, ","):
                     read(base, part)
+            if base == "_id" and not all(_ID.fullmatch(part) for part in value.split(",")):
+                raise SearchRefused(400, "value", "`_id` is searched by ids only")
         self._criteria.append((name, value))
 
     def _literal_reference(self, name: str, value: str) -> str:

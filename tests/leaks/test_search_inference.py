@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from time import perf_counter
+from urllib.parse import quote
 
 import pytest
 
@@ -178,6 +179,19 @@ async def test_l06_what_shows_nothing_leaves_on_the_tick(
         await app.get(asked)
         took.append(perf_counter() - begun)
     assert min(took) >= TICK - 0.001  # the clock of the event loop counts whole milliseconds
+
+
+@pytest.mark.leak("L07")
+@pytest.mark.parametrize(
+    "value", ["urn:x|lab0", "|lab0", "lab0|", "Observation/lab0", "lab0,a b", "x" * 65, "lab0,,lab1"]
+)
+async def test_l07_an_id_that_no_server_can_read_is_refused_whatever_the_upstream_does(
+    leaky: World, value: str
+) -> None:
+    app = await leaky.app(["laboratory"])
+    answer = await app.get(f"Observation?_id={quote(value)}")
+    assert answer.status_code == 400
+    assert answer.json()["issue"][0]["code"] in ("value", "invalid")
 
 
 @pytest.mark.leak("L06", "L43")
