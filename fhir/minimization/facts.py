@@ -12,20 +12,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
+from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
 from fhir.minimization.question_codes import question_codes
 from fhir.r4.definitions import Definitions, SearchPath
 from fhir.r4.instants import instant_of, span_of
 from fhir.r4.own_types import OWN_TYPES
 from fhir.search.values import find_by_path
 from policies.catalogue import Catalogue
-from policies.codes import usual_system
 from policies.model import Coding, ResourceFacts
-
-MAX_DEPTH: Final = 64
-"""Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
 
 _CLINICAL_DATES: Final = (
     # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
@@ -34,7 +30,7 @@ _CLINICAL_DATES: Final = (
     *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
 )
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
-_ANYWHERE: Final = frozenset({*_AUTHORS, "securityLabel"})
+_ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
 _NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -118,15 +114,17 @@ class FactsReader:
             found.owners, found.foreign = self._owners(resource_type, member, plan.owners)
             found.tokens = [(code, codings) for code, paths in plan.tokens if (codings := _codings_at(member, paths))]
         if isinstance(value, dict | list):
-            walk = _Walk(self._bases)
+            walk = Walk(self._bases)
             walk.visit(value)
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
             found.foreign = found.foreign or walk.unreadable
             if name in _AUTHORS:
                 found.authors = frozenset(self._authors(value))
+        if name == "code" and not (isinstance(value, str) or is_shaped(value)):
+            found.foreign = True  # a code that can't be read may be any
         if resource_type == "DocumentReference" and name == "securityLabel":
-            found.labels |= frozenset(_document_labels(value))
+            found.labels |= frozenset(document_labels(value))
         elif resource_type == "QuestionnaireResponse":
             found.codes |= frozenset(question_codes(member))
         return NOTHING if found == NOTHING else found
@@ -137,11 +135,11 @@ class FactsReader:
         meta = meta if isinstance(meta, dict) else {}
         tokens = dict(self._plan(resource_type).no_tokens)
         codes, references = _itself(outline, self._bases)
-        labels = frozenset(_labels(meta.get("security"))) if "security" in meta else _NO_CODINGS
+        labels = frozenset(labels_in(meta.get("security"))) if "security" in meta else _NO_CODINGS
         owners = authors = _NOBODY
         foreign = "modifierExtension" in outline or "implicitRules" in outline
         if "tag" in meta or "extension" in meta:  # where some write their labels
-            walk = _Walk(self._bases)
+            walk = Walk(self._bases)
             walk.visit([meta.get("tag"), meta.get("extension")])
             codes |= walk.codes
             foreign = foreign or walk.unreadable
@@ -231,7 +229,7 @@ class FactsReader:
         """A literal reference as `Type/id`, or None for one that points anywhere else."""
         if not isinstance(literal, str):
             return None
-        literal = _below(self._bases, literal)
+        literal = below(self._bases, literal)
         kind, _, name = literal.partition("/")
         if kind and name and "/" not in name and ":" not in literal:
             return literal
@@ -260,73 +258,9 @@ def _itself(outline: Outline, bases: tuple[str, ...]) -> tuple[frozenset[Coding]
     """What the resource says as an object among others: its own `code` with its `system`, its own `reference`."""
     if not (type(outline.get("code")) is str or type(outline.get("reference")) is str):
         return _NO_CODINGS, _NOBODY
-    walk = _Walk(bases)
+    walk = Walk(bases)
     walk.note(outline)
     return frozenset(walk.codes), frozenset(walk.references)
-
-
-class _Walk:
-    """One pass over a decoded member: every coding and every literal reference, at any depth."""
-
-    def __init__(self, bases: tuple[str, ...]) -> None:
-        self.codes: set[Coding] = set()
-        self.labels: set[Coding] = set()
-        self.references: set[str] = set()
-        self.unreadable = False
-        """Whether it is too deep, or a code in it is no code, so that not all that it says is known."""
-        self._bases = bases
-
-    def visit(self, member: object) -> None:
-        level: list[object] = [member]
-        for _ in range(MAX_DEPTH):
-            deeper: list[object] = []
-            for value in level:
-                if type(value) is dict:  # decoded JSON has no subclasses
-                    if "code" in value or "reference" in value:
-                        self.note(value)
-                    deeper += value.values() if "meta" not in value else self._without_meta(value)
-                elif type(value) is list:
-                    deeper += value
-            if not deeper:
-                return
-            level = deeper
-        self.unreadable = True
-
-    def note(self, value: Mapping[str, object]) -> None:
-        code = value.get("code")
-        if type(code) is str:
-            self.codes.add(coding_of(value.get("system"), code))
-        elif not _is_shaped(code):
-            self.unreadable = True
-        reference = value.get("reference")
-        if type(reference) is str:
-            self.references.add(_below(self._bases, reference).partition("/_history/")[0])
-
-    def _without_meta(self, value: Mapping[str, object]) -> list[object]:
-        """A contained resource's own labels count, and its tags as elsewhere; the rest of its `meta` doesn't."""
-        meta = value["meta"]
-        rest = [item for name, item in value.items() if name != "meta"]
-        if not isinstance(meta, dict):
-            self.labels.add(Coding("", ""))  # labels may stand in it that can't be read
-            return rest
-        self.labels.update(_labels(meta.get("security")))
-        return [*rest, meta.get("tag"), meta.get("extension")]
-
-
-def _is_shaped(code: object) -> bool:
-    """Whether a member `code` that is no text is what R4 has there: a concept, a list of them, or nothing."""
-    if type(code) is list:
-        return all(type(item) is dict for item in code)
-    return code is None or type(code) is dict
-
-
-def _below(bases: tuple[str, ...], literal: str) -> str:
-    """A reference without the base below which it stands. INVARIANT: none of the bases lies below another."""
-    if literal.startswith(bases):
-        for base in bases:
-            if literal.startswith(base):
-                return literal[len(base) :]
-    return literal
 
 
 def _says_other_type(value: object) -> bool:
@@ -335,40 +269,6 @@ def _says_other_type(value: object) -> bool:
         return False
     kind = value.get("type")
     return isinstance(kind, str) and kind.rpartition("/")[2] not in ("", "Patient", "Group")
-
-
-def coding_of(system: object, code: str) -> Coding:
-    """A coding with its system under its usual name, so that spelling decides nothing."""
-    return _named(system, code) if type(system) is str and len(code) < _SHORT else _unified(system, code)
-
-
-def _unified(system: object, code: str) -> Coding:
-    name = usual_system(system) if isinstance(system, str) else ""
-    # A name that is no URI (`SNOMED`, an OID by itself) says nothing certain: as if there were none.
-    return Coding(name if ":" in name else "", code.strip())
-
-
-_SHORT: Final = 64
-_named = lru_cache(maxsize=20_000)(_unified)
-"""The same codings come in nearly every resource."""
-
-
-def _labels(value: object) -> Iterable[Coding]:
-    """Security labels; a malformed one is an unknown one, so it is kept and will deny."""
-    if value is None:
-        return
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, dict):
-            code = item.get("code")
-            yield coding_of(item.get("system"), code if isinstance(code, str) else "")
-        else:
-            yield Coding("", "")
-
-
-def _document_labels(concepts: object) -> Iterable[Coding]:
-    """`DocumentReference.securityLabel`: labels of the document, which may come along inside."""
-    for concept in _list(concepts):
-        yield from _labels(concept.get("coding", ()) if isinstance(concept, dict) else concept)
 
 
 def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> frozenset[Coding]:

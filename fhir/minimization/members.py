@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from fhir.minimization.facts import MAX_DEPTH, NOTHING, FactsReader, MemberFacts
+from fhir.minimization.codings import MAX_DEPTH
+from fhir.minimization.facts import NOTHING, FactsReader, MemberFacts
 from fhir.minimization.kept_parts import may_tell
 from fhir.minimization.mask_plan import MaskNode, Treatment
 from fhir.minimization.seen_before import SeenBefore

@@ -77,7 +77,7 @@ _MEMBERS: dict[str, st.SearchStrategy[Any]] = {
     "text": st.just({"status": "generated", "div": "<div>x</div>"}),
     "status": st.sampled_from(["final", "active", 7]),
     "category": st.lists(_CONCEPTS, max_size=2),
-    "code": _CONCEPTS,
+    "code": st.one_of(_CONCEPTS, st.sampled_from([86406008, ["86406008"], [["x"]], None])),
     "system": st.just("http://loinc.org"),
     "subject": _REFERENCES,
     "patient": _REFERENCES,
@@ -180,3 +180,12 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_marks_are_known_when_they_come_again_and_forgotten_later() -> None:
     seen = SeenBefore(most=3)
     assert [seen.again(mark) for mark in (1, 1, 2, 3, 1, 4, 5, 6, 1)] == [False, True, False, False, True, *[False] * 4]
+
+
+@pytest.mark.parametrize("code", [86406008, True, ["86406008"], [["x"]], {"code": 86406008}, {"code": ["86406008"]}])
+@pytest.mark.parametrize("place", ["code", "valueCodeableConcept"])
+def test_a_code_that_cant_be_read_withholds_its_resource(code: object, place: str) -> None:
+    resource = {"resourceType": "Observation", "id": "a", place: code, "subject": {"reference": "Patient/p1"}}
+    readable = place != "code" and not isinstance(code, dict)  # no member called `code`: not a code that is misshapen
+    assert FACTS.read(resource).foreign is not readable
+    assert SHARED.read(msgspec.json.encode(resource))[0].foreign is not readable
