@@ -50,6 +50,12 @@ class MinimizeRules:
     named_references: frozenset[str]
     relative: Callable[[str], str | None]
     """A literal reference as `Type/id` when it points into the upstream, else None."""
+    unnamed: frozenset[str] = frozenset()
+    """References of those types that lose their `display` all the same: what they lead to is withheld by name."""
+
+    def may_name(self, target: str) -> bool:
+        """Whether the `display` of a reference (`Type/id`) may stay."""
+        return target.partition("/")[0] in self.named_references and target not in self.unnamed
 
 
 def minimize(resource: bytes | msgspec.Raw | Members, node: MaskNode, rules: MinimizeRules) -> bytes:
@@ -118,9 +124,7 @@ class _Pass:
     def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
         """A member that stays as it is. Raises NotMinimizable for one in which others are named."""
         raw, rules = _raw(value), self._rules
-        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(
-            name, raw, rules.relative, rules.named_references
-        ):
+        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(name, raw, rules.relative, rules.may_name):
             raise NotMinimizable("an element that is kept tells of others")
         return raw
 
@@ -174,7 +178,7 @@ class _Pass:
             self._changed = True
             return _MASKED
         kept: dict[str, object] = {"reference": target}
-        named = target.partition("/")[0] in self._rules.named_references
+        named = self._rules.may_name(target)
         for name, value in members.items():
             if name == "type" or (named and name == "display"):
                 kept[name] = _held(value, "plain")

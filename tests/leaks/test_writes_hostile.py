@@ -125,6 +125,7 @@ async def test_l45_who_may_only_write_reads_nothing_back(writable: World, scope:
             "Observation/modified",
             "Patient/bob",
         ),
+        *("Practitioner/hivdoc", "Practitioner/never-there", "Medication/never-there", "Group/never-there"),
         *("Observation/hiv-label/_history/1", "Patient/never-there", "http://elsewhere.example/Observation/plain"),
         *("#contained", "Observation?code=75622-1", "urn:uuid:9c7a", "Binary/b", "Nonsense/1", "../Observation/plain"),
     ],
@@ -142,6 +143,17 @@ async def test_l45_a_reference_to_what_is_seen_is_let_through(writable: World) -
     app = await writer(writable)
     pointing = {"encounter": {"reference": "Encounter/enc"}, "performer": [{"reference": "Practitioner/doc"}]}
     assert (await app.send("POST", "Observation", new_observation(**pointing))).status_code == 201
+
+
+@pytest.mark.leak("L45")
+async def test_l45_a_writer_that_reads_no_providers_names_none_of_them(writable: World) -> None:
+    app = await writer(writable, scope="launch/patient patient/Observation.crus")
+    answers = set()
+    for wanted in ("doc", "hivdoc", "never-there"):
+        body = new_observation(performer=[{"reference": f"Practitioner/{wanted}"}])
+        answers.add(str(_observable(await _unchanged(app, "POST", "Observation", body))))
+    assert len(answers) == 1
+    assert "(422" in answers.pop()
 
 
 @pytest.mark.leak("L45")
