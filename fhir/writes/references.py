@@ -1,7 +1,7 @@
 """Where a written resource newly points: only to what the writer could read, so that writing doesn't tell what is.
 
-Upstreams may refuse a reference that leads nowhere; an app could ask for any id that way (docs/leaks.md L45). That holds
-for providers, places and products too: one of them may be withheld, and its id is as good a question as any.
+Upstreams may refuse a reference that leads nowhere; an app could ask for any id that way (docs/leaks.md L45). That
+holds for providers, places and products too: one of them may be withheld, and its id is as good a question as any.
 """
 
 from __future__ import annotations
