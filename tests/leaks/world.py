@@ -65,7 +65,7 @@ def patient(wanted: str, **more: object) -> dict[str, object]:
     return {"resourceType": "Patient", "id": wanted, "gender": "female", "birthDate": "1980-05-17", **named, **more}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class World:
     """Server, upstream and the means to launch an app."""
 
@@ -146,7 +146,7 @@ class World:
             context.tell(Change("consent", patient_id))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class App:
     """An app with its token."""
 
