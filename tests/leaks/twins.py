@@ -51,7 +51,7 @@ class Request:
         return await app.post_search(kind, self.form, f"?{query}" if query else "")
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True)
 class Twins:
     """The same app in two worlds."""
 
