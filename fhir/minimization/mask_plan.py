@@ -32,7 +32,7 @@ class Extensions:
 
     def allow(self, url: str) -> bool:
         """Whether an extension stays."""
-        return url in self.urls or (self.are_parts and ":" not in url)
+        return url in self.urls or (self.are_parts and url != "" and ":" not in url)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -240,6 +240,7 @@ ABSENCE = {"url": ABSENT, "valueCode": "unknown"}
         {"extension": [{"url": RACE, "valueAddress": {"city": HIDDEN}, "valueReference": {"display": HIDDEN}}]},
         {"extension": [{"url": RACE, "extension": [NAMED, {"url": "text", "valueHumanName": {"text": HIDDEN}}]}]},
         {"extension": [{"url": RACE, "extension": [{"url": "text", "valueString": "x", "extension": [NAMED]}]}]},
+        {"extension": [{"url": RACE, "extension": [{"valueString": HIDDEN}, {"url": "", "valueString": HIDDEN}]}]},
         {"extension": [{"url": RACE, "_url": {"extension": [NAMED]}, "unheard": HIDDEN}]},
         {"managingOrganization": {"reference": "Organization/o", "extension": [NAMED], "_type": NAMED}},
         {"meta": {"security": [NORMAL | {"extension": [NAMED], "unheard": HIDDEN}]}},
