@@ -22,6 +22,7 @@ from assent.embedded_postgres.server import EmbeddedPostgres
 from assent.migrate import migrate
 from fhir.proxy import ticks
 from tests.clients.hospital import hospital as hospital
+from tests.sandbox_server import prepared_data as prepared_data
 from tests.sandbox_server import sandbox as sandbox
 
 MakeDatabase = Callable[[], Awaitable[str]]

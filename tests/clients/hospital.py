@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.clients.identity_provider import CLIENT_ID, SECRET, OidcProvider, oidc_provider
-from tests.sandbox_server import Sandbox, assent_process, environment, free_port
+from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
 
 NAME = "Lakeside Hospital"
 
@@ -43,7 +43,7 @@ class Hospital:
 
 
 @pytest.fixture(scope="session")
-def hospital() -> Iterator[Hospital]:
+def hospital(prepared_data: Path) -> Iterator[Hospital]:
     """One for all tests that ask for it; each begins the provider anew and takes a person of its own."""
     port = free_port()
     with (
@@ -52,7 +52,7 @@ def hospital() -> Iterator[Hospital]:
     ):
         place = Path(directory)
         settings = environment(
-            place / "data",
+            copy_of(prepared_data, place / "data"),
             ASSENT_PORT=str(port),
             ASSENT_PUBLIC_URL=f"http://localhost:{port}",
             ASSENT_OIDC_ISSUER=provider.issuer,
