@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PORT ?= $(or $(ASSENT_PORT),8000)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?=
+# Tests start Python many times and rewrite their own modules: compiled ones are kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 # Each worker has its own PostgreSQL and its own sandbox; a file's tests stay together, since they share servers.
 WORKERS ?= 2
 
