@@ -29,7 +29,7 @@ install: $(VENV)/.run ## Install what running needs, and start nothing
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
-	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)

@@ -29,6 +29,20 @@ from tests.sandbox_server import prepared_data as prepared_data
 from tests.sandbox_server import sandbox as sandbox
 
 MakeDatabase = Callable[[], Awaitable[str]]
+LONGEST = (
+    *("browser/test_accessibility.py", "leaks/test_differential.py", "conformance/test_api_description.py"),
+    *("policies/test_consent_properties.py", "browser/test_passkeys.py", "browser/test_journey.py"),
+    *("clients/test_node_clients.py", "clients/test_identity_provider.py", "leaks/test_writes_twins.py"),
+    *("assent/test_serve.py", "fhir/test_audit_verification.py", "leaks/test_export_streams.py"),
+    *("portal/test_developer_pages.py", "portal/test_explain_pages.py", "leaks/test_writes_hostile.py"),
+)
+"""Files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker is left with it when the others have ended."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(places)))
 
 
 @pytest.fixture(scope="session")
