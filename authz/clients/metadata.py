@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -19,6 +19,8 @@ _KINDS: Final = {
     "client_secret_post": "confidential-symmetric",
     "private_key_jwt": "confidential-asymmetric",
 }
+PURPOSES: Final = "purpose_of_use"
+"""Named as the request parameter is, and the claim of UDAP's `hl7-b2b` and of IHE IUA that holds codes of the kind."""
 _REMINDER: Final = "send the new set to `registration_client_uri` whenever your keys change, or register `jwks_uri`"
 
 
@@ -40,8 +42,11 @@ def parse_metadata(body: bytes) -> dict[str, Any]:
         raise OAuthError("invalid_client_metadata", "the body must be a JSON object") from broken
 
 
-def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
-    """RFC 7591 §2 metadata as a registration; a `software_statement` in it was verified. Raises OAuthError."""
+def new_client_from(metadata: Mapping[str, Any], askable: Collection[str]) -> NewClient:
+    """RFC 7591 §2 metadata as a registration; a `software_statement` in it was verified.
+
+    `askable`: codes of the purposes of use for which apps may ask. Raises OAuthError.
+    """
     method = metadata.get("token_endpoint_auth_method", "client_secret_basic")
     grants = metadata.get("grant_types", ["authorization_code"])
     texts = [metadata.get(name, "") for name in ("client_name", "scope")]
@@ -66,6 +71,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         kind=cast(ClientKind, kind),
         redirect_uris=tuple(uris),
         scope=texts[1],
+        purposes=_purposes(metadata, askable),
         jwks=jwks if signs else None,
         jwks_uri=jwks_uri if signs else None,
         post_logout_redirect_uris=tuple(after),
@@ -84,6 +90,7 @@ def described(client: Client, method: str) -> dict[str, Any]:
         "response_types": ["code"] if client.redirect_uris else [],
         "token_endpoint_auth_method": method,
         "scope": client.scope,
+        PURPOSES: list(client.purposes),
     }
     if "authorization_code" in client.grant_types:
         answer["authorization_details_types"] = [TYPE]
@@ -102,6 +109,15 @@ def _requires(metadata: Mapping[str, Any]) -> frozenset[str]:
     if not all(isinstance(metadata.get(name, False), bool) for name in REQUIREMENTS):
         raise OAuthError("invalid_client_metadata", f"{', '.join(REQUIREMENTS)} must be true or false")
     return frozenset(name for name in REQUIREMENTS if metadata.get(name))
+
+
+def _purposes(metadata: Mapping[str, Any], askable: Collection[str]) -> tuple[str, ...]:
+    """In the order given: the first is asked for when a request names none."""
+    named = metadata.get(PURPOSES, ["PATRQT"])
+    if not _texts(named) or not named or not set(named) <= set(askable):
+        allowed = ", ".join(sorted(askable))
+        raise OAuthError("invalid_client_metadata", f"`{PURPOSES}` must be a list of one or more of {allowed}")
+    return tuple(dict.fromkeys(named))
 
 
 def _check_details_types(metadata: Mapping[str, Any]) -> None:
