@@ -52,8 +52,8 @@ def test_another_seed_gives_other_bytes(population: list[dict[str, Any]]) -> Non
 def test_it_is_large_enough_and_every_id_is_unique(population: list[dict[str, Any]]) -> None:
     ids = {(r["resourceType"], r["id"]) for r in population}
     assert len(ids) == len(population)
-    assert 8_000 <= len(population) <= 11_000
-    assert len({r["resourceType"] for r in population}) >= 22
+    assert 8_000 <= len(population) <= 12_500
+    assert len({r["resourceType"] for r in population}) >= 30
 
 
 def test_patients_are_of_every_age(population: list[dict[str, Any]]) -> None:
