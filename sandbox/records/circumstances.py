@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from sandbox.records.directory import LABORATORY
-from sandbox.records.documents import write_implant
+from sandbox.records.documents import write_implant, write_note_report
 from sandbox.records.encounters import Visit
 from sandbox.records.observations import LABORATORY_TEST, SOCIAL_HISTORY, VITAL_SIGNS, quantity, write_observation
 from sandbox.records.patients import write_contact
@@ -108,6 +108,7 @@ def _write_measurements(record: Record, visit: Visit) -> None:
     del mean["effectiveDateTime"]
     start = (visit.day - timedelta(days=7)).isoformat()
     mean["effectivePeriod"] = {"start": start, "end": visit.day.isoformat()}
+    write_note_report(record, visit, mean)
     strip = {"performer": [LABORATORY], "valueCodeableConcept": concept(_NEGATIVE)}
     sample = _write_sample(record, visit)
     strip |= {"specimen": reference(sample), "issued": instant(visit.day, 12, 0)}

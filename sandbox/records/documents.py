@@ -66,10 +66,13 @@ def write_note(record: Record, visit: Visit, description: str, text: str) -> Res
     return record.add("document", "DocumentReference", elements, "us-core-documentreference")
 
 
-def write_note_report(record: Record, visit: Visit) -> None:
-    """A note that the upstream keeps as a DiagnosticReport."""
+def write_note_report(record: Record, visit: Visit, result: Resource | None = None) -> None:
+    """A note that the upstream keeps as a DiagnosticReport; `result`: an Observation on which it rests."""
     category = _NOTE_CATEGORIES[record.random.randrange(len(_NOTE_CATEGORIES))]
-    record.add("report", "DiagnosticReport", _report(record, visit, category, _NOTE), "us-core-diagnosticreport-note")
+    report = _report(record, visit, category, _NOTE)
+    if result is not None:
+        report["result"] = [reference(result)]
+    record.add("report", "DiagnosticReport", report, "us-core-diagnosticreport-note")
 
 
 def write_imaging(record: Record, visit: Visit) -> None:

@@ -47,6 +47,10 @@ PROFILES: Final = {
     "39156-5": "us-core-bmi",
     "85354-9": "us-core-blood-pressure",
     "72166-2": "us-core-smokingstatus",
+    "9843-4": "us-core-head-circumference",
+    "8289-1": "head-occipital-frontal-circumference-percentile",
+    "77606-2": "pediatric-weight-for-height",
+    "59576-9": "pediatric-bmi-for-age",
     **{test.code.code: "us-core-observation-lab" for _, tests in LAB_PANELS for test in tests},
 }
 """The US Core profile of what has this LOINC code."""

@@ -26,10 +26,11 @@ def write_origins(record: Record) -> None:
 
 
 def write_origin(record: Record, target: Resource) -> None:
-    """Where a resource came from."""
+    """Where a resource came from. It names the patient too: who reads it by itself can tell whose it is."""
     agents = [
         {"type": concept(_AUTHOR), "who": clinician("raman"), "onBehalfOf": CLINIC},
         {"type": concept(_TRANSMITTER), "who": CLINIC},
     ]
-    elements: Resource = {"target": [reference(target)], "recorded": "2026-05-04T08:00:00.000Z", "agent": agents}
+    about = [reference(target), *([] if target["resourceType"] == "Patient" else [record.subject])]
+    elements: Resource = {"target": about, "recorded": "2026-05-04T08:00:00.000Z", "agent": agents}
     record.add("provenance", "Provenance", elements, "us-core-provenance")

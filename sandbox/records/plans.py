@@ -38,7 +38,10 @@ def write_care(record: Record, conditions: list[Resource]) -> None:
         {
             "status": "active",
             "subject": record.subject,
-            "participant": [{"role": [concept(_FAMILY_DOCTOR)], "member": clinician("raman")}],
+            "participant": [
+                {"role": [concept(_FAMILY_DOCTOR)], "member": clinician("raman")},
+                {"role": [concept(_FAMILY_DOCTOR)], "member": {"reference": "PractitionerRole/role-raman"}},
+            ],
         },
         "us-core-careteam",
     )

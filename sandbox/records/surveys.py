@@ -59,6 +59,7 @@ def _write_answers(record: Record, visit: Visit) -> Resource:
     }
     days: Resource = {"linkId": "2.1", "text": _ACTIVE_DAYS.display, "answer": [{"valueDecimal": Decimal("3.0")}]}
     exercise: Resource = {"linkId": "2", "text": "Exercise", "item": [days]}
+    words: Resource = {"linkId": "4", "text": "Anything else?", "answer": [{"valueString": "no"}]}
     meals: Resource = {"linkId": "3", "text": "Breakfasts in a week", "answer": [{"valueDecimal": Decimal("6.5")}]}
     elements: Resource = {
         "identifier": {"system": "urn:assent:sandbox:answers", "value": visit.encounter["id"]},
@@ -74,7 +75,7 @@ def _write_answers(record: Record, visit: Visit) -> Resource:
         "encounter": reference(visit.encounter),
         "authored": instant(visit.day, 9, 20),
         "author": clinician("raman"),
-        "item": [hunger, exercise, meals],
+        "item": [hunger, exercise, meals, words],
     }
     return record.add("answers", "QuestionnaireResponse", elements, "us-core-questionnaireresponse")
 
