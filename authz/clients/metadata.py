@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from authz.clients.clients import REQUIREMENTS, Client, ClientKind, NewClient
 from authz.oauth_errors import OAuthError
+from fhir.r4.strict_json import decode_once
 from smart.consent_details import TYPE
 
 _MAX_BODY: Final = 65_536
@@ -37,9 +38,10 @@ async def read_body(request: Request) -> bytes:
 def parse_metadata(body: bytes) -> dict[str, Any]:
     """A body as metadata. Raises OAuthError."""
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decode_once(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise OAuthError("invalid_client_metadata", "the body must be a JSON object") from broken
+        text = "the body must be a JSON object in which no member stands twice"
+        raise OAuthError("invalid_client_metadata", text) from broken
 
 
 def new_client_from(metadata: Mapping[str, Any], askable: Collection[str]) -> NewClient:

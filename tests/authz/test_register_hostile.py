@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,14 @@ async def test_unusable_metadata_is_refused(
         assert answer.status_code == 201
         return
     assert (answer.status_code, answer.json()["error"]) == (400, error)
+    assert await clients(server) == before
+
+
+async def test_metadata_in_which_a_member_stands_twice_are_refused(server: World, http: httpx.AsyncClient) -> None:
+    before = await clients(server)
+    body = json.dumps(GOOD)[:-1] + ', "redirect_uris": ["https://other.example/callback"]}'
+    answer = await http.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
     assert await clients(server) == before
 
 
