@@ -51,6 +51,11 @@ async def serve_sandbox(
     welcome: Callable[[], None],
 ) -> None:
     """Everything, in one process, until `stop` is set; `welcome` tells the person what to open."""
+
+    def serves() -> None:
+        progress.step(f"serving {settings.public_url}")
+        welcome()
+
     listener = listen(settings.host, settings.port)
     try:
         progress.step("starting PostgreSQL")
@@ -64,9 +69,7 @@ async def serve_sandbox(
                     progress.step("starting the server")
                     assent = await build(behind(settings, upstream), url)
                     try:
-                        progress.step(f"serving {settings.public_url}")
-                        welcome()
-                        await serve_until(stop, assent.asgi, listener, settings)
+                        await serve_until(stop, assent.asgi, listener, settings, serves)
                     finally:
                         await assent.aclose()
             finally:
