@@ -16,11 +16,12 @@ _NONE: Final = frozenset({"Binary", "Provenance"})
 
 
 def write_origins(record: Record) -> None:
-    """Of the first resource of each type that isn't labelled, who wrote it and which clinic sent it."""
-    first: dict[str, Resource] = {}
+    """Of the first resource of each type and profile that isn't labelled, who wrote it and which clinic sent it."""
+    first: dict[tuple[str, ...], Resource] = {}
     for resource in record.resources:
-        if resource["resourceType"] not in _NONE and "security" not in resource.get("meta", {}):
-            first.setdefault(resource["resourceType"], resource)
+        meta = resource.get("meta", {})
+        if resource["resourceType"] not in _NONE and "security" not in meta:
+            first.setdefault((resource["resourceType"], *meta.get("profile", ())), resource)
     for resource in first.values():
         write_origin(record, resource)
 
