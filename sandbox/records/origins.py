@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sandbox.records.demographics import COMPLETE
 from sandbox.records.directory import CLINIC, clinician
 from sandbox.records.record import Record, Resource, concept, reference
 from sandbox.records.terminology import TERMINOLOGY, Code
@@ -16,12 +17,16 @@ _NONE: Final = frozenset({"Binary", "Provenance"})
 
 
 def write_origins(record: Record) -> None:
-    """Of the first resource of each type and profile that isn't labelled, who wrote it and which clinic sent it."""
-    first: dict[tuple[str, ...], Resource] = {}
+    """Of the first resource of each type that isn't labelled, who wrote it and which clinic sent it.
+
+    In the complete record, of each profile and category.
+    """
+    first: dict[str, Resource] = {}
     for resource in record.resources:
         meta = resource.get("meta", {})
         if resource["resourceType"] not in _NONE and "security" not in meta:
-            first.setdefault((resource["resourceType"], *meta.get("profile", ())), resource)
+            kind = f"{meta.get('profile')} {resource.get('category')}" if record.person.id == COMPLETE else ""
+            first.setdefault(f"{resource['resourceType']} {kind}", resource)
     for resource in first.values():
         write_origin(record, resource)
 
