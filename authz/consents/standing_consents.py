@@ -18,7 +18,8 @@ from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import grantee_of, open_categories
+from policies.decide import grantee_of
+from policies.open_categories import open_categories
 
 TREATMENT: Final = "TREAT"
 """The purpose for which clinicians use apps (v3-PurposeOfUse)."""

@@ -26,9 +26,10 @@ from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import grantee_of, open_categories
+from policies.decide import grantee_of
 from policies.emergency import emergency_rule
 from policies.model import Scope
+from policies.open_categories import open_categories
 from policies.purpose_of_use import BREAK_GLASS
 from smart.app_state import apart
 from smart.scope_intersection import granted_scopes, granted_with_writes

@@ -19,8 +19,9 @@ from fhir.r4.decided_types import decided_types
 from fhir.r4.interaction import Interaction
 from policies.catalogue import Catalogue
 from policies.consent_rule import ConsentRule, unchanged_until
-from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
+from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, plan_read, share_of
 from policies.model import Access, Deny, ResourceFacts
+from policies.open_categories import open_categories
 
 MOST_PATIENTS: Final = 50
 """Patients across whom one search of a service goes: each id stands in the upstream's URL."""
