@@ -15,9 +15,11 @@ from typing import Final
 
 from policies.catalogue import Catalogue
 from policies.classify import Classification, classify
+from policies.codes import CLIENT_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
 from policies.consent_rule import ConsentRule
 from policies.emergency import breaks_glass, emergency_rule
+from policies.memberships import NOTHING_KNOWN, Knowledge
 from policies.model import (
     PERMISSIONS,
     WRITE_ACTIONS,
@@ -33,8 +35,6 @@ from policies.scope_match import covers, names_type
 
 _MOST_LIKENESSES: Final = 200
 """Of one plan. Few kinds of resources are under the consents of one patient; a stranger's data might be of many."""
-CLIENT_SYSTEM = "urn:assent:client"
-"""Identifier system under which an app is named as a grantee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,18 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
+def users_of(access: Access) -> frozenset[str]:
+    """Names of the person behind a token."""
+    return frozenset() if access.user is None else frozenset({access.user})
+
+
 def circumstances_of(
-    access: Access, patient: str, catalogue: Catalogue, now: datetime, permission: str = "r"
+    access: Access,
+    patient: str,
+    catalogue: Catalogue,
+    now: datetime,
+    permission: str = "r",
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> Circumstances:
     """What a patient's consents are told about a token: its app, its person, its purpose, and what it wants to do."""
     return Circumstances(
@@ -114,7 +124,10 @@ def circumstances_of(
         access.purpose,
         now,
         by_name=access.is_service,
-        users=frozenset() if access.user is None else frozenset({access.user}),
+        users=users_of(access),
+        memberships=knowledge.askers,
+        authorships=knowledge.authors,
+        links=knowledge.links,
         categories=catalogue.codes,
         within=access.within,
         writes=WRITE_ACTIONS.get(permission, ""),
@@ -152,13 +165,18 @@ def open_scopes_of(access: Access) -> tuple[Scope, ...]:
 
 
 def share_of(
-    plan: ReadPlan, patient: str, consents: Iterable[ConsentRule], catalogue: Catalogue, now: datetime
+    plan: ReadPlan,
+    patient: str,
+    consents: Iterable[ConsentRule],
+    catalogue: Catalogue,
+    now: datetime,
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> Share | None:
     """What a patient's consents say to the plan's app; None when none of them speaks about it.
 
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
-    around = circumstances_of(plan.access, patient, catalogue, now, plan.permission)
+    around = circumstances_of(plan.access, patient, catalogue, now, plan.permission, knowledge)
     found = applicable(speaking(consents, plan.access, patient, catalogue), around)
     if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
