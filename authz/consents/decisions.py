@@ -328,7 +328,9 @@ def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> Co
     """Grants made with the consent, and those of clinicians that hung on it among others."""
     g = tables.grant.c
     standing = [g.standing, g.patient_id == patient]
-    named = [actor.get("reference", {}).get("identifier", {}) for actor in provision.get("actor", ())]
+    named = []
+    if "actor" in provision:
+        named = [actor.get("reference", {}).get("identifier", {}) for actor in provision["actor"]]
     if named and all(name.get("system") == CLIENT_SYSTEM for name in named):  # a person or a group may use any app
         standing.append(g.client_id.in_([str(name.get("value", "")) for name in named]))
     if "purpose" in provision:
