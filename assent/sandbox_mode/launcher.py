@@ -78,8 +78,8 @@ async def _create_launch(issuer: str, launch_context: Mapping[str, Any]) -> str:
 
 def _standalone() -> str:
     links = "".join(
-        f'<p><a class="button" href="/sandbox/{app.path}">Launch {html.escape(app.client.name)}</a></p>'
-        f'<p class="hint">{html.escape(app.words)}.</p>'
+        f"<p>{html.escape(app.client.name)} is {html.escape(app.words)}.</p>"
+        f'<p class="actions"><a class="button" href="/sandbox/{app.path}">Launch {html.escape(app.client.name)}</a></p>'
         for app in APPS
     )
     return (

@@ -37,7 +37,7 @@ def page(title: str, body: str, status: int = 200) -> HTMLResponse:
         f'<link rel="stylesheet" href="{stylesheet}"><link rel="icon" type="image/svg+xml" href="{mark}"></head>'
         '<body><a class="skip" href="#content">Skip to content</a>'
         '<header class="top"><div class="top-inner">'
-        f'<a class="brand" href="/"><img src="{mark}" alt="" width="32" height="32">Assent sandbox</a>'
+        f'<a class="brand" href="/"><img src="{mark}" alt="" width="32" height="32">Assent</a>'
         f'<nav aria-label="Sandbox"><ul>{places}</ul></nav></div></header>'
         f'<main id="content" tabindex="-1"><div class="reading"><h1>{title}</h1>{body}</div></main>'
         '<footer class="foot"><div class="foot-inner"><p>Everybody here is made up. This page is no part of Assent: '
