@@ -295,8 +295,8 @@ class Apps(Protocol):
         """End one of this person's apps, for an operator any; False when there is none such."""
         ...
 
-    async def all(self) -> Sequence[RegisteredApp]:
-        """Return every app, newest first, a bounded number."""
+    async def all(self, name: str = "") -> Sequence[RegisteredApp]:
+        """Return the apps that wait, then those in whose name or id `name` stands, newest first, a bounded number."""
         ...
 
     async def approve(self, client_id: str, by: SignedInSession) -> bool:

@@ -99,6 +99,7 @@ def circumstances(case: Mapping[str, Any]) -> Circumstances:
         now=datetime.fromisoformat(case["now"]) if "now" in case else NOW,
         users=frozenset(case.get("users", [])),
         memberships=Memberships(_sets(case["memberships"])) if "memberships" in case else None,
+        authorships=Memberships(_sets(case["memberships"])) if "memberships" in case else None,
         links=_sets(case["links"]) if "links" in case else None,
         categories=frozenset(CATALOGUE.categories),
     )

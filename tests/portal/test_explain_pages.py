@@ -131,7 +131,7 @@ async def test_a_consent_that_ended_and_an_app_that_is_switched_off_open_nothing
         await visitor.open("/my")
         answer = await visitor.http.post(
             f"/my/sharing/{consent_id}/revoke",
-            data={"csrf": visitor.page.forms[0].controls[0].value},
+            data={"csrf": next(c.value for f in visitor.page.forms for c in f.controls if c.name == "csrf")},
             headers={"Origin": "http://127.0.0.1:8000"},
         )
         assert answer.status_code == 303
@@ -229,3 +229,12 @@ async def test_what_can_not_be_answered_is_told_so(raised: type[Exception], stat
     answer = await here.client.post(address, data=sent, headers={"Origin": "http://127.0.0.1:8000"})
     assert (answer.status_code, said in answer.text) == (status, True)
     assert "Yes, the app" not in answer.text
+
+
+async def test_each_part_of_an_answer_is_headed_in_plain_words_beside_the_types(place: Place) -> None:
+    app = await place.world.app(["laboratory"])
+    async with place.visit("pat") as visitor:
+        await ask(visitor, await app.consent_id(), kind="laboratory")
+        assert 'Lab results<span class="types"> (<code>DiagnosticReport</code>' in visitor.html
+        await ask(visitor, await app.consent_id(), record="Observation/lab0")
+        assert 'One record<span class="types"> (<code>Observation</code>)' in visitor.html
