@@ -32,7 +32,7 @@ from assent.wiring.consents import consent_api, explainer_of
 from assent.wiring.export import bulk_export
 from assent.wiring.ground import Clock, Ground, lay_ground, system_clock
 from assent.wiring.mail import Mail, mail_of
-from assent.wiring.proxy import consent_register, facts_reader, proxy_parts
+from assent.wiring.proxy import consent_register, directory_of, facts_reader, proxy_parts
 from assent.wiring.site import SandboxExtras, portal_of, site_of
 from authz.app_state.app import AppStates
 from authz.audit_signing import AuditSigner
@@ -50,6 +50,7 @@ from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.checkpoints import AuditCheckpoints
 from fhir.audit.trail import AuditTrail
+from fhir.consents.directory import Directory
 from fhir.consents.register import ConsentRegister
 from fhir.export.upstream import ExportUpstream
 from fhir.proxy.app import FhirProxy
@@ -99,18 +100,20 @@ async def build(
     ground = await lay_ground(settings, database_url, clock)
     register = consent_register(ground)
     mail = mail_of(ground, sandbox)
-    context = _authz(ground, register, mail)
-    gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     behind, exports = upstreams(settings, ground.definitions), export_upstream(settings)
+    directory = directory_of(settings, clock, behind)
+    context = _authz(ground, register, mail, directory)
+    gate = TokenGate(context.tokens, ground.engine, ground.bus, clock)
     attempts = SignInAttempts(settings.valkey_url.get_secret_value() if settings.valkey_url else None)
     ways, federation = sign_in_ways(settings, ground.engine, clock, context.notices)
     https, metrics = settings.public_url.startswith("https:"), Metrics(UpstreamMetrics(behind))
     facts = facts_reader(ground, behind)
-    parts = proxy_parts(ground, gate, behind, register, facts, registration=context.registers_apps)
+    register_apps = context.registers_apps
+    parts = proxy_parts(ground, gate, behind, register, facts, directory=directory, registration=register_apps)
     proxy, secret = FhirProxy(parts), ground.secret
     served = partial(behind.together, "Patient")
     export = bulk_export(parts, exports, served, facts, ground.engine, settings, proxy, schema=SCHEMA, secret=secret)
-    explainer = explainer_of(parts, register, facts)
+    explainer = explainer_of(parts, register, facts, directory)
     why = StoredExplanations(context, gate, explainer)
     portal = portal_of(ground, context, attempts, ways, sandbox, behind, why, mail.addresses)
     site = site_of(ground, context, gate, portal, sandbox)
@@ -168,7 +171,7 @@ async def _begin(ground: Ground, context: AuthzContext, settings: Settings, cloc
     return checkpoints
 
 
-def _authz(ground: Ground, register: ConsentRegister, mail: Mail) -> AuthzContext:
+def _authz(ground: Ground, register: ConsentRegister, mail: Mail, directory: Directory) -> AuthzContext:
     """The authorization server's own."""
     settings = ground.settings
     keys = SigningKeys(ground.engine, ground.secret, ground.clock)
@@ -183,7 +186,10 @@ def _authz(ground: Ground, register: ConsentRegister, mail: Mail) -> AuthzContex
         catalogue=ground.catalogue,
         audit=ground.audit,
         clients=KnownClients(ground.engine, ground.bus),
-        grants=OpenGrants(ground.engine, register, ground.catalogue, ground.bus, writes=settings.upstream_writes),
+        grants=OpenGrants(
+            ground.engine, register, ground.catalogue, ground.bus, directory, writes=settings.upstream_writes
+        ),
+        directory=directory,
         client_keys=ClientKeys(key_addresses(settings)),
         lifetimes=_lifetimes(settings),
         open_registration=settings.open_registration,

@@ -11,9 +11,10 @@ import msgspec
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
 from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
+from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
 from fhir.upstream.source import Source
-from policies.decide import ReadPlan
+from policies.decide import ReadPlan, users_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class ConsentExplainer:
     register: ConsentRegister
     source_of: Callable[[str], Source]
     clock: Callable[[], datetime]
+    directory: Knows
 
     async def __call__(self, question: ExplainQuestion) -> ExplainAnswer:
         """The decision. Raises what the register and the source raise."""
@@ -36,7 +38,11 @@ class ConsentExplainer:
 
     async def _planned(self, question: ExplainQuestion) -> tuple[ReadPlan | None, Explanation]:
         consents = await self.register.rules(question.patient)
-        return explain_plan(self.rules, question.access, question.interaction, question.patient, consents, self.clock())
+        knowledge = await self.directory.knowledge(consents, users_of(question.access))
+        now = self.clock()
+        return explain_plan(
+            self.rules, question.access, question.interaction, question.patient, consents, now, knowledge
+        )
 
     async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
         interaction, patient = question.interaction, question.patient

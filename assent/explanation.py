@@ -28,6 +28,7 @@ from policies.classify import classify
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import NOT_SHARED, ReadPlan, circumstances_of, decide_resource, plan_read, share_of, speaking
+from policies.memberships import Knowledge
 from policies.model import Access, Deny, Permit, Reason, ResourceFacts
 from policies.scope_match import covers, names_type
 from smart.scope_syntax import format_scope
@@ -74,6 +75,7 @@ def explain_plan(
     patient: str | None,
     consents: Sequence[ConsentRule],
     now: datetime,
+    knowledge: Knowledge,
 ) -> tuple[ReadPlan | None, Explanation]:
     """Whether the request may show anything of the patient in context or, for a service, of the one asked about.
 
@@ -84,10 +86,11 @@ def explain_plan(
     token = Reason("token", f"app `{access.client_id}`, patient `{patient}`, purpose `{access.purpose}`")
     plan = plan_read(access, interaction.code, kind, rules.catalogue)
     speak = tuple(speaking(consents, access, patient or "", rules.catalogue))
-    asked = _consents_asked(access, circumstances_of(access, patient or "", rules.catalogue, now), speak)
+    around = circumstances_of(access, patient or "", rules.catalogue, now, knowledge=knowledge)
+    asked = _consents_asked(access, around, speak)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
-    share = share_of(plan, patient or "", consents, rules.catalogue, now)
+    share = share_of(plan, patient or "", consents, rules.catalogue, now, knowledge)
     if share is None:
         return None, Explanation(name, "deny", (token, *asked, *NOT_SHARED.reasons))
     plan = plan.sharing({share.circumstances.patient: share})

@@ -85,13 +85,20 @@ async def serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
         listener.close()
 
 
-async def serve_until(stop: asyncio.Event, app: App, listener: socket.socket, settings: Settings) -> None:
-    """Serve until `stop` is set."""
+async def serve_until(
+    stop: asyncio.Event,
+    app: App,
+    listener: socket.socket,
+    settings: Settings,
+    serves: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until `stop` is set. `serves` is told once it answers."""
     # What was made at start stays: collecting garbage needn't look at it again and again, which takes 50 ms each time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     async with serving(behind_proxies(app, settings), listener):
+        serves()
         await stop.wait()
 
 

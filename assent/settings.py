@@ -155,6 +155,13 @@ class Settings(BaseSettings):
         description="Failures in a row (no connection, no answer in time, 429, 502, 503 or 504) after"
         " which the upstream isn't asked for a while.",
     )
+    directory_seconds: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="How long it is believed what the upstream says of groups, care teams, organizations and roles "
+        "that consents name. 0: it isn't asked, and nobody is known to belong to any.",
+    )
     upstream_pause_seconds: float = Field(
         10.0, ge=0.1, le=600, description="How long it isn't asked then; requests are answered 503 meanwhile."
     )

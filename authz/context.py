@@ -16,6 +16,7 @@ from authz.tokens.access_tokens import AccessTokens
 from authz.tokens.open_grants import OpenGrants
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.trail import AuditTrail
+from fhir.consents.directory import NO_DIRECTORY, Knows
 from fhir.store.change_bus import Change
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue
@@ -65,6 +66,8 @@ class AuthzContext:
     """Whether a proxy hands on the certificates with which clients connect."""
     writes: bool = False
     """Whether apps may write into the upstream what patients permit."""
+    directory: Knows = NO_DIRECTORY
+    """Knows who belongs to the groups that consents name."""
     notices: Notices = NO_NOTICES
     """Writes the letters by which people are told."""
     tell: Callable[[Change], None] = _nobody

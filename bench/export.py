@@ -17,6 +17,7 @@ import msgspec
 
 from assent.policy_files import load_catalogue
 from bench.servers import observation
+from fhir.consents.directory import NO_DIRECTORY
 from fhir.consents.register import ConsentRegister
 from fhir.consents.writing import ConsentDecision, PolicyText, consent_resource
 from fhir.export.filter import ExportFilter, records_of
@@ -102,7 +103,8 @@ def _filter() -> ExportFilter:
     plan = plan_export(access, "Observation", catalogue)
     if not isinstance(plan, ReadPlan):
         raise TypeError("the token opens nothing")
-    return ExportFilter(ReadPlans(ConsentRegister(consents, consents), consents, catalogue), views, plan, "Observation")
+    plans = ReadPlans(ConsentRegister(consents, consents), consents, catalogue, NO_DIRECTORY)
+    return ExportFilter(plans, views, plan, "Observation")
 
 
 async def _filtered(lines: ExportFilter) -> int:

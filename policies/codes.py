@@ -2,6 +2,8 @@
 
 from typing import Final
 
+CLIENT_SYSTEM: Final = "urn:assent:client"
+"""Identifier system under which an app is named as a grantee."""
 DATA_CATEGORY_SYSTEM: Final = "urn:assent:data-category"
 """Assent's own: the categories of the catalogue, used in `Consent.provision.class`."""
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from policies.classify import Classification
 from policies.codes import DATA_CATEGORY_SYSTEM, RESOURCE_TYPES_SYSTEM
 from policies.consent_rule import ConsentRule, Period, Provision
-from policies.memberships import Memberships, means
+from policies.memberships import CLINICIANS, Memberships, kind_of, means
 from policies.model import READ_ACTIONS, Coding, Decision, Deny, Permit, Reason, ResourceFacts
 from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
@@ -41,9 +41,11 @@ class Circumstances:
     """Only a consent that names the grantee permits, as for a service, which nobody has launched; any one may deny."""
     users: frozenset[str] = frozenset()
     """Names of the person behind the app; empty for one whom FHIR doesn't know. What is denied to them is denied to the
-    app; a permit to them opens nothing for it."""
+    app. What is permitted to a clinician is permitted to the app in their hands; a permit to another opens nothing."""
     memberships: Memberships | None = None
-    """Groups and organizations that hold the app, the person or the authors of data; None: not known."""
+    """Groups and organizations that hold the app or the person; None: not known."""
+    authorships: Memberships | None = None
+    """Those that hold the authors of data; None: not known."""
     links: Mapping[str, frozenset[str]] | None = None
     """Of resources that consents name as `related`: what they refer to. One that isn't in it isn't known."""
     categories: frozenset[str] = frozenset()
@@ -130,7 +132,7 @@ def _denies_by_name(provision: Provision, question: _Question) -> bool:
 
 
 def _names(meaning: str, reference: str, facts: ResourceFacts) -> bool:
-    itself = meaning in ("instance", "related") and reference == f"{facts.resource_type}/{facts.id}"
+    itself = meaning in ("instance", "related", "dependents") and reference == f"{facts.resource_type}/{facts.id}"
     return itself or (meaning in ("dependents", "related") and reference in facts.references)
 
 
@@ -143,7 +145,7 @@ def _names_denied(provision: Provision, around: Circumstances) -> Iterator[str]:
     if not (provision.period.holds(around.now) and _means_asker(provision, around)):
         return
     if not provision.permit:
-        yield from (reference for meaning, reference in provision.data if meaning in ("instance", "related"))
+        yield from (reference for meaning, reference in provision.data if meaning != "authoredby")
     for nested in provision.provisions:
         yield from _names_denied(nested, around)
 
@@ -240,7 +242,8 @@ def _means_asker(provision: Provision, around: Circumstances) -> bool:
     if not provision.actors or not around.grantees.isdisjoint(provision.actors):
         return True
     if provision.permit:
-        return means(provision.actors, around.grantees, around.memberships, permit=True)
+        clinicians = {name for name in around.users if kind_of(name) in CLINICIANS}
+        return means(provision.actors, around.grantees | clinicians, around.memberships, permit=True)
     return means(provision.actors, around.grantees | around.users, around.memberships, permit=False)
 
 
@@ -311,11 +314,11 @@ def _data_matches(meaning: str, reference: str, question: _Question, *, permit: 
     if meaning == "instance":
         return itself == reference
     if meaning == "dependents":
-        return reference in facts.references
+        return itself == reference or reference in facts.references
     if meaning == "authoredby":
         if not permit and (not facts.authors or "" in facts.authors):
             return True  # one who can't be told may be the one who is named; a Provenance elsewhere may name one
-        return means((reference,), facts.authors, around.memberships, permit=permit)
+        return means((reference,), facts.authors, around.authorships, permit=permit)
     if meaning == "related":
         if itself == reference or reference in facts.references:
             return True

@@ -80,8 +80,14 @@ class ConsentRule:
 
 def unchanged_until(rules: Iterable[ConsentRule], instant: datetime) -> datetime | None:
     """The moment before which time alone changes nothing of what the rules say at `instant`; None: it never does."""
-    bounds = (bound for rule in rules for bound in (rule.period.next_bound(instant), *_bounds(rule.root, instant)))
-    return min((bound for bound in bounds if bound is not None), default=None)
+    return earliest(
+        bound for rule in rules for bound in (rule.period.next_bound(instant), *_bounds(rule.root, instant))
+    )
+
+
+def earliest(moments: Iterable[datetime | None]) -> datetime | None:
+    """The first of them; None stands for never."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _bounds(provision: Provision, instant: datetime) -> Iterator[datetime | None]:

@@ -7,31 +7,30 @@ patient. Masks come after: docs/architecture.md, "A request, end to end".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-from policies.catalogue import Catalogue, Category
+from policies.catalogue import Catalogue
 from policies.classify import Classification, classify
-from policies.codes import DATA_CATEGORY_SYSTEM
+from policies.codes import CLIENT_SYSTEM
 from policies.consent_evaluation import (
     Circumstances,
     applicable,
     consent_decision,
     denied_by_name,
-    holds,
     looks_at_details,
     names_denied,
 )
-from policies.consent_rule import ConsentRule, Provision
+from policies.consent_rule import ConsentRule
 from policies.emergency import breaks_glass, emergency_rule
+from policies.memberships import NOTHING_KNOWN, Knowledge
 from policies.model import (
     PERMISSIONS,
     WRITE_ACTIONS,
     Access,
-    Coding,
     Decision,
     Deny,
     Permit,
@@ -43,8 +42,6 @@ from policies.scope_match import covers, names_type
 
 _MOST_LIKENESSES: Final = 200
 """Of one plan. Few kinds of resources are under the consents of one patient; a stranger's data might be of many."""
-CLIENT_SYSTEM = "urn:assent:client"
-"""Identifier system under which an app is named as a grantee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +118,18 @@ def grantee_of(client_id: str) -> str:
     return f"{CLIENT_SYSTEM}|{client_id}"
 
 
+def users_of(access: Access) -> frozenset[str]:
+    """Names of the person behind a token."""
+    return frozenset() if access.user is None else frozenset({access.user})
+
+
 def circumstances_of(
-    access: Access, patient: str, catalogue: Catalogue, now: datetime, permission: str = "r"
+    access: Access,
+    patient: str,
+    catalogue: Catalogue,
+    now: datetime,
+    permission: str = "r",
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> Circumstances:
     """What a patient's consents are told about a token: its app, its person, its purpose, and what it wants to do."""
     return Circumstances(
@@ -131,7 +138,10 @@ def circumstances_of(
         access.purpose,
         now,
         by_name=access.is_service,
-        users=frozenset() if access.user is None else frozenset({access.user}),
+        users=users_of(access),
+        memberships=knowledge.askers,
+        authorships=knowledge.authors,
+        links=knowledge.links,
         categories=catalogue.codes,
         within=access.within,
         writes=WRITE_ACTIONS.get(permission, ""),
@@ -169,13 +179,18 @@ def open_scopes_of(access: Access) -> tuple[Scope, ...]:
 
 
 def share_of(
-    plan: ReadPlan, patient: str, consents: Iterable[ConsentRule], catalogue: Catalogue, now: datetime
+    plan: ReadPlan,
+    patient: str,
+    consents: Iterable[ConsentRule],
+    catalogue: Catalogue,
+    now: datetime,
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> Share | None:
     """What a patient's consents say to the plan's app; None when none of them speaks about it.
 
     A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
     """
-    around = circumstances_of(plan.access, patient, catalogue, now, plan.permission)
+    around = circumstances_of(plan.access, patient, catalogue, now, plan.permission, knowledge)
     found = applicable(speaking(consents, plan.access, patient, catalogue), around)
     if not found or (around.by_name and not any(rule.root.actors for rule in found)):
         return None
@@ -266,67 +281,6 @@ def _by_consents(share: Share, facts: ResourceFacts, kind: Classification) -> De
         why = Reason("sensitivity", f"the resource is sensitive: {', '.join(sorted(kind.sensitive))}", _source(kind))
         return Deny((*decision.reasons, why))
     return decision
-
-
-def open_categories(
-    consents: Sequence[ConsentRule],
-    around: Circumstances,
-    catalogue: Catalogue,
-    among: Iterable[Category] | None = None,
-) -> tuple[Category, ...]:
-    """Categories of which the consents open at least something: for the token's scope and for narrowing queries.
-
-    `among`: those that are asked about, None for all. It may say more than is open (conditions on single resources
-    aren't asked here), never less. Every resource is decided again by itself, so saying more is safe.
-    """
-    rules = [_without_details(rule) for rule in applicable(consents, around)]
-    asked = catalogue.categories.values() if among is None else among
-    return tuple(c for c in asked if c.always or _opens(rules, around, c))
-
-
-def _opens(rules: Sequence[ConsentRule], around: Circumstances, category: Category) -> bool:
-    if category.sensitive:
-        kind = Classification(frozenset(), frozenset({category.code}), category.labels)
-        # A sensitive category opens nothing by itself: it is open when nothing denies it.
-        denies = [r for r in rules if _denies(r.root, Coding(DATA_CATEGORY_SYSTEM, category.code), category.labels)]
-        return bool(rules) and not denies and bool(kind.sensitive) and holds(around.within, category.code)
-    for scope in category.scopes:
-        kind = Classification(frozenset({category.code}), frozenset(), frozenset())
-        facts = ResourceFacts(scope.resource_type, "")
-        if isinstance(consent_decision(rules, around, facts, kind), Permit):
-            return True
-    return False
-
-
-def _denies(provision: Provision, category: Coding, labels: frozenset[Coding]) -> bool:
-    mine = provision.permit is not True and (category in provision.classes or not labels.isdisjoint(provision.labels))
-    return mine or any(_denies(nested, category, labels) for nested in provision.provisions)
-
-
-def _without_details(rule: ConsentRule) -> ConsentRule:
-    return replace(rule, root=_probe(rule.root))
-
-
-def _probe(provision: Provision) -> Provision:
-    """The provision with its conditions on single resources taken away: a permit then matches all, a deny nothing."""
-    if provision.not_understood:
-        return provision
-    if not provision.permit and _is_detailed(provision):
-        return Provision(provision.path, False, classes=(Coding(DATA_CATEGORY_SYSTEM, ""),))
-    nested = (n for n in provision.provisions if n.permit or n.not_understood or not _is_detailed(n))
-    return replace(
-        provision,
-        labels=() if provision.permit else provision.labels,
-        document_types=(),
-        codes=(),
-        data_period=None,
-        data=(),
-        provisions=tuple(map(_probe, nested)),
-    )
-
-
-def _is_detailed(provision: Provision) -> bool:
-    return bool(provision.codes or provision.data or provision.document_types or provision.data_period is not None)
 
 
 def _deny(rule: str, text: str) -> Deny:

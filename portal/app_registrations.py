@@ -60,10 +60,10 @@ class AppRegistrations:
         context.tell(Change("client", client_id))
         return True
 
-    async def all(self) -> Sequence[RegisteredApp]:
+    async def all(self, name: str = "") -> Sequence[RegisteredApp]:
         """As the port."""
         async with self._context.engine.connect() as connection:
-            return await all_apps(connection)
+            return await all_apps(connection, name)
 
     async def approve(self, client_id: str, by: SignedInSession) -> bool:
         """As the port."""

@@ -195,8 +195,10 @@ def _operators_page(
 
 def _shown(portal: Portal, outcome: _Outcome) -> dict[str, object]:
     catalogue, permitted = portal.pages.language.catalogue, [told.why.permitted for told in outcome.told]
+    kind = catalogue.categories.get(outcome.asked.category)
     return {
         "asked": outcome.asked,
+        "kind": "" if kind is None else kind.title,
         "told": outcome.told,
         "problem": outcome.problem,
         "everyday": catalogue.everyday,

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from authz.sign_in.accounts import ActsFor
 from authz.sign_in.sessions import SignedInSession
 from portal.consent_form import KEEP, Offer, first_offer, read_choice, with_problem
+from portal.listing import listing
 from portal.ports import CURRENT_STATES, ConsentChoice, ConsentEnded, SharedWith
 from portal.visit import Portal, Sent, acting_for, read_sent, see_other, sign_in_first
 
@@ -80,13 +81,24 @@ async def _sharing_page(portal: Portal, request: Request, session: SignedInSessi
     sharing = await portal.ports.consents.sharing(patient.patient_id)
     current, ended = one_section_each(sharing)
     shown = {shared.consent_id: shared for shared in (*current, *ended)}
+    found = listing(
+        [*sorted(current, key=lambda shared: not shared.is_own_kind), *ended],
+        lambda shared: shared.app_name,
+        request.query_params,
+        "/my",
+        {"patient": patient.patient_id},
+    )
+    here = [shared for shared in found.items if shared.state in CURRENT_STATES]
     return portal.pages.page(
         "my.html",
         session=session,
         patient=patient,
-        apps=[shared for shared in current if shared.is_own_kind],
-        others=[shared for shared in current if not shared.is_own_kind],
-        ended=ended,
+        listed=found,
+        nothing=not any(shared.is_own_kind for shared in current),
+        revocable=sum(shared.can_be_revoked for shared in current),
+        apps=[shared for shared in here if shared.is_own_kind],
+        others=[shared for shared in here if not shared.is_own_kind],
+        ended=[shared for shared in found.items if shared.state not in CURRENT_STATES],
         waiting=await portal.ports.record.waiting(patient.patient_id, session),
         emergencies=await portal.ports.emergencies.about(patient.patient_id),
         in_emergencies=bool(portal.ports.emergencies.lasts),

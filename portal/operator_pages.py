@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from authz.authorize.asked_categories import asked_categories
+from authz.clients.app_registry import RegisteredApp
 from authz.sign_in.sessions import SignedInSession
+from portal.listing import asked_name, listing
 from portal.visit import Portal, read_sent, see_other, sign_in_first
 
 
@@ -19,7 +21,7 @@ def operator_routes(portal: Portal) -> APIRouter:
         session = await here.session_of(request)
         if session is None:
             return sign_in_first("/operator")
-        return await _overview(here, session) if _may(session) else _nothing(here, session)
+        return await _overview(here, request, session) if _may(session) else _nothing(here, session)
 
     @router.get("/operator/health")
     async def health(request: Request) -> Response:
@@ -61,8 +63,13 @@ def _nothing(portal: Portal, session: SignedInSession) -> Response:
     return portal.pages.error("not-found", 404, session=session)
 
 
-async def _overview(portal: Portal, session: SignedInSession) -> Response:
-    apps = await portal.ports.apps.all()
+def _names(app: RegisteredApp) -> str:
+    return f"{app.client.name} {app.client.client_id}"
+
+
+async def _overview(portal: Portal, request: Request, session: SignedInSession) -> Response:
+    name = asked_name(request.query_params)
+    apps = await portal.ports.apps.all(name)
     waiting = [app for app in apps if app.state == "waiting"]
     asked = {app.client.client_id: asked_categories(app.client.scope, portal.ports.catalogue) for app in waiting}
     others = [app for app in apps if app.state != "waiting"]
@@ -71,6 +78,6 @@ async def _overview(portal: Portal, session: SignedInSession) -> Response:
         session=session,
         waiting=waiting,
         asked=asked,
-        others=others,
+        listed=listing(others, _names, request.query_params, "/operator"),
         unreviewed=await portal.ports.emergencies.unreviewed(),
     )

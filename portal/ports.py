@@ -94,6 +94,8 @@ class AuthorizationRequest:
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
     longest: int | None = None
     """Hours for which it may be allowed at most (`authorization_details`); None for no bound."""
+    own_limits: frozenset[str] = frozenset()
+    """What it limited by itself (`authorization_details`): of `categories`, `duration` and `purpose`."""
     keeps: frozenset[str] = frozenset()
     """About whom it may keep notes of its own here: `patient`, `user` (SMART 2.2, App State)."""
 
@@ -293,8 +295,8 @@ class Apps(Protocol):
         """End one of this person's apps, for an operator any; False when there is none such."""
         ...
 
-    async def all(self) -> Sequence[RegisteredApp]:
-        """Return every app, newest first, a bounded number."""
+    async def all(self, name: str = "") -> Sequence[RegisteredApp]:
+        """Return the apps that wait, then those in whose name or id `name` stands, newest first, a bounded number."""
         ...
 
     async def approve(self, client_id: str, by: SignedInSession) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +34,8 @@ from authz.tokens.gate import TokenGate
 from authz.tokens.signing_keys import SigningKeys
 from fhir.audit.indexing import AuditIndexing
 from fhir.audit.journal import AuditJournal
+from fhir.consents.directory import Directory
+from fhir.consents.directory_lookup import DirectoryLookup
 from fhir.consents.reading import read_consent
 from fhir.consents.register import ConsentRegister, StoredConsents, TooManyConsents
 from fhir.minimization.facts import FactsReader
@@ -45,7 +47,12 @@ from fhir.store.change_bus import ChangeBus
 from fhir.store.repository import Repository
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.source import OwnSource, Source
+from fhir.upstream.upstreams import TypeNotServed
+from policies.decide import users_of
 from policies.model import Access, Reason
+
+_NO_UPSTREAM: Final = "no upstream answers for `{}`; name it in `types` of one"
+_NO_DATA: Final = "there is no upstream to read from; set ASSENT_UPSTREAM_URL, or run `assent sandbox` once"
 
 
 class CannotExplain(Exception):
@@ -154,16 +161,22 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
         register = ConsentRegister(StoredConsents(repository), bus)
         patient = _patient(access, question.patient)
         consents = () if patient is None else await register.rules(patient)
-        plan, so_far = explain_plan(rules, access, interaction, patient, consents, at)
-        so_far = Explanation(so_far.interaction, so_far.decision, (*said, *so_far.reasons))
-        if plan is None:
-            return so_far
-        kind = interaction.resource_type
-        if interaction.code == "search-type":
-            return explain_search(rules, plan, so_far, kind, question.parameters)
-        async with _source(bench, kind) as source:
-            body = await source.read(kind, interaction.id, interaction.version)
-        return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
+        async with _sources(bench) as source_of:
+            lookup = DirectoryLookup(source_of, _bases(settings))
+            directory = Directory(lookup, now, timedelta(seconds=settings.directory_seconds))
+            knowledge = await directory.knowledge(consents, users_of(access))
+            plan, so_far = explain_plan(rules, access, interaction, patient, consents, at, knowledge)
+            so_far = Explanation(so_far.interaction, so_far.decision, (*said, *so_far.reasons))
+            if plan is None:
+                return so_far
+            kind = interaction.resource_type
+            if interaction.code == "search-type":
+                return explain_search(rules, plan, so_far, kind, question.parameters)
+            try:
+                body = await source_of(kind).read(kind, interaction.id, interaction.version)
+            except TypeNotServed:
+                raise CannotExplain(_NO_UPSTREAM.format(kind) if _bases(settings) else _NO_DATA) from None
+            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
 
 
 def _patient(access: Access, asked: str | None) -> str | None:
@@ -212,23 +225,28 @@ async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[
 
 
 @asynccontextmanager
-async def _source(bench: Bench, kind: str) -> AsyncIterator[Source]:
+async def _sources(bench: Bench) -> AsyncIterator[Callable[[str], Source]]:
     """Where resources of a type are. The sandbox's upstream has an address for its own process only: its schema."""
-    if kind in OWN_TYPES:
-        journal = AuditJournal(bench.engine, schema=SCHEMA)
-        yield OwnSource(bench.repository, AuditIndexing(journal, bench.repository).settle)
-    elif bench.settings.upstream_tables():
-        behind = upstreams(bench.settings)
-        if not behind.serves(kind):
-            raise CannotExplain(f"no upstream answers for `{kind}`; name it in `types` of one")
-        try:
-            yield behind.source(kind)
-        finally:
+    own = OwnSource(bench.repository, AuditIndexing(AuditJournal(bench.engine, schema=SCHEMA), bench.repository).settle)
+    behind = upstreams(bench.settings) if bench.settings.upstream_tables() else None
+    sandbox = None
+    if behind is None and await _has_sandbox(bench.engine):
+        sandbox = OwnSource(Repository(bench.engine, bench.definitions, schema=SANDBOX_SCHEMA, clock=now))
+
+    def source_of(kind: str) -> Source:
+        if kind in OWN_TYPES:
+            return own
+        if behind is not None:
+            return behind.source(kind)
+        if sandbox is None:
+            raise TypeNotServed
+        return sandbox
+
+    try:
+        yield source_of
+    finally:
+        if behind is not None:
             await behind.close()
-    elif await _has_sandbox(bench.engine):
-        yield OwnSource(Repository(bench.engine, bench.definitions, schema=SANDBOX_SCHEMA, clock=now))
-    else:
-        raise CannotExplain("there is no upstream to read from; set ASSENT_UPSTREAM_URL, or run `assent sandbox` once")
 
 
 def _bases(settings: Settings) -> tuple[str, ...]:

@@ -78,12 +78,13 @@ async def _create_launch(issuer: str, launch_context: Mapping[str, Any]) -> str:
 
 def _standalone() -> str:
     links = "".join(
-        f'<p><a href="/sandbox/{app.path}">Launch {html.escape(app.client.name)}</a>: {html.escape(app.words)}.</p>'
+        f"<p>{html.escape(app.client.name)} is {html.escape(app.words)}.</p>"
+        f'<p class="actions"><a class="button" href="/sandbox/{app.path}">Launch {html.escape(app.client.name)}</a></p>'
         for app in APPS
     )
     return (
-        "<p>These pages play the apps. They ask for a patient's whole record; the patient decides what they get.</p>"
-        f"<section><h2>An app by itself</h2>{links}</section>"
+        '<p class="lead">These pages play the apps. They ask for a patient\'s whole record; the patient decides what '
+        f'they get.</p><section class="card"><h2>An app by itself</h2>{links}</section>'
     )
 
 
@@ -91,22 +92,28 @@ def _ehr(issuer: str) -> str:
     addresses = "".join(f'<option value="{html.escape(app.address(issuer))}">' for app in APPS)
     first = html.escape(APPS[0].address(issuer))
     return (
-        "<section><h2>An app from an EHR</h2>"
+        '<section class="card"><h2>An app from an EHR</h2>'
         "<p>This form plays the EHR: it knows who is looking at whose record, and tells the app.</p>"
         '<form method="post" action="/sandbox/launcher">'
-        '<label for="launch_url">App launch URL</label>'
+        '<div class="field"><label for="launch_url">App launch URL</label>'
         f'<input id="launch_url" name="launch_url" list="apps" value="{first}" required>'
-        f'<datalist id="apps">{addresses}</datalist>'
+        f'<datalist id="apps">{addresses}</datalist></div>'
         f"{_select('patient', 'Patient', 'chosen by the person', _PATIENTS.items())}"
         f"{_select('user', 'User', 'whoever signs in', _PEOPLE.items())}"
-        '<label for="encounter">Encounter id</label><input id="encounter" name="encounter" maxlength="64">'
-        '<label for="intent">Intent</label><input id="intent" name="intent" maxlength="256">'
-        '<label for="banner">App shows a patient banner</label>'
-        '<input id="banner" name="need_patient_banner" type="checkbox" value="true" checked>'
-        '<button type="submit">Launch</button></form>'
-        "<p>A clinician gets what the patient shares for treatment. So let a patient launch "
+        f"{_text('encounter', 'Encounter id', 64)}{_text('intent', 'Intent', 256)}"
+        '<div class="row"><input id="banner" name="need_patient_banner" type="checkbox" value="true" checked>'
+        '<label for="banner">App shows a patient banner</label></div>'
+        '<div class="actions"><button class="button primary" type="submit">Launch</button></div></form>'
+        '<p class="hint">A clinician gets what the patient shares for treatment. So let a patient launch '
         f"{html.escape(APPS[1].client.name)} first, then launch it from here as the clinician, at "
         f"<code>{html.escape(APPS[1].address(issuer))}</code>.</p></section>"
+    )
+
+
+def _text(name: str, label: str, most: int) -> str:
+    return (
+        f'<div class="field"><label for="{name}">{label}</label>'
+        f'<input id="{name}" name="{name}" maxlength="{most}"></div>'
     )
 
 
@@ -116,6 +123,6 @@ def _select(name: str, label: str, nobody: str, choices: Iterable[tuple[str, str
         for value, title in sorted(choices, key=lambda choice: choice[1])
     )
     return (
-        f'<label for="{name}">{label}</label>'
-        f'<select id="{name}" name="{name}"><option value="">({nobody})</option>{options}</select>'
+        f'<div class="field"><label for="{name}">{label}</label>'
+        f'<select id="{name}" name="{name}"><option value="">({nobody})</option>{options}</select></div>'
     )

@@ -35,8 +35,10 @@ class SandboxMailbox:
         @router.get("/mail")
         async def show() -> Response:
             letters = "".join(_shown(letter) for letter in self._letters)
-            about = f"<p>Here are the newest {_MOST} letters. No letter leaves the sandbox.</p>"
-            nothing = '<p>There are none yet. Share something, and <a href="/sandbox/mail">look again</a>.</p>'
+            about = f'<p class="lead">Here are the newest {_MOST} letters. No letter leaves the sandbox.</p>'
+            nothing = (
+                '<p class="card">There are none yet. Share something, and <a href="/sandbox/mail">look again</a>.</p>'
+            )
             links = '<p><a href="/my/e-mail">E-mail settings</a> · <a href="/my">My sharing</a></p>'
             return page("Letters", about + (letters or nothing) + links)
 
@@ -49,7 +51,7 @@ def _shown(letter: EmailMessage) -> str:
     body = html.escape(letter.get_content().replace("\r\n", "\n"))
     language = html.escape(str(letter["Content-Language"]))
     text = f"<h2 lang='{language}'>{subject}</h2><table>{''.join(rows)}</table>"
-    return f"<section>{text}<pre class='wrapped' tabindex='0' lang='{language}'>{body}</pre></section>"
+    return f"<section class='card'>{text}<pre class='letter' tabindex='0' lang='{language}'>{body}</pre></section>"
 
 
 _HEADERS: Final = ("To", "From", "Date")

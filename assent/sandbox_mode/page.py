@@ -1,32 +1,47 @@
-"""A plain page of the sandbox's apps and launcher: no scripts, a little style. Not a page of Assent itself."""
+"""A page of the sandbox's apps and launcher, in the look of the pages for people. It says that it isn't one of them."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from fastapi.responses import HTMLResponse
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
-_STYLE: Final = (
-    "body{font:1rem/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}"
-    "pre{overflow:auto;padding:1rem;border:1px solid #8886;border-radius:.5rem}table{border-collapse:collapse}"
-    "td,th{padding:.25rem 1rem .25rem 0;text-align:left;vertical-align:top}td{overflow-wrap:anywhere}"
-    "section{border:1px solid #8886;border-radius:.75rem;padding:0 1.25rem 1.25rem;margin:1.5rem 0}"
-    "code{overflow-wrap:anywhere}"
-    ".wrapped{white-space:pre-wrap;overflow-wrap:anywhere}"
-    "form{display:grid;grid-template-columns:11rem 1fr;gap:.75rem 1rem;align-items:center}"
-    "form p{grid-column:1/-1;margin:0}input,select,button{font:inherit;padding:.4rem .6rem;min-width:0}"
-    "input[type=checkbox]{justify-self:start;width:1.25rem;height:1.25rem}button{grid-column:2;justify-self:start}"
-    "@media(max-width:36rem){form{grid-template-columns:1fr}button{grid-column:1}}"
+from portal.static_files import load_static_files
+
+_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+AGAIN: Final = (
+    '<p class="actions"><a class="button" href="/sandbox/launcher">Launch again</a> '
+    '<a class="button" href="/my">My sharing</a></p>'
 )
-AGAIN: Final = '<p><a href="/sandbox/launcher">Launch again</a> · <a href="/my">My sharing</a></p>'
+_PLACES: Final = {"/sandbox/launcher": "Try it", "/sandbox/mail": "Letters", "/my": "My sharing"}
+
+
+@cache
+def _addresses() -> tuple[str, str]:
+    files = load_static_files()
+    return files["portal.css"].address, files["mark.svg"].address
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     """A page; `body` is HTML, and what comes from outside is escaped in it."""
+    stylesheet, mark = _addresses()
+    places = "".join(
+        f'<li><a href="{address}"{" aria-current=page" if name == title else ""}>{name}</a></li>'
+        for address, name in _PLACES.items()
+    )
     text = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{title}</title><style>{_STYLE}</style><main><h1>{title}</h1>{body}</main></html>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{title} | Assent sandbox</title>'
+        f'<link rel="stylesheet" href="{stylesheet}"><link rel="icon" type="image/svg+xml" href="{mark}"></head>'
+        '<body><a class="skip" href="#content">Skip to content</a>'
+        '<header class="top"><div class="top-inner">'
+        f'<a class="brand" href="/"><img src="{mark}" alt="" width="32" height="32">Assent</a>'
+        f'<nav aria-label="Sandbox"><ul>{places}</ul></nav></div></header>'
+        f'<main id="content" tabindex="-1"><div class="reading"><h1>{title}</h1>{body}</div></main>'
+        '<footer class="foot"><div class="foot-inner"><p>Everybody here is made up. This page is no part of Assent: '
+        "it plays an app, an EHR or a mailbox.</p></div></footer></body></html>"
     )
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return HTMLResponse(text, status, headers)

@@ -9,6 +9,7 @@ from authz.consents.api_reads import ConsentReads
 from authz.consents.explain import ConsentExplain
 from authz.context import AuthzContext
 from authz.tokens.gate import TokenGate
+from fhir.consents.directory import Directory
 from fhir.consents.patient_lookup import UpstreamPatients
 from fhir.consents.register import ConsentRegister
 from fhir.minimization.facts import FactsReader
@@ -16,10 +17,12 @@ from fhir.proxy.parts import ProxyParts
 from fhir.store.version_history import VersionHistory
 
 
-def explainer_of(parts: ProxyParts, register: ConsentRegister, facts: FactsReader) -> ConsentExplainer:
+def explainer_of(
+    parts: ProxyParts, register: ConsentRegister, facts: FactsReader, directory: Directory
+) -> ConsentExplainer:
     """Says why, by the same rules and sources as the proxy decides."""
     rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts, parts.base)
-    return ConsentExplainer(rules, register, parts.source_of, parts.clock)
+    return ConsentExplainer(rules, register, parts.source_of, parts.clock, directory)
 
 
 def consent_api(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from assent.migrate import SCHEMA
+from assent.settings import Settings
 from assent.settings_lists import by_type
-from assent.wiring.ground import Ground
+from assent.wiring.ground import Clock, Ground
 from authz.tokens.gate import TokenGate
+from fhir.consents.directory import Directory
+from fhir.consents.directory_lookup import DirectoryLookup
 from fhir.consents.register import ConsentRegister, StoredConsents
 from fhir.consents.sharing_patients import SharingPatients
 from fhir.minimization.facts import FactsReader
@@ -35,6 +40,12 @@ def consent_register(ground: Ground) -> ConsentRegister:
     return register
 
 
+def directory_of(settings: Settings, clock: Clock, behind: Upstreams) -> Directory:
+    """Who belongs to whom, as the upstreams say."""
+    lookup = DirectoryLookup(behind.source, behind.bases)
+    return Directory(lookup, clock, timedelta(seconds=settings.directory_seconds))
+
+
 def facts_reader(ground: Ground, behind: Upstreams) -> FactsReader:
     return FactsReader(ground.definitions, ground.catalogue, upstream_bases=behind.bases)
 
@@ -46,6 +57,7 @@ def proxy_parts(
     register: ConsentRegister,
     facts: FactsReader,
     *,
+    directory: Directory,
     registration: bool,
 ) -> ProxyParts:
     """What the enforcement point is made of; `registration`: whether apps may register themselves."""
@@ -63,7 +75,7 @@ def proxy_parts(
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
         gate=gate,
-        plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue),
+        plans=ReadPlans(register, SharingPatients(ground.engine, schema=SCHEMA), catalogue, directory),
         catalogue=catalogue,
         definitions=definitions,
         masks=masks,

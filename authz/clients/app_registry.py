@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
@@ -77,9 +77,12 @@ async def apps_of(connection: AsyncConnection, owner_id: str) -> Sequence[Regist
     return await _apps(connection, tables.client.c.owner_id == owner_id)
 
 
-async def all_apps(connection: AsyncConnection) -> Sequence[RegisteredApp]:
-    """Every app, newest first, at most MOST_LISTED."""
-    return await _apps(connection, true())
+async def all_apps(connection: AsyncConnection, name: str = "") -> Sequence[RegisteredApp]:
+    """All that wait for review, then those in whose name or id `name` stands; newest first, at most MOST_LISTED."""
+    c = tables.client.c
+    waits = and_(c.review_since.is_not(None), c.disabled_at.is_(None))
+    named = or_(*(column.icontains(name, autoescape=True) for column in (c.name, c.client_id))) if name else true()
+    return await _apps(connection, or_(waits, named), waits.desc())
 
 
 async def find_app(connection: AsyncConnection, client_id: str) -> RegisteredApp | None:
@@ -96,13 +99,15 @@ async def approve_app(connection: AsyncConnection, client_id: str) -> bool:
     return bool(done.rowcount)
 
 
-async def _apps(connection: AsyncConnection, which: ColumnElement[bool]) -> Sequence[RegisteredApp]:
+async def _apps(
+    connection: AsyncConnection, which: ColumnElement[bool], *first: ColumnElement[bool]
+) -> Sequence[RegisteredApp]:
     c, u = tables.client.c, tables.user_account.c
     rows = await connection.execute(
         select(tables.client, u.display_name)
         .join(tables.user_account, u.id == c.owner_id, isouter=True)
         .where(which)
-        .order_by(c.created_at.desc(), c.client_id)
+        .order_by(*first, c.created_at.desc(), c.client_id)
         .limit(MOST_LISTED)
     )
     return [

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
 from authz.clients.clients import Client, find_client
+from policies.codes import CLIENT_SYSTEM
 from policies.consent_rule import ConsentRule
-from policies.decide import CLIENT_SYSTEM
 from policies.model import Access, Reason, Scope
 from smart.scope_syntax import split_scope
 

@@ -127,7 +127,9 @@ class ClinicianAccess:
             connection,
             context.repository,
             context.catalogue,
+            context.directory,
             client_id=request.client.client_id,
+            clinician=account.fhir_user,
             patient_id=patient_id,
             now=context.clock(),
         )

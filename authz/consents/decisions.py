@@ -31,6 +31,7 @@ from fhir.consents.writing import ConsentDecision, PolicyText, consent_resource,
 from fhir.r4.models import check_consent
 from fhir.store.change_bus import Change, announce
 from fhir.store.repository import Repository
+from policies.codes import CLIENT_SYSTEM
 
 
 class AlreadyDecided(Exception):
@@ -327,9 +328,11 @@ def _hangs_on(consent_id: str, patient: str, provision: Mapping[str, Any]) -> Co
     """Grants made with the consent, and those of clinicians that hung on it among others."""
     g = tables.grant.c
     standing = [g.standing, g.patient_id == patient]
+    named = []
     if "actor" in provision:
-        named = (actor.get("reference", {}).get("identifier", {}).get("value", "") for actor in provision["actor"])
-        standing.append(g.client_id.in_([str(name) for name in named]))
+        named = [actor.get("reference", {}).get("identifier", {}) for actor in provision["actor"]]
+    if named and all(name.get("system") == CLIENT_SYSTEM for name in named):  # a person or a group may use any app
+        standing.append(g.client_id.in_([str(name.get("value", "")) for name in named]))
     if "purpose" in provision:
         standing.append(g.purpose.in_([str(purpose.get("code", "")) for purpose in provision["purpose"]]))
     return or_(g.consent_id == consent_id, and_(*standing))

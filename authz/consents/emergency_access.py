@@ -27,7 +27,8 @@ from authz.tokens.grants import create_grant, emergency_rules, revoke_grants
 from fhir.audit.event import AuditRecord
 from fhir.store.change_bus import Change
 from policies.consent_evaluation import Circumstances
-from policies.decide import grantee_of, open_categories
+from policies.decide import grantee_of
+from policies.open_categories import open_categories
 from policies.purpose_of_use import BREAK_GLASS
 from smart.scope_syntax import split_scope
 

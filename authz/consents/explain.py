@@ -9,7 +9,7 @@ composition root, since it knows every floor.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -82,6 +82,7 @@ class ConsentExplain:
         content: dict[str, Any] = msgspec.json.decode(stored.body)
         rule = read_consent(content)
         access, told = await self._access(rule, request)
+        access = access if request.user is None else replace(access, user=request.user)
         said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
         question = ExplainQuestion(rule.id, rule.patient, access, said, request.interaction, request.parameters)
         found = await self._answer(question)

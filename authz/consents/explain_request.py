@@ -17,8 +17,9 @@ from fhir.writes.request import read_pairs
 
 MAX_PARAMETERS: Final = 16_384
 """Bytes of a Parameters resource."""
-_NAMES: Final = ("client", "interaction", "type", "resource", "query", "purpose")
+_NAMES: Final = ("client", "interaction", "type", "resource", "query", "purpose", "user")
 _RESOURCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
+_PERSONS: Final = ("Patient", "Practitioner", "PractitionerRole", "RelatedPerson")
 _INTERACTIONS: Final[Mapping[str, Literal["read", "search-type"]]] = {"read": "read", "search-type": "search-type"}
 
 
@@ -34,6 +35,8 @@ class ExplainRequest:
     """A read without an id asks about the type."""
     parameters: tuple[tuple[str, str], ...]
     """Of a search."""
+    user: str | None = None
+    """The person behind the app, `Type/id`; None for nobody whom FHIR knows."""
 
 
 def read_parameters(parameters: Sequence[tuple[str, str]]) -> ExplainRequest:
@@ -54,6 +57,7 @@ def read_parameters(parameters: Sequence[tuple[str, str]]) -> ExplainRequest:
         given.get("purpose", ""),
         Interaction(code, kind, id),
         read_pairs(given.get("query", ""), "query"),
+        _user(given),
     )
 
 
@@ -79,6 +83,13 @@ def _pair(item: object) -> tuple[str, str]:
         if isinstance(value, str):
             return name, value
     raise ProxyRefusal(400, "structure", "each parameter needs a `name` and one value, a text or a reference")
+
+
+def _user(given: Mapping[str, str]) -> str | None:
+    found = _RESOURCE.fullmatch(given["user"]) if "user" in given else None
+    if "user" in given and (found is None or found[1] not in _PERSONS):
+        raise ProxyRefusal(400, "value", f"`user` must be `Type/id`, of {', '.join(_PERSONS)}")
+    return given.get("user")
 
 
 def _resource(given: Mapping[str, str]) -> tuple[str, str]:

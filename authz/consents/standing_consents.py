@@ -13,12 +13,14 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fhir.consents.directory import Knows
 from fhir.consents.register import MAX_CONSENTS, StoredConsents, rule_of
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import grantee_of, open_categories
+from policies.decide import grantee_of
+from policies.open_categories import open_categories
 
 TREATMENT: Final = "TREAT"
 """The purpose for which clinicians use apps (v3-PurposeOfUse)."""
@@ -55,14 +57,29 @@ async def standing_for_treatment(
     connection: AsyncConnection,
     repository: Repository,
     catalogue: Catalogue,
+    directory: Knows,
     *,
     client_id: str,
+    clinician: str | None,
     patient_id: str,
     now: datetime,
 ) -> Standing | None:
-    """What is open to the app for treatment; None when the patient shares nothing with it."""
+    """What is open to the app for treatment in a clinician's hands; None when the patient shares nothing with them.
+
+    `clinician`: their name in FHIR, as in `Grant.fhir_user`.
+    """
     rules = await standing_rules(connection, repository, patient_id) or ()
-    around = Circumstances(patient_id, frozenset({grantee_of(client_id)}), TREATMENT, now)
+    users = frozenset[str]() if clinician is None else frozenset({clinician})
+    knowledge = await directory.knowledge(rules, users)
+    around = Circumstances(
+        patient_id,
+        frozenset({grantee_of(client_id)}),
+        TREATMENT,
+        now,
+        users=users,
+        memberships=knowledge.askers,
+        categories=catalogue.codes,
+    )
     opened = tuple(c for c in open_categories(rules, around, catalogue) if not c.always)
     if not any(not c.sensitive for c in opened):
         return None

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz.mail.tables import mail_address, mail_outbox
 from authz.tables import user_patient
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import CLIENT_SYSTEM
 
 SharingKind = Literal["consent-asked", "consent-given", "consent-changed", "consent-ended", "sharing-ends"]
 """What somebody may switch off."""

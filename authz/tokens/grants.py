@@ -26,9 +26,11 @@ from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
-from policies.decide import grantee_of, open_categories
+from policies.decide import grantee_of
 from policies.emergency import emergency_rule
+from policies.memberships import Knowledge
 from policies.model import Scope
+from policies.open_categories import open_categories
 from policies.purpose_of_use import BREAK_GLASS
 from smart.app_state import apart
 from smart.scope_intersection import granted_scopes, granted_with_writes
@@ -67,6 +69,11 @@ class Grant:
     def is_over(self, now: datetime) -> bool:
         """Whether it was revoked, or ended by itself."""
         return self.revoked or (self.ends is not None and self.ends <= now)
+
+    @property
+    def users(self) -> frozenset[str]:
+        """Names of the person, for consents."""
+        return frozenset() if self.fhir_user is None else frozenset({self.fhir_user})
 
     @property
     def in_emergency(self) -> bool:
@@ -171,7 +178,13 @@ async def revoke_grants(connection: AsyncConnection, now: datetime, *conditions:
 
 
 def open_now(
-    rules: Sequence[ConsentRule], catalogue: Catalogue, grant: Grant, now: datetime, *, writes: bool = False
+    rules: Sequence[ConsentRule],
+    catalogue: Catalogue,
+    grant: Grant,
+    now: datetime,
+    knowledge: Knowledge,
+    *,
+    writes: bool = False,
 ) -> OpenNow | None:
     """What the consents leave of what was asked; None when what the grant hangs on is gone.
 
@@ -192,7 +205,10 @@ def open_now(
         frozenset({grantee_of(grant.client_id)}),
         grant.purpose,
         now,
-        users=frozenset() if grant.fhir_user is None else frozenset({grant.fhir_user}),
+        users=grant.users,
+        memberships=knowledge.askers,
+        authorships=knowledge.authors,
+        links=knowledge.links,
         categories=catalogue.codes,
         within=None if grant.categories is None else frozenset(grant.categories),
     )

@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.tokens.grants import Grant, OpenNow, grant_from_row, grant_rows, open_now
+from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister, TooManyConsents
 from fhir.store.change_bus import Change, ChangeBus
 from fhir.store.heard_cache import HeardCache
 from fhir.store.prepared_statement import PreparedStatement
 from policies.catalogue import Catalogue
-from policies.consent_rule import ConsentRule, unchanged_until
+from policies.consent_rule import ConsentRule, earliest, unchanged_until
 from policies.emergency import emergency_rule
 
 _MAX_GRANTS: Final = 20_000
@@ -58,12 +59,20 @@ class OpenGrants:
     """Finds grants and what they open."""
 
     def __init__(
-        self, engine: AsyncEngine, register: ConsentRegister, catalogue: Catalogue, bus: ChangeBus, *, writes: bool
+        self,
+        engine: AsyncEngine,
+        register: ConsentRegister,
+        catalogue: Catalogue,
+        bus: ChangeBus,
+        directory: Knows,
+        *,
+        writes: bool,
     ) -> None:
         """`writes`: whether this server lets apps write at all."""
         self._engine = engine
         self._register = register
         self._catalogue = catalogue
+        self._directory = directory
         self._writes = writes
         self._grants: HeardCache[str, Grant] = HeardCache(bus, _MAX_GRANTS)
         self._opened: OrderedDict[_Hangs, _Opened] = OrderedDict()
@@ -81,17 +90,19 @@ class OpenGrants:
         """
         if grant.is_over(now):
             return None
-        opened = None if newest else self._by(await self._rules(grant, self._register.rules), grant, now)
-        return opened or self._by(await self._rules(grant, self._register.newest), grant, now)
+        opened = None if newest else await self._by(await self._rules(grant, self._register.rules), grant, now)
+        return opened or await self._by(await self._rules(grant, self._register.newest), grant, now)
 
-    def _by(self, rules: tuple[ConsentRule, ...], grant: Grant, now: datetime) -> OpenNow | None:
+    async def _by(self, rules: tuple[ConsentRule, ...], grant: Grant, now: datetime) -> OpenNow | None:
         hangs = _Hangs(*(getattr(grant, name) for name in _Hangs._fields))
         known = self._opened.get(hangs)
         if known is not None and known.holds(rules, now):
             self._opened.move_to_end(hangs)
             return known.opened
-        opened = open_now(rules, self._catalogue, grant, now, writes=self._writes)
-        self._opened[hangs] = _Opened(rules, now, unchanged_until(rules, now), opened)
+        knowledge = await self._directory.knowledge(rules, grant.users)
+        opened = open_now(rules, self._catalogue, grant, now, knowledge, writes=self._writes)
+        until = earliest((unchanged_until(rules, now), knowledge.until))
+        self._opened[hangs] = _Opened(rules, now, until, opened)
         if len(self._opened) > _MAX_OPENED:
             self._opened.popitem(last=False)
         return opened

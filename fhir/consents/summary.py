@@ -13,8 +13,7 @@ from typing import Any, Final, Literal
 
 from fhir.consents.writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from fhir.r4.instants import instant_of
-from policies.codes import DATA_CATEGORY_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.model import READ_ACTIONS, WRITE_ACTIONS
 
 _ELEMENTS: Final = frozenset(

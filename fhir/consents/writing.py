@@ -15,11 +15,11 @@ from typing import Any, Final
 from policies.catalogue import Catalogue, Category
 from policies.codes import (
     ACT_REASON_SYSTEM,
+    CLIENT_SYSTEM,
     CONSENT_ACTION_SYSTEM,
     DATA_CATEGORY_SYSTEM,
     PARTICIPATION_SYSTEM,
 )
-from policies.decide import CLIENT_SYSTEM
 from policies.model import WRITE_ACTIONS
 
 ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"

@@ -13,11 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+import msgspec
+
 from fhir.r4.definitions import Definitions, Element, json_members
+from fhir.r4.narrative import XHTML
 from fhir.r4.own_types import OWN_TYPES
 from policies.codes import DATA_ABSENT_REASON_URL
 
 _MASKED: Final = f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}'.encode()
+_NARRATIVE: Final = {
+    "status": "generated",
+    "div": f'<div xmlns="{XHTML}"><p>What this care plan holds stands in its elements.</p></div>',
+}
+_STAND_INS: Final[Mapping[str, Mapping[str, bytes]]] = {"CarePlan": {"text": msgspec.json.encode(_NARRATIVE)}}
+"""US Core, us-core-careplan: `text` is required (3.1.1 to 6.1). It says nothing that hangs on the record."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +87,8 @@ class MaskNode:
     """True inside a kept element: members not named stay, whatever they are."""
     replacements: Mapping[str, bytes] = field(default_factory=dict)
     """Required elements that are masked: member name -> the JSON that stands for them."""
+    stand_ins: Mapping[str, bytes] = field(default_factory=dict)
+    """Members that go, but that a profile requires: name -> the JSON in place of one that was there."""
 
 
 class MaskError(ValueError):
@@ -113,7 +124,7 @@ class MaskCompiler:
             "extension": self._own,
             "contained": "contained",
         }
-        node = self._node(resource_type, "", allowed, members)
+        node = replace(self._node(resource_type, "", allowed, members), stand_ins=_STAND_INS.get(resource_type, {}))
         if node.replacements and "subject" in node.replacements:
             raise MaskError(f"{resource_type}: `subject` must not be masked, or the answer says of nobody")
         return node

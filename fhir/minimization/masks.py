@@ -72,4 +72,5 @@ def restricted(
             for member, _ in json_members(name, element):
                 wanted |= {member, "_" + member}
     kept = {name: inside for name, inside in node.members.items() if name in wanted}
-    return MaskNode(kept, replacements=node.replacements)
+    stand_ins = {name: value for name, value in node.stand_ins.items() if name in elements}
+    return MaskNode(kept, replacements=node.replacements, stand_ins=stand_ins)

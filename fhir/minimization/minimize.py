@@ -112,6 +112,8 @@ class _Pass:
                 kept[name] = self._whole(name, value)
             elif treatment is None:
                 self._changed = True
+                if name in node.stand_ins:
+                    kept[name] = msgspec.Raw(node.stand_ins[name])
             elif treatment == "meta":
                 continue  # comes last: it says whether anything was taken away
             elif (inside := self._form(value, treatment)) is not None:

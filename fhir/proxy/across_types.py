@@ -21,8 +21,9 @@ from fhir.proxy.searchset import Page, fill_page, searchset
 from fhir.r4.decided_types import everything_types
 from fhir.upstream.upstreams import TypeNotServed
 from policies.catalogue import Catalogue
-from policies.decide import ReadPlan, Share, open_categories, plan_read
+from policies.decide import ReadPlan, Share, plan_read
 from policies.model import Deny
+from policies.open_categories import open_categories
 
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 

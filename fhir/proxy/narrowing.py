@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from fhir.proxy.search_request import SearchRequest, narrowed
 from fhir.r4.definitions import Definitions
 from policies.catalogue import Catalogue
-from policies.decide import ReadPlan, open_categories
+from policies.decide import ReadPlan
+from policies.open_categories import open_categories
 
 _PATIENT: Final = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
 

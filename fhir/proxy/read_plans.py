@@ -12,15 +12,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
+from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister, TooManyConsents
 from fhir.proxy.narrowing import is_about_nobody, named_patients
 from fhir.proxy.search_request import SearchRefused, SearchRequest
 from fhir.r4.decided_types import decided_types
 from fhir.r4.interaction import Interaction
 from policies.catalogue import Catalogue
-from policies.consent_rule import ConsentRule, unchanged_until
-from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, open_categories, plan_read, share_of
+from policies.consent_rule import ConsentRule, earliest, unchanged_until
+from policies.decide import NOT_SHARED, ReadPlan, Share, grantee_of, plan_read, share_of, users_of
 from policies.model import Access, Deny, ResourceFacts
+from policies.open_categories import open_categories
 
 MOST_PATIENTS: Final = 50
 """Patients across whom one search of a service goes: each id stands in the upstream's URL."""
@@ -57,8 +59,9 @@ class _Kept(NamedTuple):
 class ReadPlans:
     """Makes plans. Those of tokens with a patient in context are kept for the token's next request."""
 
-    def __init__(self, register: ConsentRegister, sharing: Sharing, catalogue: Catalogue) -> None:
+    def __init__(self, register: ConsentRegister, sharing: Sharing, catalogue: Catalogue, directory: Knows) -> None:
         self._register = register
+        self._directory = directory
         self._sharing = sharing
         self._catalogue = catalogue
         self._kept: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
@@ -71,10 +74,13 @@ class ReadPlans:
         if known is not None and known.holds(access, rules, now):
             return known.plan
         plan = self._by_token(access, interaction)
+        until = unchanged_until(rules, now)
         if isinstance(plan, ReadPlan) and plan.patient is not None:
-            share = share_of(plan, plan.patient, rules, self._catalogue, now)
+            knowledge = await self._directory.knowledge(rules, users_of(access))
+            until = earliest((until, knowledge.until))
+            share = share_of(plan, plan.patient, rules, self._catalogue, now, knowledge)
             plan = NOT_SHARED if share is None else plan.sharing({plan.patient: share})
-        self._kept[key] = _Kept(access, rules, now, unchanged_until(rules, now), plan)
+        self._kept[key] = _Kept(access, rules, now, until, plan)
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return plan
@@ -141,6 +147,8 @@ class ReadPlans:
 
     async def _share(self, plan: ReadPlan, patient: str, now: datetime) -> Share | None:
         try:
-            return share_of(plan, patient, await self._register.rules(patient), self._catalogue, now)
+            rules = await self._register.rules(patient)
+            knowledge = await self._directory.knowledge(rules, users_of(plan.access))
+            return share_of(plan, patient, rules, self._catalogue, now, knowledge)
         except TooManyConsents:
             return None  # an error would tell a service that the patient is there

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from policies.codes import ACT_REASON_SYSTEM
+from policies.codes import ACT_REASON_SYSTEM, PARTICIPATION_SYSTEM
 from tests.assent.commands import CommandLine
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
 from tests.conftest import MakeDatabase
@@ -125,6 +125,19 @@ async def test_a_question_that_is_posted_is_answered_the_same(place: Place) -> N
     posted = await place.clerk.send("POST", path, asked)
     query = f"resource=Observation/lab0&client={app.client_id}&purpose=PATRQT"
     assert _told(posted) == _told(await place.clerk.get(f"{path}?{query}"))
+
+
+async def test_the_person_behind_the_app_may_be_named(place: Place) -> None:
+    app = await place.world.app(["laboratory"])
+    role = {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP"}]}
+    person = [{"role": role, "reference": {"reference": "Practitioner/d"}}]
+    made = await place.clerk.created(consent({"type": "deny", "actor": person}))
+    path = f"Consent/{await app.consent_id()}/$explain?resource=Observation/lab0"
+    for user, decision in (("", "permit"), ("&user=Practitioner/d", "deny"), ("&user=Practitioner/e", "permit")):
+        assert _told(await place.clerk.get(path + user))["decision"] == decision
+    for user in ("Practitioner", "Observation/lab0", "Practitioner/d/_history/1", ""):
+        assert (await place.clerk.get(f"{path}&user={user}")).status_code == 400, user
+    assert (await place.clerk.send("DELETE", f"Consent/{made['id']}")).status_code == 204
 
 
 async def test_the_provision_that_denies_is_named_by_its_path(place: Place) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import httpx
 
-from policies.codes import DATA_CATEGORY_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
 from tests.leaks.service import service
 from tests.leaks.world import World
 

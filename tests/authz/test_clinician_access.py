@@ -24,14 +24,32 @@ from authz.clients.clients import NewClient, add_client
 from authz.consents.clinician_access import ClinicianAccess, NotShared
 from authz.consents.decisions import AlreadyDecided, end_consent
 from authz.sign_in.accounts import Account, add_account
-from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from tests.authz.state_app import ANA, StateApp, state
 from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-RESOURCES = [patient("ana"), observation("lab0"), observation("vital0", category="vital-signs", code="8867-4")]
+RESOURCES: list[dict[str, object]] = [
+    patient("ana"),
+    observation("lab0"),
+    observation("vital0", category="vital-signs", code="8867-4"),
+    {"resourceType": "Organization", "id": "hospital", "name": "Hospital"},
+    {"resourceType": "Organization", "id": "ward", "name": "Ward", "partOf": {"reference": "Organization/hospital"}},
+    {
+        "resourceType": "PractitionerRole",
+        "id": "r",
+        "practitioner": {"reference": "Practitioner/raman"},
+        "organization": {"reference": "Organization/ward"},
+    },
+    {
+        "resourceType": "CareTeam",
+        "id": "t",
+        "status": "active",
+        "subject": {"reference": "Patient/ana"},
+        "participant": [{"member": {"reference": "Practitioner/raman"}}],
+    },
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -166,6 +184,58 @@ def _all_active() -> Any:
 
     pairs = (("patient", "Patient/ana"), ("status", "active"), ("_count", "500"))
     return parse_search("Consent", pairs, load_definitions(), max_count=500)
+
+
+def _actor(reference: str) -> list[dict[str, Any]]:
+    return [{"role": {"coding": [{"code": "IRCP"}]}, "reference": {"reference": reference}}]
+
+
+@pytest.mark.parametrize(
+    "name", ["Practitioner/raman", "PractitionerRole/r", "Organization/ward", "Organization/hospital", "CareTeam/t"]
+)
+async def test_a_consent_for_a_clinician_or_what_holds_them_opens_to_the_app_in_their_hands(
+    ward: Ward, name: str
+) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor(name)
+    given = await ward.keep(consent)
+    app = await ward.open()
+    assert "patient/" in app.token["scope"]
+    assert (await app.get("Observation/lab0")).status_code == 200
+    assert await app.ids("Observation") == ["Observation/lab0"]
+    assert (await app.get("Observation/vital0")).status_code == 404
+    await ward.end(given)
+    assert (await app.get("Observation/lab0")).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["Practitioner/other", "Organization/elsewhere", "CareTeam/nowhere", "Group/nowhere"])
+async def test_a_consent_for_others_opens_nothing_to_a_clinician(ward: Ward, name: str) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor(name)
+    await ward.keep(consent)
+    with pytest.raises(NotShared):
+        await ward.open()
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("Organization/elsewhere", 200),
+        ("CareTeam/t", 404),
+        ("Organization/hospital", 404),
+        ("PractitionerRole/r", 404),
+        ("CareTeam/nowhere", 404),
+    ],
+)
+async def test_a_deny_of_a_group_reaches_who_belongs_to_it_or_may(ward: Ward, name: str, status: int) -> None:
+    vital_signs = [{"system": DATA_CATEGORY_SYSTEM, "code": "vital-signs"}]
+    await ward.keep(ward.consent("vital-signs", "laboratory", actor=None))
+    consent = ward.consent(actor=None)
+    consent["provision"] = {"type": "deny", "actor": _actor(name), "class": vital_signs}
+    await ward.keep(consent)
+    app = await ward.open()
+    assert (await app.get("Observation/lab0")).status_code == 200
+    assert (await app.get("Observation/vital0")).status_code == status
 
 
 async def test_a_consent_that_names_no_app_opens_to_every_app_for_treatment(ward: Ward) -> None:

@@ -20,8 +20,7 @@ from authz.sign_in.accounts import Account, add_account
 from authz.sign_in.passwords import Passwords
 from authz.tokens.grants import find_grant
 from fhir.audit.event import AuditRecord
-from policies.codes import ACT_REASON_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
 from portal.emergency_book import StoredEmergencies
 from portal.pending_requests import PendingRequests
 from tests.assent.commands import CommandLine

@@ -22,6 +22,7 @@ from authz.opaque_secret import hash_of
 from authz.tokens.grants import Grant, revoke_grants
 from authz.tokens.one_time_tokens import REFRESH_TOKENS
 from authz.tokens.open_grants import OpenGrants
+from fhir.consents.directory import NO_DIRECTORY
 from fhir.consents.register import ConsentRegister, StoredConsents
 from fhir.store.change_bus import Change, announce
 from tests.authz.test_token_gate import Queries, SilentBus
@@ -59,7 +60,7 @@ def grants(server: World, bus: SilentBus) -> OpenGrants:
     context = server.assent.authz
     register = ConsentRegister(StoredConsents(context.repository), bus)
     bus.subscribe(lambda change: register.forget(change.key) if change.kind == "consent" else None)
-    return OpenGrants(context.engine, register, context.catalogue, bus, writes=False)
+    return OpenGrants(context.engine, register, context.catalogue, bus, NO_DIRECTORY, writes=False)
 
 
 async def grant_of(app: App) -> Grant:

@@ -15,8 +15,7 @@ from sqlalchemy import text
 from assent.app import build
 from authz.consents.decisions import Choice, Decisions
 from fhir.store.change_bus import Change
-from policies.codes import DATA_CATEGORY_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
 from tests.leaks.world import App, World, client_of, observation, settings_for
 
 RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}

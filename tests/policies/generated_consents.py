@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from policies.codes import (
     ACT_CODE_SYSTEM,
     ACT_REASON_SYSTEM,
+    CLIENT_SYSTEM,
     CONFIDENTIALITY_SYSTEM,
     CONSENT_ACTION_SYSTEM,
     DATA_CATEGORY_SYSTEM,
@@ -24,7 +25,7 @@ from policies.codes import (
     RESOURCE_TYPES_SYSTEM,
 )
 from policies.consent_evaluation import Circumstances
-from policies.decide import CLIENT_SYSTEM, grantee_of
+from policies.decide import grantee_of
 from policies.memberships import Memberships
 from policies.model import ResourceFacts
 from tests.policies.consents import case_facts

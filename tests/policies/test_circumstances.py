@@ -10,8 +10,9 @@ import pytest
 from fhir.consents.reading import read_consent
 from policies.classify import classify
 from policies.consent_rule import ConsentRule
-from policies.decide import ReadPlan, circumstances_of, decide_resource, open_categories, plan_read, share_of
+from policies.decide import ReadPlan, circumstances_of, decide_resource, plan_read, share_of
 from policies.model import Access, Deny, Permit, Scope
+from policies.open_categories import open_categories
 from tests.policies.consents import CATALOGUE, NOW, case_facts
 
 _LAB = case_facts({"type": "Observation", "category": "laboratory"})

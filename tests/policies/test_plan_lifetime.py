@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fhir.consents.directory import NO_DIRECTORY
 from fhir.consents.reading import read_consent
 from fhir.proxy.read_plans import ReadPlans
 from fhir.r4.interaction import Interaction
@@ -52,7 +53,7 @@ def _rule(*nested: Provision, period: Period = _ALWAYS) -> ConsentRule:
 
 
 def _plans(register: Register) -> ReadPlans:
-    return ReadPlans(register, Nobody(), CATALOGUE)  # type: ignore[arg-type]  # all of a register that is asked here
+    return ReadPlans(register, Nobody(), CATALOGUE, NO_DIRECTORY)  # type: ignore[arg-type]  # all of a register that is asked here
 
 
 async def test_a_token_s_next_request_has_the_same_plan() -> None:

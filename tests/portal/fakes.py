@@ -326,7 +326,7 @@ class FakeApps:
     async def disable(self, client_id: str, by: SignedInSession) -> bool:
         return False
 
-    async def all(self) -> Sequence[RegisteredApp]:
+    async def all(self, name: str = "") -> Sequence[RegisteredApp]:
         return ()
 
     async def approve(self, client_id: str, by: SignedInSession) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import select, text
 
 from authz import tables
 from authz.clients.app_registry import MOST_APPS, register_app
-from authz.clients.clients import NewClient
+from authz.clients.clients import NewClient, add_client
 from authz.sign_in.accounts import Account, ActsFor, add_account
 from authz.sign_in.passwords import Passwords
 from tests.clients.app import REDIRECT_URI
@@ -91,6 +91,13 @@ async def may_ask(server: World, client_id: str) -> bool:
     return answer.status_code == 303
 
 
+async def id_of(server: World, name: str = "dana") -> str:
+    """Of an account."""
+    u = tables.user_account.c
+    async with server.assent.engine.connect() as connection:
+        return str(await connection.scalar(select(u.id).where(u.username == name)))
+
+
 async def test_an_app_waits_for_the_operator_and_lives_from_the_approval_on(server: World) -> None:
     dana, olu = await signed_in(server, "dana"), await signed_in(server, "olu")
     answer = await register(dana)
@@ -110,6 +117,25 @@ async def test_an_app_waits_for_the_operator_and_lives_from_the_approval_on(serv
     assert (await send(dana, f"/developer/apps/{client_id}/disable")).status_code == 303
     assert await state_of(dana, "/developer", client_id) == "Disabled"
     assert not await may_ask(server, client_id)
+
+
+async def test_the_operator_finds_an_app_among_many(server: World) -> None:
+    olu, now = await signed_in(server, "olu"), datetime.now(UTC)
+    async with server.assent.engine.begin() as connection:
+        for number in range(45):
+            await add_client(connection, NewClient(f"Tracker {number:02}_%", "public", (REDIRECT_URI,)), now)
+        waits, _ = await register_app(
+            connection, NewClient("Waits", "public", (REDIRECT_URI,)), await id_of(server), now
+        )
+    first = await olu.get("/operator")
+    assert "Page 1 of" in first.text
+    assert 'href="/operator?page=2" rel="next"' in first.text
+    for name, found in (("tracker 07", 1), ("_%", 45), ("Tracker 4", 5), ("nobody's", 0)):
+        page = await olu.get("/operator", params={"name": name})
+        assert f": {found}." in page.text, name
+        assert waits.client_id in page.text  # what waits is never hidden
+    by_id = await olu.get("/operator", params={"name": waits.client_id})
+    assert by_id.text.count('<section class="card') == 1
 
 
 async def test_what_the_operator_refuses_never_lives(server: World) -> None:

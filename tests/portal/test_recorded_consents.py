@@ -13,8 +13,7 @@ from authz.consents.decisions import Choice, Decisions, NotCurrent
 from authz.sign_in.accounts import Account, ActsFor, add_account
 from authz.sign_in.passwords import Passwords
 from fhir.consents.writing import ASKED_EXTENSION
-from policies.codes import ACT_REASON_SYSTEM, CONSENT_ACTION_SYSTEM
-from policies.decide import CLIENT_SYSTEM
+from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, CONSENT_ACTION_SYSTEM
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, recorder
 from tests.conformance.launching import Launch
 from tests.conftest import MakeDatabase

@@ -1,0 +1,136 @@
+"""Reads of the directory in the upstream, bounded in number and remembered for a bounded time.
+
+An answer is believed if it is what was asked for, whole: the very resource, one page of at most `MOST_FOUND`. Anything
+else, and a failure, is None: not known. That is remembered too, for less long, so that an upstream that is down isn't
+asked at every request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhir.consents.members import Json
+from fhir.search.literals import SearchError
+from fhir.upstream.failure import UpstreamFailure
+from fhir.upstream.source import Source
+from fhir.upstream.upstreams import TypeNotServed
+
+MOST_ASKED: Final = 100
+"""Look-ups for one question, those that are remembered included: so the answer is the same when they are."""
+MOST_FOUND: Final = 500
+_MOST_KEPT: Final = 5_000
+_FAILURES_LAST: Final = timedelta(seconds=5)
+_NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.\-]{1,64})")
+_decode: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+_Answer = Json | tuple[Json, ...] | None
+
+
+class _Kept(NamedTuple):
+    answer: _Answer
+    until: datetime
+
+
+class DirectoryLookup:
+    """Remembers answers."""
+
+    def __init__(self, source_of: Callable[[str], Source], bases: Sequence[str] = ()) -> None:
+        """`bases`: of the upstreams; a reference below one of them is `Type/id`."""
+        self._source_of = source_of
+        self._bases = tuple(f"{base.rstrip('/')}/" for base in bases)
+        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+
+    def begin(self, now: datetime, lasts: timedelta) -> Lookup:
+        """The look-ups of one question."""
+        return Lookup(self, now, lasts)
+
+    def known(self, key: tuple[str, ...], now: datetime) -> _Kept | None:
+        """An answer that still counts."""
+        kept = self._kept.get(key)
+        return kept if kept is not None and now < kept.until else None
+
+    def keep(self, key: tuple[str, ...], kept: _Kept) -> None:
+        """Remember an answer."""
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    async def asked(self, key: tuple[str, ...]) -> _Answer:
+        """The upstream's answer now."""
+        try:
+            return await (self._search(*key) if len(key) == 3 else self._read(*key))
+        except (UpstreamFailure, TypeNotServed, SearchError, msgspec.DecodeError, RecursionError):
+            return None
+
+    async def _read(self, kind: str, wanted: str) -> _Answer:
+        body = await self._source_of(kind).read(kind, wanted, "")
+        if body is None:
+            return None
+        found = self._relative(_decode(body))
+        return found if found.get("resourceType") == kind and found.get("id") == wanted else None
+
+    async def _search(self, kind: str, parameter: str, value: str) -> _Answer:
+        query = urlencode({parameter: value, "_count": str(MOST_FOUND)})
+        bundle = _decode(await self._source_of(kind).page(f"{kind}?{query}"))
+        links, entries = bundle.get("link", []), bundle.get("entry", [])
+        if bundle.get("resourceType") != "Bundle" or not isinstance(links, list) or not isinstance(entries, list):
+            return None
+        if any(not isinstance(link, dict) or link.get("relation") == "next" for link in links):
+            return None
+        found = [self._relative(entry.get("resource")) if isinstance(entry, dict) else None for entry in entries]
+        resources = tuple(item for item in found if isinstance(item, dict) and item.get("resourceType") == kind)
+        return resources if len(resources) == len(entries) else None
+
+    def _relative(self, value: Any) -> Any:
+        """The same JSON, with references below the upstream's own base as `Type/id`."""
+        if isinstance(value, list):
+            return [self._relative(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = {name: self._relative(item) for name, item in value.items()}
+        if isinstance(literal := found.get("reference"), str):
+            base = next((base for base in self._bases if literal.startswith(base)), "")
+            found["reference"] = literal.removeprefix(base)
+        return found
+
+
+class Lookup:
+    """Asks for one question, and knows until when its answers count."""
+
+    def __init__(self, lookup: DirectoryLookup, now: datetime, lasts: timedelta) -> None:
+        self._lookup = lookup
+        self._now = now
+        self._lasts = lasts
+        self._left = MOST_ASKED
+        self.until = now + lasts
+
+    async def resource(self, name: str) -> Json | None:
+        """`Type/id` as it is now."""
+        match = _NAME.fullmatch(name)
+        answer = None if match is None or ".." in name else await self._answer((match[1], match[2]))
+        return None if isinstance(answer, tuple) else answer
+
+    async def search(self, kind: str, parameter: str, value: str) -> tuple[Json, ...] | None:
+        """All resources of a type that match."""
+        answer = await self._answer((kind, parameter, value))
+        return answer if isinstance(answer, tuple) else None
+
+    async def _answer(self, key: tuple[str, ...]) -> _Answer:
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        kept = self._lookup.known(key, self._now)
+        if kept is None:
+            answer = await self._lookup.asked(key)
+            kept = _Kept(answer, self._now + (self._lasts if answer is not None else min(self._lasts, _FAILURES_LAST)))
+            self._lookup.keep(key, kept)
+        self.until = min(self.until, kept.until)
+        return kept.answer

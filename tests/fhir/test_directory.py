@@ -1,0 +1,309 @@
+"""Who belongs to what consents name, as the upstream says (docs/decisions/0034): real requests to the built-in one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fhir.consents.directory import Directory
+from fhir.consents.directory_lookup import MOST_ASKED, DirectoryLookup
+from fhir.consents.reading import read_consent
+from fhir.upstream.client import UpstreamClient
+from fhir.upstream.credentials import Bearer
+from fhir.upstream.upstreams import Upstream as Served
+from fhir.upstream.upstreams import Upstreams
+from policies.consent_rule import ConsentRule
+from policies.memberships import NOTHING_KNOWN, Knowledge, means
+from tests.leaks.upstream import TOKEN, Upstream
+from tests.leaks.world import World, observation, patient, world
+
+_NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+_APP = "urn:assent:client|app"
+
+
+def _to(name: str) -> dict[str, Any]:
+    return {"reference": name}
+
+
+def _group(id: str, *members: object, **more: object) -> dict[str, Any]:
+    listed = [{"entity": _to(m) if isinstance(m, str) else m} for m in members]
+    return {"resourceType": "Group", "id": id, "type": "practitioner", "actual": True, "member": listed, **more}
+
+
+def _role(id: str, practitioner: str, organization: str, **more: object) -> dict[str, Any]:
+    who, where = _to(f"Practitioner/{practitioner}"), _to(f"Organization/{organization}")
+    return {"resourceType": "PractitionerRole", "id": id, "practitioner": who, "organization": where, **more}
+
+
+def _organization(id: str, part_of: str = "") -> dict[str, Any]:
+    return {"resourceType": "Organization", "id": id, "name": id} | (
+        {"partOf": _to(f"Organization/{part_of}")} if part_of else {}
+    )
+
+
+def _team(id: str, *members: str, status: str = "active", **participant: object) -> dict[str, Any]:
+    listed = [{"member": _to(member), **participant} for member in members]
+    return {
+        "resourceType": "CareTeam",
+        "id": id,
+        "status": status,
+        "subject": _to("Patient/ana"),
+        "participant": listed,
+    }
+
+
+_DIRECTORY: list[dict[str, object]] = [
+    patient("ana"),
+    {"resourceType": "Practitioner", "id": "d"},
+    *(_organization("ward", "hospital"), _organization("hospital", "trust"), _organization("trust")),
+    *(_organization("round", "trip"), _organization("trip", "round"), _organization("elsewhere")),
+    *(_role("r-d", "d", "ward"), _role("r-left", "d", "elsewhere", active=False), _role("r-e", "e", "elsewhere")),
+    _role("r-ended", "d", "elsewhere", period={"end": "2026-06-14"}),
+    _role("r-c", "c", "round"),
+    _role("r-nowhere", "n", "nowhere"),
+    _group("g", "Practitioner/d"),
+    _group("outer", "Group/middle"),
+    _group("middle", "Group/g", "Group/outer"),
+    _group("roles", "PractitionerRole/r-d"),
+    _group("apps", {"identifier": {"system": "urn:assent:client", "value": "app"}}),
+    _group("others", "Practitioner/e"),
+    _group("by-npi", {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": "1"}}),
+    _group("by-name", {"display": "Dr. D"}),
+    _group("partly", "Practitioner/e", quantity=2),
+    _group("described", "Practitioner/e") | {"actual": False},
+    _group("unused", "Practitioner/d", active=False),
+    _group("with-a-modifier", "Practitioner/d", modifierExtension=[{"url": "http://x.example", "valueBoolean": True}]),
+    _group("holds-nobody-known", "Group/nowhere"),
+    _group("left") | {"member": [{"entity": _to("Practitioner/d"), "inactive": True}]},
+    _group("until-yesterday") | {"member": [{"entity": _to("Practitioner/d"), "period": {"end": "2026-06-14"}}]},
+    *(_group(f"deep-{i}", f"Group/deep-{i + 1}") for i in range(12)),
+    _group("deep-12", "Practitioner/d"),
+    _group("wide", *(f"Group/wide-{i}" for i in range(MOST_ASKED + 1))),
+    _team("team", "Practitioner/d"),
+    _team("team-of-an-organization", "Organization/ward"),
+    _team("past-team", "Practitioner/d", status="inactive"),
+    _team("until-yesterday", "Practitioner/d", period={"end": "2026-06-14"}),
+    {
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": _to("Patient/ana"),
+    }
+    | {"diagnosis": [{"condition": _to("Condition/c/_history/2")}]},
+    observation("o1"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(
+    make_database: Callable[[], Awaitable[str]], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    folder: Path = tmp_path_factory.mktemp("directory")
+    async with world(await make_database(), folder, _DIRECTORY) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def upstream(server: World) -> AsyncIterator[Upstream]:
+    server.upstream.asked.clear()
+    yield server.upstream
+    server.upstream.lies.clear()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def directory(upstream: Upstream) -> AsyncIterator[Directory]:
+    client = UpstreamClient(upstream.url, credentials=Bearer(TOKEN))
+    behind = Upstreams([Served("main", upstream.url, None, client)])
+    yield Directory(DirectoryLookup(behind.source, behind.bases), lambda: _NOW, timedelta(seconds=60))
+    await behind.close()
+
+
+def _rules(*names: str, **provision: Any) -> list[ConsentRule]:
+    actors = [{"role": {"coding": [{"code": "IRCP"}]}, "reference": _to(name)} for name in names]
+    root = {"type": "permit", **({"actor": actors} if actors else {}), **provision}
+    consent = {"resourceType": "Consent", "status": "active", "patient": _to("Patient/ana"), "provision": root}
+    return [read_consent(consent)]
+
+
+def _meant(name: str, actual: Collection[str], known: Knowledge) -> str:
+    """To whom a provision for `name` applies: what a permit and what a deny would do."""
+    permitted, denied = (means((name,), frozenset(actual), known.askers, permit=permit) for permit in (True, False))
+    return {(True, True): "member", (False, False): "no member", (False, True): "unknown"}[permitted, denied]
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "outcome"),
+    [
+        ("Group/g", "Practitioner/d", "member"),
+        ("Group/g", "PractitionerRole/r-d", "member"),
+        ("Group/g", "Practitioner/e", "no member"),
+        ("Group/g", "Patient/ana", "no member"),
+        ("Group/outer", "Practitioner/d", "member"),
+        ("Group/outer", "Practitioner/e", "no member"),
+        ("Group/roles", "Practitioner/d", "member"),
+        ("Group/roles", "Practitioner/e", "no member"),
+        ("Group/apps", "Patient/ana", "member"),
+        ("Group/others", "Practitioner/d", "no member"),
+        ("Group/by-npi", "Practitioner/d", "unknown"),
+        ("Group/by-name", "Practitioner/d", "unknown"),
+        ("Group/partly", "Practitioner/d", "unknown"),
+        ("Group/described", "Practitioner/d", "unknown"),
+        ("Group/unused", "Practitioner/d", "unknown"),
+        ("Group/with-a-modifier", "Practitioner/d", "unknown"),
+        ("Group/nowhere", "Practitioner/d", "unknown"),
+        ("Group/holds-nobody-known", "Practitioner/d", "unknown"),
+        ("Group/left", "Practitioner/d", "no member"),
+        ("Group/until-yesterday", "Practitioner/d", "no member"),
+        ("Group/deep-6", "Practitioner/d", "member"),
+        ("Group/deep-0", "Practitioner/d", "unknown"),
+        ("Group/wide", "Practitioner/d", "unknown"),
+        ("CareTeam/team", "Practitioner/d", "member"),
+        ("CareTeam/team", "Patient/ana", "no member"),
+        ("CareTeam/team-of-an-organization", "Practitioner/d", "member"),
+        ("CareTeam/team-of-an-organization", "Practitioner/e", "no member"),
+        ("CareTeam/team-of-an-organization", "Patient/ana", "unknown"),
+        ("CareTeam/past-team", "Practitioner/d", "unknown"),
+        ("CareTeam/until-yesterday", "Practitioner/d", "no member"),
+        ("PractitionerRole/r-d", "Practitioner/d", "member"),
+        ("PractitionerRole/r-d", "Practitioner/e", "no member"),
+        ("PractitionerRole/r-left", "Practitioner/d", "unknown"),
+        ("Practitioner/d", "PractitionerRole/r-d", "member"),
+        ("Practitioner/e", "PractitionerRole/r-d", "no member"),
+        ("Organization/ward", "Practitioner/d", "member"),
+        ("Organization/trust", "Practitioner/d", "member"),
+        ("Organization/trust", "PractitionerRole/r-d", "member"),
+        ("Organization/elsewhere", "Practitioner/d", "no member"),
+        ("Organization/elsewhere", "Practitioner/e", "member"),
+        ("Organization/elsewhere", "Practitioner/n", "unknown"),
+        ("Organization/trip", "Practitioner/c", "member"),
+        ("Organization/trust", "Practitioner/c", "no member"),
+        ("Organization/ward", "Patient/ana", "unknown"),
+        ("HealthcareService/h", "Practitioner/d", "unknown"),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_is_meant_by_a_name(directory: Directory, name: str, user: str, outcome: str) -> None:
+    clinician = {user} if user.startswith("Practitioner") else set[str]()
+    known = await directory.knowledge(_rules(name, "Group/others"), {user})
+    assert _meant(name, {_APP, user, *clinician}, known) == outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "author", "permitted", "denied"),
+    [
+        ("Organization/hospital", "Practitioner/d", True, True),
+        ("Organization/hospital", "PractitionerRole/r-d", True, True),
+        ("Organization/hospital", "Organization/ward", True, True),
+        ("Organization/hospital", "Practitioner/e", False, False),
+        ("Organization/elsewhere", "Practitioner/d", False, True),  # worked there once
+        ("Organization/trip", "Practitioner/c", True, True),
+        ("Group/g", "Practitioner/d", True, True),
+        ("Group/g", "Organization/ward", False, True),
+        ("Practitioner/d", "PractitionerRole/r-d", True, True),
+        ("Practitioner/d", "PractitionerRole/r-e", False, False),
+        ("Practitioner/d", "Organization/ward", False, True),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_is_meant_by_an_author(
+    directory: Directory, name: str, author: str, permitted: bool, denied: bool
+) -> None:
+    data = [{"meaning": "authoredby", "reference": _to(name)}]
+    known = await directory.knowledge(_rules(data=data), ())
+    for permit, outcome in ((True, permitted), (False, denied)):
+        assert means((name,), frozenset({author}), known.authors, permit=permit) is outcome
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_a_related_resource_refers_to_is_known(directory: Directory) -> None:
+    data = [{"meaning": "related", "reference": _to(name)} for name in ("Encounter/e", "Encounter/nowhere")]
+    known = await directory.knowledge(_rules(data=data), ())
+    assert known.links == {"Encounter/e": frozenset({"Patient/ana", "Condition/c"})}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{}", 200),
+        (b'{"resourceType":"Group","id":"other","type":"practitioner","actual":true}', 200),
+        (b'{"resourceType":"CareTeam","id":"g","status":"active"}', 200),
+        (b'{"resourceType":"Group","id":"g","actual":true', 200),
+        (b'{"resourceType":"Group","id":"g","actual":"true","member":[]}', 200),
+        (b"", 500),
+        (b"", 404),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_the_upstream_says_unclearly_is_not_known(
+    directory: Directory, upstream: Upstream, body: bytes, status: int
+) -> None:
+    with upstream.saying("/Group/g", body, status):
+        known = await directory.knowledge(_rules("Group/g"), {"Practitioner/e"})
+    assert _meant("Group/g", {_APP, "Practitioner/e"}, known) == "unknown"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resourceType":"Bundle","link":[{"relation":"next","url":"x"}],"entry":[]}',
+        b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","id":"p"}}]}',
+        b'{"resourceType":"OperationOutcome"}',
+    ],
+)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_roles_of_which_only_some_are_seen_are_not_all(
+    directory: Directory, upstream: Upstream, body: bytes
+) -> None:
+    with upstream.saying("/PractitionerRole", body):
+        known = await directory.knowledge(_rules("Organization/elsewhere"), {"Practitioner/d"})
+    assert _meant("Organization/elsewhere", {_APP, "Practitioner/d"}, known) == "unknown"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_search_that_the_upstream_does_not_understand_makes_nobody_a_member(
+    directory: Directory, upstream: Upstream
+) -> None:
+    """It answers with everybody's roles."""
+    role = b'{"resourceType":"PractitionerRole","id":"x","practitioner":{"reference":"Practitioner/z"}'
+    entry = role + b',"organization":{"reference":"Organization/elsewhere"}}'
+    with upstream.saying("/PractitionerRole", b'{"resourceType":"Bundle","entry":[{"resource":' + entry + b"}]}"):
+        known = await directory.knowledge(_rules("Organization/elsewhere"), {"Practitioner/d"})
+    assert _meant("Organization/elsewhere", {_APP, "Practitioner/d"}, known) == "no member"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_answer_is_remembered_for_its_time(upstream: Upstream) -> None:
+    clock = [_NOW]
+    client = UpstreamClient(upstream.url, credentials=Bearer(TOKEN))
+    behind = Upstreams([Served("main", upstream.url, None, client)])
+    directory = Directory(DirectoryLookup(behind.source), lambda: clock[0], timedelta(seconds=60))
+    asked = []
+    for seconds in (0, 59, 60):
+        clock[0] = _NOW + timedelta(seconds=seconds)
+        known = await directory.knowledge(_rules("Group/g"), ())
+        asked.append(len(upstream.asked))
+        assert known.until == _NOW + timedelta(seconds=60 if seconds < 60 else 120)
+    assert asked == [1, 1, 2]
+    await behind.close()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_nothing_is_asked_for_consents_that_name_no_group(directory: Directory, upstream: Upstream) -> None:
+    assert await directory.knowledge(_rules("Practitioner/d"), {"Practitioner/d"}) is NOTHING_KNOWN
+    assert await directory.knowledge(_rules(), {"Practitioner/d"}) is NOTHING_KNOWN
+    assert upstream.asked == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_directory_that_is_switched_off_is_not_asked(upstream: Upstream) -> None:
+    client = UpstreamClient(upstream.url, credentials=Bearer(TOKEN))
+    behind = Upstreams([Served("main", upstream.url, None, client)])
+    directory = Directory(DirectoryLookup(behind.source), lambda: _NOW, timedelta(0))
+    assert await directory.knowledge(_rules("Group/g"), ()) is NOTHING_KNOWN
+    assert upstream.asked == []
