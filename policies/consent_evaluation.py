@@ -21,6 +21,8 @@ from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
 _SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
+_ITSELF: Final = frozenset({"instance", "related", "dependents"})
+"""Meanings by which a provision speaks of the thing that it names."""
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -132,7 +134,7 @@ def _denies_by_name(provision: Provision, question: _Question) -> bool:
 
 
 def _names(meaning: str, reference: str, facts: ResourceFacts) -> bool:
-    itself = meaning in ("instance", "related", "dependents") and reference == f"{facts.resource_type}/{facts.id}"
+    itself = meaning in _ITSELF and reference == f"{facts.resource_type}/{facts.id}"
     return itself or (meaning in ("dependents", "related") and reference in facts.references)
 
 

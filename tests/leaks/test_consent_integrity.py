@@ -122,7 +122,7 @@ async def test_l64_whatever_is_no_plain_permit_opens_nothing(
 
 
 @pytest.mark.leak("L32", "L64")
-@pytest.mark.parametrize("meaning", ["instance", "related"])
+@pytest.mark.parametrize("meaning", ["instance", "related", "dependents"])
 async def test_l32_l64_a_provider_kept_by_name_is_withheld_and_named_nowhere(
     leaky: World, write: Write, meaning: str
 ) -> None:
