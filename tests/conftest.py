@@ -30,9 +30,10 @@ from tests.sandbox_server import sandbox as sandbox
 
 MakeDatabase = Callable[[], Awaitable[str]]
 LONGEST = (
-    *("browser/test_accessibility.py", "leaks/test_differential.py", "conformance/test_api_description.py"),
+    *("browser/test_accessibility.py", "leaks/test_differential.py", "leaks/test_differential_writes.py"),
+    *("conformance/test_api_description.py", "clients/test_node_clients.py"),
     *("policies/test_consent_properties.py", "browser/test_passkeys.py", "browser/test_journey.py"),
-    *("clients/test_node_clients.py", "clients/test_identity_provider.py", "leaks/test_writes_twins.py"),
+    *("clients/test_identity_provider.py", "leaks/test_writes_twins.py"),
     *("assent/test_serve.py", "fhir/test_audit_verification.py", "leaks/test_export_streams.py"),
     *("portal/test_developer_pages.py", "portal/test_explain_pages.py", "leaks/test_writes_hostile.py"),
 )

@@ -68,7 +68,7 @@ class Place:
         async with client_of(self.world.assent) as http:
             http.headers["Accept-Language"] = "en"
             visitor = Asker(http)
-            await visitor.open("/sign-in")
+            await visitor.open("/sign-in?next=/")  # on `/my` stands all that was ever shared
             await visitor.send("Sign in", username=username, password=PASSWORD)
             http.headers["Accept-Language"] = language
             yield visitor
