@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PORT ?= $(or $(ASSENT_PORT),8000)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?=
+# Tests start Python many times and rewrite their own modules: compiled ones are kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 # Each worker has its own PostgreSQL and its own sandbox; a file's tests stay together, since they share servers.
 WORKERS ?= 2
 
@@ -27,11 +29,11 @@ install: $(VENV)/.run ## Install what running needs, and start nothing
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
-	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)
-	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra tests/leaks/test_differential.py $(PYTEST_ARGS)
+	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra tests/leaks/test_differential*.py $(PYTEST_ARGS)
 
 .PHONY: interop
 interop: $(VENV)/.dev ## Put Assent in front of FHIR servers that are not its own

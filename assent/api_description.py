@@ -8,13 +8,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-import yaml
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from assent.read_yaml import read_yaml
 from authz.consents.decisions import AlreadyDecided
 from portal.router import PortalPages, wants_html
 
@@ -69,7 +69,7 @@ def api_description(*, writes: bool = False) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(files("assent").joinpath(name).read_bytes())
+    content: dict[str, Any] = read_yaml(files("assent").joinpath(name).read_bytes())
     return content
 
 

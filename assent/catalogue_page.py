@@ -93,7 +93,8 @@ def _masks(catalogue: Catalogue) -> Iterator[str]:
             ("type", "elements that stay"),
             ((kind, ", ".join(f"`{path}`" for path in sorted(types[kind]))) for kind in sorted(types)),
         )
-        yield from ("", "Extensions of the resource itself that stay:", "")
+        where = "of the resource itself" if profile in catalogue.whole_elements else "at any depth"
+        yield from ("", f"Extensions {where} that stay:", "")
         yield from (f"- `{url}`" for url in sorted(catalogue.extensions[profile]))
         yield ""
     yield "## In every mask"

@@ -111,23 +111,25 @@ def _with_mask(rules: Rules, plan: ReadPlan, found: Explanation, kind: str) -> E
     if node is None:
         reason = Reason("mask", f"no mask for `{kind}` and this purpose")
         return replace(found, decision="deny", reasons=(*found.reasons, reason))
-    removed, masked = _hidden(rules, kind, node)
+    removed, masked = _hidden(rules, kind, node, rules.catalogue.mask(plan.purpose, kind) or frozenset())
     text = f"{len(removed)} top-level elements are removed, {len(masked)} are masked"
     reason = Reason("mask", text, f"masks/{rules.catalogue.purposes[plan.purpose].mask}/{kind}")
     return replace(found, reasons=(*found.reasons, reason), removed=removed, masked=masked)
 
 
-def _hidden(rules: Rules, kind: str, node: MaskNode) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _hidden(
+    rules: Rules, kind: str, node: MaskNode, allowed: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Top-level elements that never come through, and those of which a part does or for which `masked` stands."""
+    in_part = {path.partition(".")[0] for path in allowed if "." in path} - allowed
     removed: list[str] = []
     masked: list[str] = []
     for name, element in rules.definitions.children(kind, "").items():
         members = [member for member, _ in json_members(name, element)]
-        inside = [node.members[member] for member in members if member in node.members]
         replaced = any(m in node.replacements or f"_{m}" in node.replacements for m in members)
-        if replaced or any(isinstance(treated, MaskNode) and not treated.open for treated in inside):
+        if replaced or name in in_part:
             masked.append(name)
-        elif not inside:
+        elif not any(member in node.members for member in members):
             removed.append(name)
     return tuple(sorted(removed)), tuple(sorted(masked))
 

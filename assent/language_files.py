@@ -19,6 +19,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import PoFileError, read_po
 
 from assent.policy_files import load_policy_text, policy_folder
+from assent.read_yaml import read_yaml
 from policies.catalogue import Catalogue
 from policies.catalogue_document import CatalogueError
 from policies.catalogue_words import in_other_words
@@ -73,7 +74,7 @@ def _worded(catalogue: Catalogue, file: Traversable) -> Catalogue:
     if not file.is_file():
         return catalogue
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as broken:
         raise CatalogueError(f"`{file.name}` can't be read as YAML: {broken}") from broken
     if not isinstance(document, dict):

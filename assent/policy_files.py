@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from assent.read_yaml import read_yaml
 from assent.settings import variable
 from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue, read_catalogue
@@ -30,7 +31,7 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
     documents: dict[str, dict[str, object]] = {_CODE_SETS: _code_sets(found / _CODE_SETS)}
     for name in _DOCUMENTS:
         try:
-            content = yaml.safe_load((found / f"{name}.yaml").read_text(encoding="utf-8"))
+            content = read_yaml((found / f"{name}.yaml").read_text(encoding="utf-8"))
         except FileNotFoundError as missing:
             raise CatalogueError(
                 f"`{name}.yaml` is missing in the policy folder `{found}`; see `{variable('policy_dir')}`"

@@ -21,6 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from assent.asgi import App
 from assent.client_certificate import ClientCertificate
+from assent.http_protocol import BoundedProtocol
 from assent.settings import Settings
 
 BACKLOG = 2048
@@ -63,7 +64,7 @@ async def serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on `listener` while the block runs; at its end requests in flight are finished first."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -73,7 +74,6 @@ async def serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
@@ -85,13 +85,20 @@ async def serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
         listener.close()
 
 
-async def serve_until(stop: asyncio.Event, app: App, listener: socket.socket, settings: Settings) -> None:
-    """Serve until `stop` is set."""
+async def serve_until(
+    stop: asyncio.Event,
+    app: App,
+    listener: socket.socket,
+    settings: Settings,
+    serves: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until `stop` is set. `serves` is told once it answers."""
     # What was made at start stays: collecting garbage needn't look at it again and again, which takes 50 ms each time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     async with serving(behind_proxies(app, settings), listener):
+        serves()
         await stop.wait()
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -25,14 +26,18 @@ STOP_SECONDS = 20.0
 log = structlog.get_logger("assent.worker")
 
 
-async def supervise(settings: Settings, database_url: str, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Keep `settings.workers` processes on `listener` until `stop` is set."""
+async def supervise(
+    settings: Settings, database_url: str, listener: socket.socket, stop: asyncio.Event, serve: Callable[[], None]
+) -> None:
+    """Keep `settings.workers` processes on `listener` until `stop` is set. `serve` is told once all of them answer."""
     environment = os.environ | {
         variable("database_url"): database_url,
         variable("public_url"): settings.public_url,
         variable("workers"): "1",
     }
-    keepers = [asyncio.create_task(_keep(listener, environment)) for _ in range(settings.workers)]
+    answering = [asyncio.Event() for _ in range(settings.workers)]
+    keepers = [asyncio.create_task(_keep(listener, environment, event)) for event in answering]
+    keepers.append(asyncio.create_task(_when_all(answering, serve)))
     try:
         await stop.wait()
     finally:
@@ -41,23 +46,48 @@ async def supervise(settings: Settings, database_url: str, listener: socket.sock
         await asyncio.gather(*keepers, return_exceptions=True)
 
 
-async def _keep(listener: socket.socket, environment: dict[str, str]) -> None:
+async def _when_all(events: Sequence[asyncio.Event], tell: Callable[[], None]) -> None:
+    for event in events:
+        await event.wait()
+    tell()
+
+
+async def _keep(listener: socket.socket, environment: dict[str, str], answers: asyncio.Event) -> None:
     while True:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "assent.worker",
-            str(listener.fileno()),
-            env=environment,
-            pass_fds=(listener.fileno(),),
-            start_new_session=True,  # Ctrl-C is for the parent, which then ends its workers
-        )
+        heard, said = os.pipe()
+        hearing = asyncio.create_task(_hear(heard, answers))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "assent.worker",
+                *map(str, (listener.fileno(), said)),
+                env=environment,
+                pass_fds=(listener.fileno(), said),
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends its workers
+            )
+        finally:
+            os.close(said)
         try:
             code = await process.wait()
             log.error("worker ended", code=code)
             await asyncio.sleep(RESTART_SECONDS)
         finally:
+            hearing.cancel()
             await _end(process)
+
+
+async def _hear(pipe: int, answers: asyncio.Event) -> None:
+    """A worker writes into its pipe once it answers; one that dies before closes it."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        if await reader.read(1):
+            answers.set()
+    finally:
+        transport.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -71,8 +101,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def work(handle: int) -> None:
-    """Serve on an inherited socket until SIGTERM."""
+def work(handle: int, pipe: int) -> None:
+    """Serve on an inherited socket until SIGTERM, and say so in the inherited pipe."""
     settings = load_settings()
     set_up_logging(settings.log_format, settings.log_level)
     listener = socket.socket(fileno=handle)
@@ -84,12 +114,17 @@ def work(handle: int) -> None:
         assent = await build(settings, settings.database_url.get_secret_value())
         parent_gone = asyncio.create_task(_watch_parent(os.getppid(), stop))
         try:
-            await serve_until(stop, assent.asgi, listener, settings)
+            await serve_until(stop, assent.asgi, listener, settings, lambda: _say(pipe))
         finally:
             parent_gone.cancel()
             await assent.aclose()
 
     run_until_signal(main)
+
+
+def _say(pipe: int) -> None:
+    with os.fdopen(pipe, "wb") as said:
+        said.write(b".")
 
 
 async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
@@ -100,4 +135,4 @@ async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]))
+    work(*map(int, sys.argv[1:3]))

@@ -14,14 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count, islice, repeat
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from bench.servers import HUNDRED, NEW
+from bench.servers import HUGE, HUNDRED, NEW
 from tests.clients.app import REDIRECT_URI, App
 from tests.clients.person import Person
 from tests.sandbox_server import assent_process, environment, free_port
@@ -143,8 +143,8 @@ def at_half_load(paths: Iterator[str], rate: float, bases: tuple[str, str], toke
     }
 
 
-def resident_mb(port: int) -> float:
-    """VmRSS of the process that listens on a port."""
+def process_on(port: int) -> Path:
+    """The `/proc` folder of the process that listens on a port."""
     wanted = f"{port:04X}"
     inode = next(
         fields[9]
@@ -152,13 +152,22 @@ def resident_mb(port: int) -> float:
         if (fields := line.split())[1].endswith(f":{wanted}") and fields[3] == "0A"
     )
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):
             if any(str(link.readlink()) == f"socket:[{inode}]" for link in (process / "fd").iterdir()):
-                status = (process / "status").read_text()
-                return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
-        except OSError:
-            continue
-    return 0.0
+                return process
+    raise RuntimeError(f"nobody listens on port {port}")
+
+
+def memory_mb(process: Path, which: str = "VmRSS") -> float:
+    """Resident memory now; the most there was (`VmHWM`)."""
+    return round(int((process / "status").read_text().split(f"{which}:")[1].split()[0]) / 1024, 1)
+
+
+def peak_mb(process: Path, url: str, token: str) -> float:
+    """The most resident memory while one request is answered."""
+    (process / "clear_refs").write_text("5")  # proc(5): forgets the peak until now
+    asyncio.run(rate(iter([url]), {"Authorization": f"Bearer {token}"}))
+    return memory_mb(process, "VmHWM")
 
 
 def main() -> None:
@@ -170,7 +179,8 @@ def main() -> None:
         assent(settings, "user", "add", "bench", *who, typed=f"{PASSWORD}\n")
         client = assent(settings, "client", "add", "Bench", "--redirect-uri", REDIRECT_URI, "--scope", SCOPE)
         with assent_process(["serve"], settings, port, Path(folder) / "log") as issuer:
-            idle = resident_mb(port)
+            process = process_on(port)
+            idle = memory_mb(process)
             app = App(f"{issuer}/fhir", client["client_id"], SCOPE)
             with Person("bench", PASSWORD) as person:
                 app.redeem(person.authorize(app.authorize_url(), {"Lab results"}))
@@ -182,7 +192,9 @@ def main() -> None:
                 compare("search, 100 entries seen before", repeat(HUNDRED), SEARCHES, bases, token),
             ]
             rows.append(at_half_load((f"Observation/o{n}" for n in count(800_000)), rows[0]["assent/s"], bases, token))
-            memory = {"idle MB": idle, "after the run MB": resident_mb(port)}
+            after = memory_mb(process)
+            peak = peak_mb(process, f"{bases[1]}/Observation?_count=50&{HUGE}", token)
+            memory = {"idle MB": idle, "after the run MB": after, "while it reads a Bundle of 20 MB": peak}
     for row in rows:
         print("  ".join(f"{name}: {value}" for name, value in row.items()))  # noqa: T201 - the command's output
     print("  ".join(f"{name}: {value}" for name, value in memory.items()))  # noqa: T201 - the command's output

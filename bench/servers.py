@@ -6,6 +6,7 @@ Each runs alone: `python -m bench.servers upstream PORT` or `python -m bench.ser
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,8 @@ _JSON = [(b"content-type", b"application/fhir+json")]
 HUNDRED = "Observation?_count=100"
 NEW = "status=final"
 """Part of a search that finds what no search found before."""
+HUGE = "status=amended"
+"""Part of a search that is answered by 20 MB, however few entries were asked for."""
 
 
 def observation(number: int) -> dict[str, object]:
@@ -48,18 +51,25 @@ def observation(number: int) -> dict[str, object]:
     }
 
 
+def bundle(numbers: Sequence[int]) -> bytes:
+    """A searchset of these Observations."""
+    entries = [{"resource": observation(number), "search": {"mode": "match"}} for number in numbers]
+    return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries})
+
+
 def upstream() -> Any:
     """Answers a read with the Observation of that id, a search with a Bundle of a hundred: new ones, asked by `NEW`."""
     any_number = "987654"
     one = msgspec.json.encode(observation(int(any_number)))
-    entries = [{"resource": observation(int(f"{any_number}{n:02}")), "search": {"mode": "match"}} for n in range(100)]
-    hundred = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": 100, "entry": entries})
+    hundred = bundle([int(f"{any_number}{n:02}") for n in range(100)])
     newest = count(100_000)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         wanted = scope["path"].rpartition("/")[2].encode()
         if wanted.startswith(b"o"):
             body = one.replace(any_number.encode(), wanted[1:])
+        elif HUGE.encode() in scope["query_string"]:
+            body = bundle(range(1_000_000, 1_012_500))
         elif NEW.encode() in scope["query_string"]:
             body = hundred.replace(any_number.encode(), str(next(newest)).encode())
         else:

@@ -7,7 +7,7 @@ key, a category twice, a mask for no type are each an error that names its place
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -69,7 +69,9 @@ class Catalogue:
     durations: Mapping[str, Duration]
     masks: Mapping[str, Mapping[str, frozenset[str]]]
     extensions: Mapping[str, frozenset[str]]
-    """By profile of masks: extension URLs that may stay at the top of a resource; every other one there is removed."""
+    """By profile of masks: URLs of extensions that may stay; every other one is removed."""
+    whole_elements: frozenset[str]
+    """Profiles of masks under which an element that is named stays whole, with extensions and whatever else inside."""
     contained: frozenset[str]
     """Types that may stay when contained: products and providers, never data about a patient."""
     named_references: frozenset[str]
@@ -137,7 +139,7 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
     head, sensitivities, masks = documents["categories"], documents["sensitivities"], documents["masks"]
     check_keys("categories", head, {"version", "categories", "purposes", "durations"})
     check_keys("sensitivities", sensitivities, {"sources", "harmless", "categories"})
-    check_keys("masks", masks, {"profiles", "extensions", "contained", "named_references"})
+    check_keys("masks", masks, {"profiles", "extensions", "contained", "named_references"}, optional={"whole_elements"})
     categories = _unique(
         [
             *(_category(item) for item in items_at("categories", head["categories"])),
@@ -163,6 +165,7 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
         durations=durations,
         masks=profiles,
         extensions=_extensions(masks["extensions"], profiles),
+        whole_elements=_names("masks.whole_elements", masks.get("whole_elements", []), profiles),
         contained=frozenset(strings_at("masks.contained", masks["contained"])),
         named_references=frozenset(strings_at("masks.named_references", masks["named_references"])),
         harmless_labels=frozenset(_coding(t) for t in strings_at("sensitivities.harmless", sensitivities["harmless"])),
@@ -253,6 +256,13 @@ def _extensions(value: object, profiles: Iterable[str]) -> Mapping[str, frozense
     found = mapping_at("masks.extensions", value)
     check_keys("masks.extensions", found, set(profiles))
     return {profile: frozenset(strings_at(f"masks.extensions.{profile}", urls)) for profile, urls in found.items()}
+
+
+def _names(place: str, value: object, profiles: Container[str]) -> frozenset[str]:
+    found = frozenset(strings_at(place, value))
+    if unknown := sorted(name for name in found if name not in profiles):
+        raise CatalogueError(f"{place}: there is no mask profile `{unknown[0]}`")
+    return found
 
 
 def _by_type(categories: Iterable[Category]) -> Mapping[str, tuple[tuple[Category, Scope], ...]]:

@@ -7,7 +7,7 @@ INVARIANT: deny overrides permit, and without a permit the answer is no.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -21,6 +21,8 @@ from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
 _SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
+_THE_THING_ITSELF: Final = frozenset({"instance", "related", "dependents"})
+"""Meanings that what is named has part in (FHIR R4 consent-data-meaning)."""
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -113,6 +115,41 @@ def looks_at_details(provision: Provision) -> bool:
     return bool(provision.codes or provision.data or provision.data_period is not None) or any(
         map(looks_at_details, provision.provisions)
     )
+
+
+def denied_by_name(
+    rules: Iterable[ConsentRule], around: Circumstances, facts: ResourceFacts, kind: Classification
+) -> bool:
+    """Whether a provision that denies names the resource, or what it refers to: asked of what is about nobody."""
+    question = _Question(around, facts, kind)
+    return any(_denies_by_name(rule.root, question) for rule in rules)
+
+
+def _denies_by_name(provision: Provision, question: _Question) -> bool:
+    if not (_holds_for_all_below(provision, question) and _purpose_covers(provision, question.around)):
+        return False
+    if not provision.permit and any(_names(*named, question.facts) for named in provision.data):
+        return True
+    return any(_denies_by_name(nested, question) for nested in provision.provisions)
+
+
+def _names(meaning: str, reference: str, facts: ResourceFacts) -> bool:
+    itself = meaning in _THE_THING_ITSELF and reference == f"{facts.resource_type}/{facts.id}"
+    return itself or (meaning in ("dependents", "related") and reference in facts.references)
+
+
+def names_denied(rules: Iterable[ConsentRule], around: Circumstances) -> frozenset[str]:
+    """What provisions that deny name, as `Type/id`. It may say more: conditions on the data itself aren't asked."""
+    return frozenset(name for rule in rules for name in _names_denied(rule.root, around))
+
+
+def _names_denied(provision: Provision, around: Circumstances) -> Iterator[str]:
+    if not (provision.period.holds(around.now) and _means_asker(provision, around)):
+        return
+    if not provision.permit:
+        yield from (reference for meaning, reference in provision.data if meaning in _THE_THING_ITSELF)
+    for nested in provision.provisions:
+        yield from _names_denied(nested, around)
 
 
 def _decide(provision: Provision, question: _Question) -> tuple[bool, str] | None:

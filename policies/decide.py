@@ -16,7 +16,14 @@ from typing import Final
 from policies.catalogue import Catalogue
 from policies.classify import Classification, classify
 from policies.codes import CLIENT_SYSTEM
-from policies.consent_evaluation import Circumstances, applicable, consent_decision, looks_at_details
+from policies.consent_evaluation import (
+    Circumstances,
+    applicable,
+    consent_decision,
+    denied_by_name,
+    looks_at_details,
+    names_denied,
+)
 from policies.consent_rule import ConsentRule
 from policies.emergency import breaks_glass, emergency_rule
 from policies.memberships import NOTHING_KNOWN, Knowledge
@@ -80,6 +87,13 @@ class ReadPlan:
     def is_detailed(self) -> bool:
         """Whether consents tell single resources apart, so that no two are alike."""
         return any(looks_at_details(rule.root) for share in self.shares.values() for rule in share.consents)
+
+    @cached_property
+    def unnamed(self) -> frozenset[str]:
+        """What consents keep from the app by name, as `Type/id`: what refers to it doesn't say what it is called."""
+        if not self.is_detailed:
+            return frozenset()
+        return frozenset().union(*(names_denied(s.consents, s.circumstances) for s in self.shares.values()))
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -205,11 +219,19 @@ def decide_resource(
             return _deny("compartment", _NOT_ABOUT if plan.patient is not None else _ABOUT_NOBODY_SHARING)
     if not any(plan.permission in scope.permissions and covers(scope, facts) for scope in plan.scopes):
         return _deny("scope", "no scope of the token covers the resource")
+    if kind.everyday <= catalogue.always and _is_denied_by_name(plan, facts, kind):
+        return _deny("consent", "a consent keeps from this app what it names, and names this")
     if kind.everyday <= catalogue.always and not kind.sensitive:
         return Permit((Reason("category", "the resource is about no patient", _source(kind)),))
     if share is None:
         return _deny("sensitivity", "the resource is sensitive and about no patient whose consents could open it")
     return _by_consents(share, facts, kind)
+
+
+def _is_denied_by_name(plan: ReadPlan, facts: ResourceFacts, kind: Classification) -> bool:
+    return plan.is_detailed and any(
+        denied_by_name(share.consents, share.circumstances, facts, kind) for share in plan.shares.values()
+    )
 
 
 class Decisions:

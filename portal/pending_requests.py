@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from authz.authorize.asked_categories import asked_categories, asked_writes
+from authz.authorize.consent_details import ConsentDetails
 from authz.authorize.requests import PendingRequest, choose_patient, find_request, reopen_request
 from authz.context import AuthzContext
 from authz.sign_in.sessions import SignedInSession
@@ -69,5 +70,12 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
         patient_given="patient" in launch,
         user=launch.get("user"),
         signed_in_since=pending.signed_in_since,
+        own_limits=frozenset() if details is None else _own_limits(details, fewer=len(asked) < len(touched)),
         keeps=frozenset(scope.context for scope in state),
     )
+
+
+def _own_limits(details: ConsentDetails, *, fewer: bool) -> frozenset[str]:
+    """`fewer`: whether the scopes alone would ask for more categories."""
+    limits = {"categories": fewer, "duration": details.hours is not None, "purpose": details.names_purpose}
+    return frozenset(name for name, holds in limits.items() if holds)

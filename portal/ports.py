@@ -94,6 +94,8 @@ class AuthorizationRequest:
     """A sign-in before this doesn't count (`prompt=login`, `max_age`)."""
     longest: int | None = None
     """Hours for which it may be allowed at most (`authorization_details`); None for no bound."""
+    own_limits: frozenset[str] = frozenset()
+    """What it limited by itself (`authorization_details`): of `categories`, `duration` and `purpose`."""
     keeps: frozenset[str] = frozenset()
     """About whom it may keep notes of its own here: `patient`, `user` (SMART 2.2, App State)."""
 

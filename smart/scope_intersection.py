@@ -12,6 +12,8 @@ from typing import Protocol
 
 from policies.model import Scope
 
+_Parameters = tuple[tuple[str, str], ...]
+
 
 class CategoryScopes(Protocol):
     """What is needed of a category."""
@@ -74,24 +76,39 @@ def _with(scope: Scope, letters: str) -> Scope | None:
 
 
 def intersection(asked: Scope, line: Scope) -> Scope | None:
-    """What a scope and a category's line have in common; None when nothing.
+    """What two scopes have in common, in the first one's context; None when nothing.
 
     Both sets of parameters hold together. Parameters that are the same stand once; two different values of one
     parameter are narrowed to the values that both name, and where they share none the scopes are disjoint.
     """
-    if asked.resource_type not in ("*", line.resource_type):
+    resource_type = line.resource_type if asked.resource_type == "*" else asked.resource_type
+    if line.resource_type not in ("*", resource_type):
         return None
     letters = "".join(letter for letter in asked.permissions if letter in line.permissions)
-    if not letters:
+    parameters = _together(asked.parameters, line.parameters)
+    if not letters or parameters is None:
         return None
-    parameters = list(asked.parameters)
-    for name, value in line.parameters:
-        mine = [v for n, v in parameters if n == name]
-        if not mine:
-            parameters.append((name, value))
+    return Scope(asked.context, resource_type, letters, parameters)
+
+
+def within(asked: Scope, registered: Iterable[Scope]) -> tuple[Scope, ...]:
+    """What the scope has in common with others of its context: itself when one of them holds it whole."""
+    pairs = (intersection(asked, own) for own in registered if own.context == asked.context)
+    parts = tuple(dict.fromkeys(part for part in pairs if part is not None))
+    return (asked,) if asked in parts else parts
+
+
+def _together(mine: _Parameters, theirs: _Parameters) -> _Parameters | None:
+    found = list(mine)
+    for name, value in theirs:
+        held = [v for n, v in mine if n == name]
+        if value in held:
             continue
-        shared = [part for part in mine[0].split(",") if part in value.split(",")]
+        if len(held) != 1 or sum(n == name for n, _ in theirs) > 1:
+            found.append((name, value))  # a parameter that stands twice holds twice
+            continue
+        shared = [part for part in held[0].split(",") if part in value.split(",")]
         if not shared:
             return None
-        parameters = [(n, ",".join(shared) if n == name else v) for n, v in parameters]
-    return Scope(asked.context, line.resource_type, letters, tuple(parameters))
+        found[found.index((name, held[0]))] = (name, ",".join(shared))
+    return tuple(found)

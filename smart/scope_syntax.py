@@ -67,6 +67,14 @@ def format_scopes(scopes: Iterable[Scope]) -> str:
     return " ".join(format_scope(scope) for scope in scopes)
 
 
+def format_like(scope: Scope, asked: str) -> str:
+    """Write a part of the scope `asked`: in v1 syntax if that is, and v1 can say it."""
+    if "?" not in asked and asked.rpartition(".")[2] in _V1 and not scope.parameters:
+        v1 = next((word for word, letters in _V1.items() if letters == scope.permissions), scope.permissions)
+        return f"{scope.context}/{scope.resource_type}.{v1}"
+    return format_scope(scope)
+
+
 def format_as_asked(scopes: Iterable[Scope], asked: str) -> str:
     """As `format_scopes`, but what `asked` has in v1 syntax stays in v1 syntax (SMART 2.2: who asks in v1 gets v1)."""
     v1 = {scope: text for text in asked.split(" ") if "?" not in text and (scope := parse_scope(text)) is not None}

@@ -9,22 +9,40 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from assent.embedded_postgres.server import EmbeddedPostgres
 from assent.migrate import migrate
+from authz.sign_in import passwords
 from fhir.proxy import ticks
 from tests.clients.hospital import hospital as hospital
+from tests.sandbox_server import prepared_data as prepared_data
 from tests.sandbox_server import sandbox as sandbox
 
 MakeDatabase = Callable[[], Awaitable[str]]
+LONGEST = (
+    *("browser/test_accessibility.py", "leaks/test_differential.py", "conformance/test_api_description.py"),
+    *("policies/test_consent_properties.py", "browser/test_passkeys.py", "browser/test_journey.py"),
+    *("clients/test_node_clients.py", "clients/test_identity_provider.py", "leaks/test_writes_twins.py"),
+    *("assent/test_serve.py", "fhir/test_audit_verification.py", "leaks/test_export_streams.py"),
+    *("portal/test_developer_pages.py", "portal/test_explain_pages.py", "leaks/test_writes_hostile.py"),
+)
+"""Files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker is left with it when the others have ended."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +113,31 @@ def no_ticks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ticks, "TICK", 0.0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_hasher() -> Iterator[PasswordHasher]:
+    """The hasher of passwords as it is; servers in this process use one that takes a hundredth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        as_it_is = passwords._HASHER
+        patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        yield as_it_is
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupt() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as it does anyway, but not by Python's own handler.
+
+    Where that is set, asyncio sets another for each run of a loop and takes it away again, and on the way the `repr`
+    of the task is made: of all that a fixture answered, for every test several times.
+    """
+
+    def stop(_: int, __: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _fresh_name(kind: str) -> str:

@@ -1,7 +1,13 @@
-"""`assent sandbox` as somebody has it after `make run`: its own process, port and data directory."""
+"""`assent sandbox` as somebody has it after `make run`: its own process, port and data directory.
+
+Making a database and the patients takes several times as long as starting a server. So both are made once in a test
+run, and every sandbox begins with a copy; tests/authz/test_proofs_over_restarts.py begins with nothing.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import socket
 import subprocess
@@ -11,11 +17,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from assent.commands.sandbox import edition
+from assent.embedded_postgres.server import EmbeddedPostgres
+from assent.migrate import migrate
+from assent.progress import Progress
+from assent.sandbox_mode.upstream import SCHEMA, Dataset, load_dataset
+from fhir.r4.definitions import load_definitions
+from fhir.store.repository import Repository
+from sandbox.records.population import generate
 
 START_SECONDS = 120
 
@@ -79,13 +96,52 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
+async def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the schema and the patients in it, and nothing yet of a server: no users, apps or keys.
+
+    All workers share it; whoever needs it first makes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    place = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = place / "sandbox-data"
+    with (place / "sandbox-data.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not made.exists():
+            unfinished = place / "sandbox-data.new"
+            await _prepare(unfinished)
+            unfinished.rename(made)
+    return made
+
+
+def copy_of(prepared: Path, place: Path) -> Path:
+    """A data directory at this place that begins with what is prepared; its database keeps its owner."""
+    subprocess.run(["cp", "-Rp", str(prepared), str(place)], check=True)  # noqa: S603, S607 - our own paths
+    return place
+
+
+async def _prepare(data_dir: Path) -> None:
+    postgres = EmbeddedPostgres(data_dir, durable=False)
+    url = await postgres.start()
+    try:
+        await migrate(url)
+        engine = create_async_engine(url)
+        repository = Repository(engine, load_definitions(), schema=SCHEMA, clock=lambda: datetime.now(UTC))
+        await load_dataset(engine, repository, Dataset(edition(), generate), Progress(lambda _: None))
+        await engine.dispose()
+    finally:
+        await postgres.stop()
+    (data_dir / "postgres.port").unlink()  # else all copies would want the same
+
+
+@pytest.fixture(scope="session")
+def sandbox(prepared_data: Path) -> Iterator[Sandbox]:
     """One sandbox for all tests that ask for it; they use different apps, so that they don't meet."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="assent-sandbox-", ignore_cleanup_errors=True) as directory:
         place = Path(directory)
         command = ["sandbox", "--port", str(port)]
-        with assent_process(command, environment(place / "data"), port, place / "log") as url:
+        settings = environment(copy_of(prepared_data, place / "data"))
+        with assent_process(command, settings, port, place / "log") as url:
             answer = httpx.get(f"{url}/sandbox/manifest.json", timeout=30)
             answer.raise_for_status()
             yield Sandbox(answer.json())

@@ -13,6 +13,7 @@ from assent.client_addresses import key_addresses
 from assent.commands.connection import in_transaction, now, refuse
 from assent.commands.output import MISUSED, JsonOption, show_record, show_rows
 from assent.load_settings import load_settings
+from assent.policy_files import load_catalogue
 from authz.clients.app_registry import approve_app
 from authz.clients.changes import replace_keys
 from authz.clients.clients import (
@@ -41,6 +42,14 @@ ClientIdArgument = Annotated[str, typer.Argument(help="Its client_id; `assent cl
 JwksOption = Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")]
 JwksUrlOption = Annotated[str | None, typer.Option(help="https URL at which it keeps its public keys (JWK Set).")]
 
+_OPTIONS = {
+    "`client_name`": "the name",
+    "`redirect_uris`": "`--redirect-uri`",
+    "`scope`": "`--scope`",
+    "`jwks`": "`--jwks`",
+    "`jwks_uri`": "`--jwks-url`",
+}
+"""What the members of a registration are called here."""
 _REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED, "certificate": CERTIFICATE}
 
 
@@ -75,10 +84,13 @@ def add(
     )
     settings = load_settings()
     addresses = key_addresses(settings)
+    askable = load_catalogue(settings.policy_dir).askable
+    if not set(new.purposes) <= set(askable):
+        raise refuse(f"`--purpose` must be one of {', '.join(sorted(askable))}")
     try:
         client, secret = in_transaction(settings, lambda done: add_client(done, new, now(), addresses=addresses))
     except ClientError as error:
-        raise refuse(str(error)) from None
+        raise refuse(_in_options(error)) from None
     _remind(client)
     show_record(_row(client) | ({} if secret is None else {"client_secret": secret}), as_json=json)
 
@@ -137,7 +149,7 @@ def keys(
             lambda connection: replace_keys(connection, client_id, jwks=new, jwks_uri=jwks_url, addresses=addresses),
         )
     except ClientError as error:
-        raise refuse(str(error)) from None
+        raise refuse(_in_options(error)) from None
     if client is None:
         raise refuse(f"there is no client `{client_id}`; see `assent client list`")
     _remind(client)
@@ -166,6 +178,13 @@ def disable(client_id: ClientIdArgument, json: JsonOption = False) -> None:
     if not in_transaction(load_settings(), lambda connection: disable_client(connection, client_id, now())):
         raise refuse(f"there is no client `{client_id}`; see `assent client list`")
     show_record({"client_id": client_id, "disabled": True}, as_json=json)
+
+
+def _in_options(error: ClientError) -> str:
+    text = str(error)
+    for member, option in _OPTIONS.items():
+        text = text.replace(member, option)
+    return text
 
 
 def _remind(client: Client) -> None:

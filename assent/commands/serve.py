@@ -71,12 +71,14 @@ async def _serve_on(
     settings: Settings, url: str, listener: socket.socket, stop: asyncio.Event, progress: Progress
 ) -> None:
     if settings.workers > 1:
-        progress.step(f"serving {settings.public_url} with {settings.workers} processes")
-        await supervise(settings, url, listener, stop)
+        text = f"serving {settings.public_url} with {settings.workers} processes"
+        progress.step(f"starting {settings.workers} server processes")
+        await supervise(settings, url, listener, stop, lambda: progress.step(text))
         return
     assent = await build(settings, url)
-    progress.step(f"serving {settings.public_url}")
     try:
-        await serve_until(stop, assent.asgi, listener, settings)
+        await serve_until(
+            stop, assent.asgi, listener, settings, lambda: progress.step(f"serving {settings.public_url}")
+        )
     finally:
         await assent.aclose()

@@ -34,6 +34,7 @@ from portal.settings import DemoUser
 from sandbox.brands import sandbox_brands
 from sandbox.clients import CLIENTS, SERVICE_CONSENTS, SandboxClient
 from sandbox.people import USERS, SandboxUser
+from sandbox.records.cohorts import EVERYBODY
 from smart.brands import read_brands
 from smart.scope_syntax import format_scope
 
@@ -74,6 +75,7 @@ def manifest_of(context: AuthzContext, keys: Mapping[str, Any]) -> dict[str, Any
         "launcher": f"{context.issuer}/sandbox/launcher",
         "users": [_user(u) for u in USERS],
         "clients": [_client(c, context.issuer, keys) for c in CLIENTS],
+        "groups": [EVERYBODY],
         "categories": [
             {"code": c.code, "title": c.title, "scopes": [format_scope(s) for s in c.scopes]} for c in categories
         ],

@@ -21,6 +21,7 @@ from assent.sandbox_mode.upstream import BuiltInUpstream, Dataset, built_in_upst
 from assent.server import listen, serve_until
 from assent.settings import Settings
 from fhir.r4.definitions import Definitions
+from sandbox.records.cohorts import EVERYBODY
 
 BuildSandbox = Callable[[Settings, str], Awaitable[Assent]]
 UPSTREAM_CONNECTIONS = 8
@@ -35,6 +36,7 @@ def behind(settings: Settings, upstream: BuiltInUpstream) -> Settings:
             "upstream_auth": "bearer",
             "upstream_bearer_token": SecretStr(upstream.bearer_token),
             "open_registration": True,
+            "export_groups": (*settings.export_groups, EVERYBODY),
         }
     )
 
@@ -49,6 +51,11 @@ async def serve_sandbox(
     welcome: Callable[[], None],
 ) -> None:
     """Everything, in one process, until `stop` is set; `welcome` tells the person what to open."""
+
+    def serves() -> None:
+        progress.step(f"serving {settings.public_url}")
+        welcome()
+
     listener = listen(settings.host, settings.port)
     try:
         progress.step("starting PostgreSQL")
@@ -62,9 +69,7 @@ async def serve_sandbox(
                     progress.step("starting the server")
                     assent = await build(behind(settings, upstream), url)
                     try:
-                        progress.step(f"serving {settings.public_url}")
-                        welcome()
-                        await serve_until(stop, assent.asgi, listener, settings)
+                        await serve_until(stop, assent.asgi, listener, settings, serves)
                     finally:
                         await assent.aclose()
             finally:

@@ -22,6 +22,8 @@ class ConsentDetails:
     """Codes, in the catalogue's order."""
     hours: int | None = None
     """The longest that it may last; None for no bound."""
+    names_purpose: bool = False
+    """Whether they say what for; that stands with the request."""
 
     def end(self, now: datetime) -> datetime | None:
         """The end of a grant that is made now."""
@@ -35,7 +37,8 @@ class ConsentDetails:
 
 def details_from_row(row: Mapping[str, Any]) -> ConsentDetails:
     """What `row` gave."""
-    return ConsentDetails(tuple(row["categories"]), row["hours"])
+    # A process of the release before may have kept it, without what that didn't know.
+    return ConsentDetails(tuple(row["categories"]), row["hours"], row.get("names_purpose", False))
 
 
 def asked_details(parameters: Mapping[str, str], catalogue: Catalogue, audience: str) -> AskedDetails | None:
@@ -58,7 +61,8 @@ def held_to_scope(asked: AskedDetails | None, scope: str, catalogue: Catalogue) 
     if not any(category.code in categories for category in catalogue.everyday):
         # A sensitive category cuts across the others, so on its own it would open nothing.
         raise _refused("none of its categories, beside sensitive ones, is one for which the scopes ask")
-    return ConsentDetails(categories, None if asked.duration is None else asked.duration.hours)
+    hours = None if asked.duration is None else asked.duration.hours
+    return ConsentDetails(categories, hours, asked.purpose is not None)
 
 
 def purpose_in(

@@ -20,6 +20,7 @@ from authz.headers import presented_by
 from authz.oauth_errors import NO_STORE
 from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
+from fhir.r4.strict_json import decode_once
 
 LAUNCH_SCOPE: Final = "assent/launch.c"
 _MAX_BODY: Final = 65_536
@@ -72,9 +73,9 @@ async def _read_json(request: Request) -> dict[str, Any]:
         if len(body) > _MAX_BODY:
             raise HTTPException(413, f"the body may have at most {_MAX_BODY} bytes")
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decode_once(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise HTTPException(400, "the body must be a JSON object") from broken
+        raise HTTPException(400, "the body must be a JSON object in which no member stands twice") from broken
 
 
 def _refused(status: int, description: str, challenge: str) -> HTTPException:

@@ -7,7 +7,7 @@ signed in, and ends after a few minutes or when it is decided.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,6 +17,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authz import tables
+from authz.authorize.asked_scopes import scope_within_registration
 from authz.authorize.consent_details import (
     ConsentDetails,
     asked_details,
@@ -30,17 +31,12 @@ from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of, new_secret
 from authz.tokens.dpop import THUMBPRINT
 from policies.catalogue import Catalogue
-from policies.model import Scope
-from smart.app_state import apart
-from smart.scope_syntax import parse_scope, split_scope
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """RFC 7636 §4.2: base64url of a SHA-256."""
 _MAX_STATE: Final = 2_000
 _PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-_OF_A_LAUNCH: Final = frozenset({"launch", "launch/encounter"})
-"""Scopes that mean something only with a `launch`: this server offers no choice of encounters."""
 
 
 class NotRedirectable(Exception):
@@ -118,7 +114,7 @@ def check_request(
     _check_audience(parameters, audience)
     if len(parameters.get("state", "")) > _MAX_STATE or len(parameters.get("nonce", "")) > _MAX_STATE:
         raise OAuthError("invalid_request", f"`state` and `nonce` may have at most {_MAX_STATE} characters")
-    scope = _scope(client, parameters)
+    scope = scope_within_registration(client, parameters)
     if "launch" in parameters and "launch" not in scope.split(" "):
         raise OAuthError("invalid_request", "`launch` needs the scope `launch`")
     return PendingRequest(
@@ -170,50 +166,6 @@ def _code_key(parameters: Mapping[str, str]) -> str | None:
     if jkt is not None and not THUMBPRINT.fullmatch(jkt):
         raise OAuthError("invalid_request", "`dpop_jkt` must be the 43 characters of a SHA-256 thumbprint")
     return jkt
-
-
-def _scope(client: Client, parameters: Mapping[str, str]) -> str:
-    """Unknown scopes and those outside the registration go; with none left the request is refused (SMART 2.2)."""
-    allowed_session, allowed, _ = split_scope(client.scope)
-    texts: list[str] = []
-    for text in dict.fromkeys(_without_role(text) for text in parameters.get("scope", "").split(" ")):
-        session, clinical, _ = split_scope(text)
-        if text in _OF_A_LAUNCH and "launch" not in parameters:
-            continue
-        if (session and (not client.scope or text in allowed_session)) or (
-            clinical and _may_ask(clinical[0], client, allowed)
-        ):
-            texts.append(text)
-    texts = _without_lone_state(texts)
-    if not texts:
-        raise OAuthError("invalid_scope", "no scope was asked for that this app may have")
-    return " ".join(texts)
-
-
-def _without_lone_state(texts: Sequence[str]) -> list[str]:
-    """What an app keeps about a patient goes along with what they share; with nothing to share, it isn't granted."""
-    clinical, state = apart(split_scope(" ".join(texts))[1])
-    lone = () if clinical else tuple(scope for scope in state if scope.context == "patient")
-    return [text for text in texts if parse_scope(text) not in lone]
-
-
-def _without_role(text: str) -> str:
-    """No role is supported: who asks for one gets the launch context of that type (SMART 2.2, context scopes)."""
-    kind, _, _ = text.partition("?role=")
-    return kind if kind.startswith("launch/") else text
-
-
-def _may_ask(scope: Scope, client: Client, allowed: Sequence[Scope]) -> bool:
-    return scope.context != "system" and (not client.scope or any(_within(scope, a) for a in allowed))
-
-
-def _within(scope: Scope, allowed: Scope) -> bool:
-    return (
-        scope.context == allowed.context
-        and allowed.resource_type in ("*", scope.resource_type)
-        and set(scope.permissions) <= set(allowed.permissions)
-        and set(allowed.parameters) <= set(scope.parameters)
-    )
 
 
 def _purpose(client: Client, parameters: Mapping[str, str], catalogue: Catalogue) -> str:

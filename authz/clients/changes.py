@@ -93,6 +93,7 @@ async def change_client(
         "redirect_uris": list(new.redirect_uris),
         "post_logout_redirect_uris": list(new.post_logout_redirect_uris),
         "scope": new.scope,
+        "purposes": list(new.purposes),
         "requires": sorted(new.requires),
         "software_statement": new.software_statement,
     }

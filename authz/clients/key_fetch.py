@@ -15,14 +15,13 @@ from typing import Any, Final, Literal
 import aiohttp
 import msgspec
 from multidict import CIMultiDictProxy
-from yarl import URL
 
-from authz.clients.key_addresses import AddressRefused, CheckedResolver, KeyAddresses
+from authz.clients.checked_http import BodyRefused, CheckedHttp, bounded_body
+from authz.clients.key_addresses import AddressRefused, KeyAddresses
 from authz.clients.key_sets import ALGORITHMS, Jwk, KeySetRefused, usable_keys
 
 Reason = Literal["address", "unreachable", "timeout", "status", "redirect", "too-large", "not-keys", "too-often"]
 
-MAX_BODY: Final = 65_536
 MAX_SECONDS: Final = 3600.0
 """Keys are asked for again after this long, whatever the answer said: a key that was withdrawn must end."""
 DEFAULT_SECONDS: Final = 300.0
@@ -65,23 +64,19 @@ class KeyFetcher:
         self, addresses: KeyAddresses, *, timeout: float = 5.0, algorithms: Sequence[str] = ALGORITHMS
     ) -> None:
         """`timeout` in seconds, for everything: name, connection, whole answer. `algorithms`: what keys must fit."""
-        self._addresses = addresses
         self._algorithms = algorithms
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._resolver = CheckedResolver(addresses)
-        self._session: aiohttp.ClientSession | None = None
+        self._http = CheckedHttp(addresses, timeout=timeout, connections=_CONNECTIONS, per_host=_PER_HOST)
 
     async def fetch(self, url: str, etag: str | None) -> Fetched:
         """Ask; `etag` is that of what is kept. Raises KeysUnavailable."""
-        try:
-            self._addresses.check(url)  # again: the operator may allow less than when it was registered
-        except AddressRefused as refused:
-            raise KeysUnavailable("address") from refused
         headers = _HEADERS if etag is None else _HEADERS | {"If-None-Match": etag}
         try:
-            request = self._open().get(URL(url, encoded=True), headers=headers, allow_redirects=False)
-            async with request as response:
+            async with self._http.request("GET", url, headers) as response:
                 return await self._read(response, conditional=etag is not None)
+        except AddressRefused as refused:
+            raise KeysUnavailable("address") from refused
+        except BodyRefused as refused:
+            raise KeysUnavailable("too-large" if refused.reason == "too-large" else "not-keys") from None
         except TimeoutError as slow:
             raise KeysUnavailable("timeout") from slow
         except (aiohttp.ClientError, OSError, ValueError):
@@ -90,10 +85,7 @@ class KeyFetcher:
 
     async def close(self) -> None:
         """Close the connections, for good."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        await self._resolver.close()
+        await self._http.close()
 
     async def _read(self, response: aiohttp.ClientResponse, *, conditional: bool) -> Fetched:
         if 300 <= response.status < 400 and response.status != 304:
@@ -101,41 +93,10 @@ class KeyFetcher:
         unchanged = response.status == 304 and conditional
         if response.status != 200 and not unchanged:
             raise KeysUnavailable("status")
-        keys = None if unchanged else _keys(await _body(response), self._algorithms)
+        keys = None if unchanged else _keys(await bounded_body(response), self._algorithms)
         seconds, store = lifetime(response.headers, datetime.now(UTC))
         found = response.headers.get("ETag", "")
         return Fetched(keys, found if _ETAG.fullmatch(found) else None, seconds, store)
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=self._resolver,
-                use_dns_cache=False,
-                force_close=True,  # every request goes where its own look-up said
-                limit=_CONNECTIONS,
-                limit_per_host=_PER_HOST,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._timeout,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        return self._session
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise KeysUnavailable("not-keys")
-    if (response.content_length or 0) > MAX_BODY:
-        raise KeysUnavailable("too-large")
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise KeysUnavailable("too-large")
-    return bytes(body)
 
 
 def _keys(body: bytes, algorithms: Sequence[str]) -> tuple[Jwk, ...]:

@@ -6,7 +6,7 @@ The registration token stays the same: an app that loses the answer to a change 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from authz.clients.changes import change_client, end_client, find_managed
 from authz.clients.clients import Client, ClientError, NewClient
-from authz.clients.metadata import described, new_client_from, parse_metadata, read_body
+from authz.clients.metadata import PURPOSES, described, new_client_from, parse_metadata, read_body
 from authz.clients.registration import (
     chosen_method,
     management,
@@ -128,7 +128,9 @@ class ManagementEndpoint:
         secret = metadata.get("client_secret")
         if secret is not None and not isinstance(secret, str):
             raise OAuthError("invalid_client_metadata", "`client_secret` must be a text")
-        new = new_client_from(metadata)
+        new = new_client_from(metadata, self._context.catalogue.askable)
+        if PURPOSES not in metadata:  # the operator may have chosen them
+            new = replace(new, purposes=client.purposes)
         if not self._context.open_registration and not _same_but_for_keys(client, new):
             raise OAuthError("access_denied", "registration is not open here, only keys can change", status=403)
         return await change_client(
@@ -147,5 +149,6 @@ def _reviewed(registration: Client | NewClient) -> tuple[object, ...]:
         registration.redirect_uris,
         registration.post_logout_redirect_uris,
         registration.scope,
+        registration.purposes,
         registration.requires,
     )

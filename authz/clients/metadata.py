@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from authz.clients.clients import REQUIREMENTS, Client, ClientKind, NewClient
 from authz.oauth_errors import OAuthError
+from fhir.r4.strict_json import decode_once
 from smart.consent_details import TYPE
 
 _MAX_BODY: Final = 65_536
@@ -19,6 +20,8 @@ _KINDS: Final = {
     "client_secret_post": "confidential-symmetric",
     "private_key_jwt": "confidential-asymmetric",
 }
+PURPOSES: Final = "purpose_of_use"
+"""Named as the request parameter is, and the claim of UDAP's `hl7-b2b` and of IHE IUA that holds codes of the kind."""
 _REMINDER: Final = "send the new set to `registration_client_uri` whenever your keys change, or register `jwks_uri`"
 
 
@@ -35,13 +38,17 @@ async def read_body(request: Request) -> bytes:
 def parse_metadata(body: bytes) -> dict[str, Any]:
     """A body as metadata. Raises OAuthError."""
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decode_once(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        raise OAuthError("invalid_client_metadata", "the body must be a JSON object") from broken
+        text = "the body must be a JSON object in which no member stands twice"
+        raise OAuthError("invalid_client_metadata", text) from broken
 
 
-def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
-    """RFC 7591 §2 metadata as a registration; a `software_statement` in it was verified. Raises OAuthError."""
+def new_client_from(metadata: Mapping[str, Any], askable: Collection[str]) -> NewClient:
+    """RFC 7591 §2 metadata as a registration; a `software_statement` in it was verified.
+
+    `askable`: codes of the purposes of use for which apps may ask. Raises OAuthError.
+    """
     method = metadata.get("token_endpoint_auth_method", "client_secret_basic")
     grants = metadata.get("grant_types", ["authorization_code"])
     texts = [metadata.get(name, "") for name in ("client_name", "scope")]
@@ -66,6 +73,7 @@ def new_client_from(metadata: Mapping[str, Any]) -> NewClient:
         kind=cast(ClientKind, kind),
         redirect_uris=tuple(uris),
         scope=texts[1],
+        purposes=_purposes(metadata, askable),
         jwks=jwks if signs else None,
         jwks_uri=jwks_uri if signs else None,
         post_logout_redirect_uris=tuple(after),
@@ -84,6 +92,7 @@ def described(client: Client, method: str) -> dict[str, Any]:
         "response_types": ["code"] if client.redirect_uris else [],
         "token_endpoint_auth_method": method,
         "scope": client.scope,
+        PURPOSES: list(client.purposes),
     }
     if "authorization_code" in client.grant_types:
         answer["authorization_details_types"] = [TYPE]
@@ -102,6 +111,15 @@ def _requires(metadata: Mapping[str, Any]) -> frozenset[str]:
     if not all(isinstance(metadata.get(name, False), bool) for name in REQUIREMENTS):
         raise OAuthError("invalid_client_metadata", f"{', '.join(REQUIREMENTS)} must be true or false")
     return frozenset(name for name in REQUIREMENTS if metadata.get(name))
+
+
+def _purposes(metadata: Mapping[str, Any], askable: Collection[str]) -> tuple[str, ...]:
+    """In the order given: the first is asked for when a request names none."""
+    named = metadata.get(PURPOSES, ["PATRQT"])
+    if not _texts(named) or not named or not set(named) <= set(askable):
+        allowed = ", ".join(sorted(askable))
+        raise OAuthError("invalid_client_metadata", f"`{PURPOSES}` must be a list of one or more of {allowed}")
+    return tuple(dict.fromkeys(named))
 
 
 def _check_details_types(metadata: Mapping[str, Any]) -> None:

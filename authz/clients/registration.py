@@ -46,7 +46,7 @@ class RegistrationEndpoint:
                 if isinstance(statement, OAuthError):
                     raise statement
                 metadata = metadata if statement is None else statement.over(metadata)
-                new = new_client_from(metadata)
+                new = new_client_from(metadata, context.catalogue.askable)
                 if not invited and (statement is None or not statement.vouches_for(new)):
                     raise _closed("the software statement must name `redirect_uris`, or the keys of a service")
                 client, secret = await add_client(connection, new, now, addresses=context.client_keys.addresses)

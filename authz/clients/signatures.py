@@ -5,8 +5,6 @@ RFC 7515, RFC 7517; SMART App Launch 2.2, signature verification. What the claim
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +17,7 @@ from authz.clients.key_fetch import KeysUnavailable
 from authz.clients.key_sets import ALGORITHMS, Jwk, KeySetRefused, check_numbers, matching, usable_keys
 from authz.clients.keys import ClientKeys
 from authz.clients.known_clients import KnownClients
+from authz.jwt_parts import read_part
 
 _UNAVAILABLE: Final = (
     "the client's keys couldn't be fetched from its `jwks_uri`: it must answer within 5 seconds, with status 200 and no"
@@ -54,23 +53,13 @@ class FetchedKeys:
 def read_signed(text: str) -> SignedText:
     """A signed JWT, not verified. Raises SignatureRefused."""
     try:
-        header, claims = (_json(part) for part in text.split(".")[:2])
+        header, claims = (read_part(part) for part in text.split(".")[:2])
     except ValueError as broken:
-        raise SignatureRefused("it isn't a signed JWT") from broken
+        raise SignatureRefused("it isn't a signed JWT, or says something twice") from broken
     kid, alg = header.get("kid"), header.get("alg")
     if not isinstance(kid, str) or alg not in ALGORITHMS:
         raise SignatureRefused(f"it needs a `kid` and one of the algorithms {', '.join(ALGORITHMS)}")
     return SignedText(text, kid, str(alg), header, claims)
-
-
-def _json(part: str) -> dict[str, Any]:
-    try:
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except RecursionError as deep:
-        raise ValueError("too deep") from deep
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
 
 
 async def fetch_registered(

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authz import tables
 from authz.clients.key_sets import CURVES, PRIVATE, KeySetRefused, check_numbers
+from authz.jwt_parts import read_part
 from authz.oauth_errors import OAuthError
 from authz.opaque_secret import hash_of
 from fhir.store.prepared_statement import PreparedStatement
@@ -87,6 +88,8 @@ def read_proof(text: str, *, method: str, url: str, now: datetime, token: str | 
     if len(text) > _MAX_LENGTH or text.count(".") != 2:
         raise ProofRefused("the proof isn't one signed JWT")
     try:
+        for part in text.split(".")[:2]:
+            read_part(part)
         decoded = jwt.decode(text, _key_of, registry=_Jws(algorithms=ALGORITHMS))
         jkt = _imported(decoded.header["jwk"]).thumbprint()
     except (JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as broken:

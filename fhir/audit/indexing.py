@@ -22,7 +22,7 @@ from fhir.audit.journal import AuditJournal, Entry
 from fhir.audit.record_use import RecordUse, Use
 from fhir.store.repository import Repository
 
-BATCH: Final = 100
+BATCH: Final = 50
 _BUSY_REST: Final = 25.0
 """While records keep coming, for each second of moving so many of rest: requests go first."""
 _LEAST_REST_SECONDS: Final = 0.05

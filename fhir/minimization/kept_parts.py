@@ -7,7 +7,7 @@ them out would lose them when the element is written back, and these are rare, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,7 +26,9 @@ def may_tell(text: bytes) -> bool:
     return text[0] in _OPENING and (b'"extension"' in text or b"\\" in text or b'"fhir_comments"' in text)
 
 
-def tells_of_others(name: str, raw: msgspec.Raw, relative: Callable[[str], str | None], named: Container[str]) -> bool:
+def tells_of_others(
+    name: str, raw: msgspec.Raw, relative: Callable[[str], str | None], may_name: Callable[[str], bool]
+) -> bool:
     """Whether a member that is kept has comments in it, or an extension that names somebody. Raises DecodeError."""
     if name == _COMMENTS:
         return True
@@ -34,7 +36,7 @@ def tells_of_others(name: str, raw: msgspec.Raw, relative: Callable[[str], str |
     while edge:
         here, inside = edge.pop()
         if isinstance(here, dict):
-            if _COMMENTS in here or (inside and "valueReference" in here and not _is_bare(here, relative, named)):
+            if _COMMENTS in here or (inside and "valueReference" in here and not _is_bare(here, relative, may_name)):
                 return True
             edge += [(value, inside or key in _EXTENSIONS) for key, value in here.items()]
         elif isinstance(here, list):
@@ -42,11 +44,13 @@ def tells_of_others(name: str, raw: msgspec.Raw, relative: Callable[[str], str |
     return False
 
 
-def _is_bare(extension: dict[str, object], relative: Callable[[str], str | None], named: Container[str]) -> bool:
+def _is_bare(
+    extension: dict[str, object], relative: Callable[[str], str | None], may_name: Callable[[str], bool]
+) -> bool:
     """Whether the reference that an extension holds says no more than where it leads."""
     reference = extension["valueReference"]
     literal = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(reference, dict) or not isinstance(literal, str) or "identifier" in reference:
         return False
     target = literal if literal.startswith("#") else relative(literal)
-    return target is not None and ("display" not in reference or target.partition("/")[0] in named)
+    return target is not None and ("display" not in reference or may_name(target))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir.minimization.mask_plan import Extensions, MaskCompiler, MaskError, MaskNode
+from fhir.minimization.mask_plan import MaskCompiler, MaskError, MaskNode
 from fhir.r4.definitions import Definitions, json_members
 from policies.catalogue import Catalogue
 from policies.search_guard import is_visible
@@ -15,13 +15,13 @@ class Masks:
         self._catalogue = catalogue
         self._definitions = definitions
         _check_types(catalogue, definitions)
-        compiler = MaskCompiler(definitions)
         self._nodes: dict[tuple[str, str], MaskNode] = {}
         self._members: dict[tuple[str, str], frozenset[str]] = {}
         for profile, types in catalogue.masks.items():
-            extensions = Extensions(catalogue.extensions[profile])
+            whole = profile in catalogue.whole_elements
+            compiler = MaskCompiler(definitions, catalogue.extensions[profile], whole=whole)
             for resource_type, allowed in types.items():
-                self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed, extensions)
+                self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed)
                 self._members[profile, resource_type] = self._as_members(resource_type, allowed)
 
     def node(self, purpose: str, resource_type: str) -> MaskNode | None:
@@ -72,4 +72,5 @@ def restricted(
             for member, _ in json_members(name, element):
                 wanted |= {member, "_" + member}
     kept = {name: inside for name, inside in node.members.items() if name in wanted}
-    return MaskNode(kept, replacements=node.replacements)
+    stand_ins = {name: value for name, value in node.stand_ins.items() if name in elements}
+    return MaskNode(kept, replacements=node.replacements, stand_ins=stand_ins)

@@ -19,6 +19,7 @@ from fhir.minimization.facts import NOTHING, FactsReader, MemberFacts
 from fhir.minimization.kept_parts import may_tell
 from fhir.minimization.mask_plan import MaskNode, Treatment
 from fhir.minimization.seen_before import SeenBefore
+from fhir.minimization.shapes import Holds, what_holds
 from fhir.r4.strict_json import check_once, decode_value_once
 from policies.model import ResourceFacts
 
@@ -37,13 +38,14 @@ _encode: Final = msgspec.json.Encoder().encode
 class Member:
     """A member that is an object or a list."""
 
-    __slots__ = ("decoded", "facts", "forms", "raw", "telling")
+    __slots__ = ("decoded", "facts", "forms", "holds", "raw", "telling")
 
-    def __init__(self, raw: bytes, facts: MemberFacts, decoded: object) -> None:
+    def __init__(self, raw: bytes, facts: MemberFacts, decoded: object, holds: Holds) -> None:
         self.raw: Final = msgspec.Raw(raw)
         self.facts: Final = facts
         self.decoded: Final = decoded
         """Its value, where facts are gathered from the whole of it, else None."""
+        self.holds: Final = holds
         self.telling: Final = may_tell(raw)
         """Whether it must be looked into before it is kept as it is."""
         self.forms: dict[MaskNode | Treatment, tuple[object, bool]] = {}
@@ -101,7 +103,7 @@ class MemberReader:
             return known
         value = _value(text) if checked else decode_value_once(text)
         said = NOTHING if name not in looked_into and _is_plain(text) else self._facts.of_member(kind, name, value)
-        member = Member(text, said, value if name in self._facts.whole else None)
+        member = Member(text, said, value if name in self._facts.whole else None, what_holds(value))
         if len(text) <= MAX_MEMBER and self._seen.again(hash(key)):
             self._known[key] = member
             self._weight += _OVERHEAD + len(text)

@@ -15,14 +15,17 @@ from typing import Final
 import msgspec
 
 from fhir.minimization.kept_parts import TELLING, may_tell, tells_of_others
-from fhir.minimization.mask_plan import Extensions, MaskNode, Treatment
+from fhir.minimization.mask_plan import Beside, Extensions, MaskNode, Treatment
 from fhir.minimization.members import Member, Members
+from fhir.minimization.shapes import Holds, raw_holds
 from policies.codes import DATA_ABSENT_REASON_URL, OBSERVATION_VALUE_SYSTEM
 
 _MASKED: Final = msgspec.Raw(f'{{"extension":[{{"url":"{DATA_ABSENT_REASON_URL}","valueCode":"masked"}}]}}')
 _SUBSETTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"SUBSETTED"}}')
 _REDACTED: Final = msgspec.Raw(f'{{"system":"{OBSERVATION_VALUE_SYSTEM}","code":"REDACTED"}}')
-_META: Final = frozenset({"versionId", "lastUpdated", "profile", "security"})
+_META: Final = frozenset({"versionId", "lastUpdated", "profile"})
+_LABEL: Final = MaskNode(dict.fromkeys(("system", "version", "code", "display", "userSelected"), "plain"))
+_NULL: Final = msgspec.Raw(b"null")
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -47,6 +50,12 @@ class MinimizeRules:
     named_references: frozenset[str]
     relative: Callable[[str], str | None]
     """A literal reference as `Type/id` when it points into the upstream, else None."""
+    unnamed: frozenset[str] = frozenset()
+    """References of those types that lose their `display` all the same: what they lead to is withheld by name."""
+
+    def may_name(self, target: str) -> bool:
+        """Whether the `display` of a reference (`Type/id`) may stay."""
+        return target.partition("/")[0] in self.named_references and target not in self.unnamed
 
 
 def minimize(resource: bytes | msgspec.Raw | Members, node: MaskNode, rules: MinimizeRules) -> bytes:
@@ -92,12 +101,19 @@ class _Pass:
         kept: dict[str, object] = {}
         for name, value in members.items():
             treatment = treatments.get(name)
-            if treatment == "keep" or (treatment is None and node.open):
-                # Strings and numbers that stand beside split members hold nothing else.
-                plain = split if type(value) is msgspec.Raw else not value.telling
-                kept[name] = _raw(value) if plain else self._whole(name, value)
+            if treatment == "plain":
+                # What is left raw beside split members is a string, a number or the like.
+                kept[name] = value if split and type(value) is msgspec.Raw else _held(value, "plain")
+            elif treatment == "keep":
+                raw = _held(value, "objects")
+                plain = type(value) is Member and not value.telling
+                kept[name] = raw if plain else self._whole(name, raw)
+            elif treatment is None and node.open:
+                kept[name] = self._whole(name, value)
             elif treatment is None:
                 self._changed = True
+                if name in node.stand_ins:
+                    kept[name] = msgspec.Raw(node.stand_ins[name])
             elif treatment == "meta":
                 continue  # comes last: it says whether anything was taken away
             elif (inside := self._form(value, treatment)) is not None:
@@ -110,9 +126,7 @@ class _Pass:
     def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
         """A member that stays as it is. Raises NotMinimizable for one in which others are named."""
         raw, rules = _raw(value), self._rules
-        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(
-            name, raw, rules.relative, rules.named_references
-        ):
+        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(name, raw, rules.relative, rules.may_name):
             raise NotMinimizable("an element that is kept tells of others")
         return raw
 
@@ -136,6 +150,8 @@ class _Pass:
         """What stays of a member whose inside matters; None for nothing."""
         if isinstance(treatment, Extensions):
             return self._extensions(value, treatment)
+        if isinstance(treatment, Beside):
+            return self._beside(value, treatment.extensions)
         if treatment == "contained":
             return list(self._contained.values()) or None
         if isinstance(treatment, MaskNode):
@@ -164,19 +180,32 @@ class _Pass:
             self._changed = True
             return _MASKED
         kept: dict[str, object] = {"reference": target}
-        named = target.partition("/")[0] in self._rules.named_references
+        named = self._rules.may_name(target)
         for name, value in members.items():
             if name == "type" or (named and name == "display"):
-                kept[name] = value
+                kept[name] = _held(value, "plain")
             elif name != "reference":
                 self._changed = True
         return kept
 
-    def _extensions(self, raw: msgspec.Raw, allowed: Extensions) -> list[msgspec.Raw] | None:
+    def _extensions(self, raw: msgspec.Raw, allowed: Extensions) -> list[object] | None:
         items = _items(raw)
-        kept = [self._whole("extension", item) for item in items if _url(item) in allowed.urls]
+        kept = [self._extension(item, allowed) for item in items if allowed.allow(_url(item))]
         self._changed = self._changed or len(kept) < len(items)
         return kept or None
+
+    def _extension(self, raw: msgspec.Raw, allowed: Extensions) -> object:
+        return self._whole("extension", raw) if allowed.inside is None else self._object(raw, allowed.inside)
+
+    def _beside(self, raw: msgspec.Raw, allowed: Extensions) -> object:
+        """What stays beside a primitive; for a list, at the places where the primitives stand."""
+        if _is_list(raw):
+            found = [None if item == _NULL else self._beside(item, allowed) for item in _items(raw)]
+            return found if any(item is not None for item in found) else None
+        members = _members(raw)
+        kept = self._extensions(members["extension"], allowed) if "extension" in members else None
+        self._changed = self._changed or len(members) > 1 or "extension" not in members
+        return kept and {"extension": kept}
 
     def _contained_resources(self, raw: msgspec.Raw) -> dict[str, object]:
         """Contained products and providers by id, each under its own mask; anything else goes (L31)."""
@@ -206,19 +235,28 @@ class _Pass:
         kept: dict[str, object] = {}
         for name, value in members.items():
             if name in _META:
-                kept[name] = value
+                kept[name] = _held(value, "plain")
             else:
                 self._changed = True
+        said: list[object] = [self._kept(_members(label), _LABEL) for label in labels]
         if self._changed:
-            labels.append(_REDACTED)
+            said.append(_REDACTED)
             kept["tag"] = [_SUBSETTED]
-        if labels:
-            kept["security"] = labels
+        if said:
+            kept["security"] = said
         return kept
 
 
 def _raw(value: Member | msgspec.Raw) -> msgspec.Raw:
     return value.raw if isinstance(value, Member) else value
+
+
+def _held(value: Member | msgspec.Raw, holds: Holds) -> msgspec.Raw:
+    """The member, which must hold what R4 has there. Raises NotMinimizable."""
+    found = value.holds if isinstance(value, Member) else raw_holds(value)
+    if found != holds and found != "nothing":
+        raise NotMinimizable("an element isn't of the kind that R4 has there")
+    return _raw(value)
 
 
 def _is_list(raw: msgspec.Raw) -> bool:

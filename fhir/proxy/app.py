@@ -23,6 +23,7 @@ from fhir.proxy.refusals import refusal_of
 from fhir.proxy.request import ProxyRefusal, ProxyRequest, check_accept, read_request
 from fhir.proxy.responses import Receive, Scope, Send, send_bodiless, send_fhir, send_outcome
 from fhir.proxy.searching import answer_search
+from fhir.proxy.still_open import check_still_open, refused_token
 from fhir.r4.interaction import Interaction, Unsupported, interaction_of
 from fhir.upstream.upstreams import TypeNotServed
 from fhir.writes.reading import read_write
@@ -99,7 +100,10 @@ class FhirProxy:
         request.log["client_id"] = access.client_id
         if interaction.code == "batch":
             # Each entry takes all steps by itself; whoever sent it has proven to be who they are.
-            return Answered(await answer_batch(request, partial(self._answer, admitted=True)), None)
+            now = parts.clock()
+            body, plans = await answer_batch(request, partial(self._answer, admitted=True))
+            await check_still_open(parts, request, interaction, plans, now)
+            return Answered(body, None)
         # 2 consent, 3 decide; a service's plan is completed by the patients whom it comes upon
         now = parts.clock()
         plan = await parts.plans.begin(access, interaction, now)
@@ -117,8 +121,10 @@ class FhirProxy:
             await parts.audit.record(record_of_refusal(request, access, interaction, parts.clock()))
             await ticks.wait_for_tick(begun)
             raise
-        # 7 record
         seen = answered.seen
+        if seen is not None:
+            await check_still_open(parts, request, interaction, (seen.plan,), now)
+        # 7 record
         await parts.audit.record_all(
             records_of_answer(request, access, interaction, seen, parts.clock(), parts.source_name)
         )
@@ -132,8 +138,7 @@ class FhirProxy:
         access = await (gate.still(request.token) if admitted else gate.access(request.token))
         if isinstance(access, Access):
             return access
-        headers = ((b"www-authenticate", access.challenge("fhir").encode()),)
-        raise ProxyRefusal(access.status, "login", access.description, headers=headers)
+        raise refused_token(access)
 
 
 def _route(interaction: Interaction | Unsupported) -> str:

@@ -22,6 +22,7 @@ from fhir.proxy.searchset import paged_bundle
 from fhir.r4.interaction import Unsupported, interaction_of
 from fhir.r4.operation_outcome import operation_outcome
 from fhir.r4.strict_json import decode_once
+from policies.decide import ReadPlan
 
 MAX_ENTRIES: Final = 50
 MAX_ANSWER: Final = 32 * 1024 * 1024
@@ -54,16 +55,20 @@ class _Bundle(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Bundle).decode
 
 
-async def answer_batch(request: ProxyRequest, answer: Answer) -> bytes:
-    """The batch-response. Raises ProxyRefusal when the Bundle is none that can be answered."""
+async def answer_batch(request: ProxyRequest, answer: Answer) -> tuple[bytes, list[ReadPlan]]:
+    """The batch-response, and the plans by which something is shown.
+
+    Raises ProxyRefusal when the Bundle is none that can be answered.
+    """
     alone = replace(request, parameters=(), body=b"", accept=b"application/fhir+json", log={})
     if any(name != "_format" or value not in ("json", "application/fhir+json") for name, value in request.parameters):
         raise ProxyRefusal(400, "not-supported", "a batch takes no parameters")
     said: list[bytes] = []
+    plans: list[ReadPlan] = []
     for entry in _entries(request.body):
         room = MAX_ANSWER - sum(map(len, said))
-        said.append(await _answered(alone, entry, answer, room))
-    return paged_bundle(b"batch-response", (), None, said)
+        said.append(await _answered(alone, entry, answer, room, plans))
+    return paged_bundle(b"batch-response", (), None, said), plans
 
 
 def _entries(body: bytes) -> list[_Entry]:
@@ -81,9 +86,12 @@ def _entries(body: bytes) -> list[_Entry]:
     return bundle.entry
 
 
-async def _answered(alone: ProxyRequest, entry: _Entry, answer: Answer, room: int) -> bytes:
+async def _answered(alone: ProxyRequest, entry: _Entry, answer: Answer, room: int, plans: list[ReadPlan]) -> bytes:
     try:
-        body = (await answer(_sent_alone(alone, entry))).body
+        answered = await answer(_sent_alone(alone, entry))
+        body = answered.body
+        if answered.seen is not None:
+            plans.append(answered.seen.plan)
         if len(body) > room:
             raise ProxyRefusal(413, "too-long", "the batch's answer would be too large; send this entry by itself")
     except Exception as error:

@@ -94,6 +94,14 @@ class ReadPlans:
         """A service's plan for one patient."""
         return await self._by(plan, (patient,), now)
 
+    async def hold(self, plan: ReadPlan, now: datetime) -> bool:
+        """Whether the consents that made the plan still say the same."""
+        for patient, share in plan.shares.items():
+            again = await self._share(plan, patient, now)
+            if again is None or again.consents != share.consents:
+                return False
+        return True
+
     async def who_may_share(self, plan: ReadPlan, now: datetime, most: int) -> Sequence[str]:
         """Ids of at most `most` patients whose consents can open anything to a service: all others' open nothing."""
         return await self._sharing.naming(grantee_of(plan.access.client_id), now, most)

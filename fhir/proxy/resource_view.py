@@ -54,6 +54,8 @@ class ResourceViews:
         decisions = Decisions(plan, self._catalogue)
         links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
         rules = self._rules(plan.purpose)
+        if plan.unnamed:
+            rules = replace(rules, unnamed=plan.unnamed)
 
         def show(raw: bytes) -> Shown | None:
             content = self._content(raw)
@@ -62,7 +64,10 @@ class ResourceViews:
             if node is None or not isinstance(decisions.of(facts, content.kind), Permit):
                 return None
             wanted = elements.get(facts.resource_type)
-            if wanted is not None:
+            if plan.unnamed:  # what is remembered has their names
+                kept = restricted(node, wanted, self._definitions, facts.resource_type)
+                shown = Shown(facts, minimize(raw, kept, rules), categories=content.categories)
+            elif wanted is not None:
                 kept = restricted(node, wanted, self._definitions, facts.resource_type)
                 shown = Shown(facts, minimize(content.members, kept, rules), categories=content.categories)
             else:

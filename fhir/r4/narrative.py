@@ -9,7 +9,7 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-_XHTML: Final = "http://www.w3.org/1999/xhtml"
+XHTML: Final = "http://www.w3.org/1999/xhtml"
 # fmt: off
 _ELEMENTS: Final = frozenset({
     "a", "abbr", "acronym", "b", "big", "blockquote", "br", "caption", "cite", "code", "col", "colgroup", "dd", "dfn",
@@ -40,7 +40,7 @@ def is_narrative(div: object) -> bool:
     names: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        root_fits = bool(names) or (name == "div" and attributes.get("xmlns") == _XHTML)
+        root_fits = bool(names) or (name == "div" and attributes.get("xmlns") == XHTML)
         if not root_fits or name not in _ELEMENTS or not all(_is_allowed(*pair) for pair in attributes.items()):
             raise _NoNarrative
         names.append(name)
@@ -63,7 +63,7 @@ def is_narrative(div: object) -> bool:
 
 def _is_allowed(name: str, value: str) -> bool:
     if name == "xmlns":
-        return value == _XHTML
+        return value == XHTML
     if name in _ADDRESSES:
         return _LEADS_OUT.match(value) is not None
     return name in _ATTRIBUTES and not (name == "style" and _loads(value))

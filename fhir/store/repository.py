@@ -6,6 +6,7 @@ written never changes. Who may see what is decided elsewhere: this answers whoev
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import uuid
@@ -322,6 +323,7 @@ class Repository:
             current.append((pk, *_columns(stored).values()))
             for table, row in self._indexer.rows(pk, stored.resource_type, content_of(stored.body)):
                 values[table].append(row)
+            await asyncio.sleep(0)  # requests that are being answered go first
         raw = (await connection.get_raw_connection()).driver_connection
         if raw is None:
             raise RuntimeError("the connection has no driver connection to copy through")

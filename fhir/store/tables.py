@@ -10,6 +10,7 @@ Bodies are `bytea`: the JSON text as it was given, since a JSONB column would re
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -111,8 +112,12 @@ def _consents_by_app(metadata: MetaData) -> None:
     )
 
 
+@cache
 def store_metadata(schema: str | None) -> MetaData:
-    """The FHIR store's tables in the PostgreSQL schema `schema`: one store, a server of its own."""
+    """The FHIR store's tables in the PostgreSQL schema `schema`: one store, a server of its own.
+
+    Whoever asks for a schema gets the same tables; they are read, never added to.
+    """
     metadata = MetaData(schema=schema)
     _resources(metadata)
     _values(

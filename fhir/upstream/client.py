@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -174,18 +175,18 @@ class UpstreamClient:
         if encoding not in ("identity", "gzip"):
             raise UpstreamFailure("not-fhir", status=200)
         inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-        body = bytearray()
+        body = BytesIO()  # gives away what it gathered without copying it: a Bundle may have 20 MB
         async for piece in response.content.iter_any():
             if inflate is not None:
                 # One byte more than allowed tells that there is too much, without producing the rest.
-                body += _inflated(inflate, piece, self._max_body + 1 - len(body))
+                body.write(_inflated(inflate, piece, self._max_body + 1 - body.tell()))
             else:
-                body += piece
-            if len(body) > self._max_body:
+                body.write(piece)
+            if body.tell() > self._max_body:
                 raise UpstreamFailure("too-large", status=200)
         if inflate is not None and not inflate.eof:
             raise UpstreamFailure("truncated", status=200)
-        return bytes(body)
+        return body.getvalue()
 
 
 def _check_status(status: int) -> None:

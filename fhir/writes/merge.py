@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fhir.minimization.mask_plan import Extensions, MaskNode, Treatment
+from fhir.minimization.mask_plan import Beside, Extensions, MaskNode, Treatment
 from fhir.minimization.minimize import MinimizeRules
 from policies.codes import OBSERVATION_VALUE_SYSTEM
 
@@ -93,7 +93,7 @@ class _Merge:
 
     def _value(self, treatment: MaskNode | Treatment | None, forms: tuple[Any, Any, Any], place: str) -> Any:
         old, seen, new = forms
-        if treatment == "keep" or treatment is None:  # None: inside of what is kept as it is
+        if treatment in ("keep", "plain", None):  # None: inside of what is kept as it is
             return new
         if isinstance(treatment, Extensions):
             return _extensions(old, new, treatment, place)
@@ -105,7 +105,7 @@ class _Merge:
             if not inside.open and isinstance(seen, list) and not _all_there(seen, new):
                 raise NotWritable(place)
             return found
-        raise NotWritable(place)  # contained resources stay as they are
+        raise NotWritable(place)  # contained resources, and what stands beside primitives in part, stay as they are
 
     def _each(
         self, one: Callable[[_Object, tuple[_Object, _Object]], Any], forms: tuple[Any, Any, Any], place: str
@@ -161,7 +161,11 @@ def _is_hidden(node: MaskNode, name: str) -> bool:
 
 def _is_kept_in_part(treatment: MaskNode | Treatment | None) -> bool:
     """Whether taking the element away could take along what the writer doesn't see."""
-    return treatment == "contained" or (isinstance(treatment, MaskNode) and not treatment.open)
+    return (
+        treatment == "contained"
+        or isinstance(treatment, Beside)
+        or (isinstance(treatment, MaskNode) and not treatment.open)
+    )
 
 
 def _origins(seen: Sequence[Any], new: Sequence[Any]) -> list[int | None]:

@@ -14,6 +14,7 @@ from fhir.audit.trail import AuditUnavailable
 from fhir.proxy.access_records import record_of_write
 from fhir.proxy.parts import Asked, ProxyParts
 from fhir.proxy.request import ProxyRefusal
+from fhir.proxy.still_open import check_still_open
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.writes import Written
 
@@ -30,7 +31,9 @@ class WriteRecording:
         self._entity: str | None = None
 
     async def intend(self, entity: str | None) -> None:
-        """Before the upstream is asked. Raises AuditUnavailable."""
+        """Before the upstream is asked. Raises AuditUnavailable, and ProxyRefusal when the app may do it no more."""
+        asked = self._asked
+        await check_still_open(self._parts, asked.request, asked.interaction, (asked.plan,), asked.now)
         self._entity = entity
         await self._record("0", "intended; what came of it is another event of the same request")
 

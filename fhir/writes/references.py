@@ -1,7 +1,7 @@
 """Where a written resource newly points: only to what the writer could read, so that writing doesn't tell what is.
 
-Upstreams may refuse a reference that leads nowhere; an app could ask for any id that way (docs/leaks.md L45).
-Providers, places and products are about no patient, and aren't asked for.
+Upstreams may refuse a reference that leads nowhere; an app could ask for any id that way (docs/leaks.md L45). That
+holds for providers, places and products too: one of them may be withheld, and its id is as good a question as any.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from fhir.proxy.narrowing import is_about_nobody
 from fhir.proxy.parts import Asked, ProxyParts
 from fhir.proxy.reading import seen
 from fhir.proxy.request import ProxyRefusal
@@ -34,7 +33,7 @@ async def _leads_somewhere(parts: ProxyParts, asked: Asked, reference: str) -> b
     if target is None:
         return False
     kind, _, wanted = target.partition("/")
-    if (kind, wanted) == ("Patient", asked.access.patient) or is_about_nobody(kind, parts.catalogue):
+    if (kind, wanted) == ("Patient", asked.access.patient):
         return True
     if kind not in parts.definitions.types or kind == "Binary" or not parts.serves(kind):
         return False

@@ -29,6 +29,16 @@ class Person:
         return f"{self.given} {self.family}"
 
 
+COMPLETE: Final = "amelia-okafor"
+"""Whose record has something of everything that US Core describes."""
+_CITIES: Final = (
+    "Boston MA/San Antonio TX/Chicago IL/Seattle WA/Dearborn MI/Portland OR/Milwaukee WI/Atlanta GA/San Francisco CA"
+    "/Miami FL/Denver CO/Fargo ND/Houston TX/New York NY/San Jose CA/Flagstaff AZ/Cincinnati OH/Honolulu HI/Detroit MI"
+    "/Minneapolis MN/Baltimore MD/Brooklyn NY/Edison NJ/Los Angeles CA/Grand Rapids MI/Austin TX"
+)
+STATES: Final = {city: state for city, _, state in (place.rpartition(" ") for place in _CITIES.split("/"))}
+"""Of each city, its postal code of the state."""
+
 _GENDERS: Final = {"f": "female", "m": "male", "o": "other"}
 
 

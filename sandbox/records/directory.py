@@ -21,9 +21,12 @@ _ORGANIZATIONS: Final = (
     ("st-brigid", "St. Brigid's Hospital", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
     ("evergreen", "Evergreen Mutual Insurance", Code(TERMINOLOGY + "organization-type", "ins", "Insurance Company")),
     ("quantum", "Quantum Laboratories", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
+    ("harbor", "Harbor Pharmacy", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
 )
+_PHYSICIAN: Final = Code(TERMINOLOGY + "practitioner-role", "doctor", "Doctor")
 
 CLINIC: Final = {"reference": "Organization/organization-lakeside", "display": "Lakeside Family Clinic"}
+PHARMACY: Final = {"reference": "Organization/organization-harbor", "display": "Harbor Pharmacy"}
 INSURER: Final = {"reference": "Organization/organization-evergreen", "display": "Evergreen Mutual Insurance"}
 LABORATORY: Final = {"reference": "Organization/organization-quantum", "display": "Quantum Laboratories"}
 WARD: Final = {"reference": "Location/location-ward", "display": "St. Brigid's Hospital, ward 3"}
@@ -57,7 +60,7 @@ def _organizations() -> list[Resource]:
             "type": [concept(kind)],
             "name": name,
             "telecom": [{"system": "phone", "value": f"555-010-{number:04d}", "use": "work"}],
-            "address": [{"line": [f"{number} Harbor Street"], "city": "Boston", "state": "MA", "country": "US"}],
+            "address": [_address(number)],
         }
         for number, (key, name, kind) in enumerate(_ORGANIZATIONS, start=1)
     ]
@@ -68,16 +71,34 @@ def _locations() -> list[Resource]:
         {
             "resourceType": "Location",
             "id": place["reference"].removeprefix("Location/"),
+            "meta": {"profile": [US_CORE + "us-core-location"]},
+            "identifier": [{"system": "urn:assent:sandbox:place", "value": f"P-{number}"}],
             "status": "active",
             "name": place["display"],
             "mode": "instance",
+            "type": [concept(Code(TERMINOLOGY + "v3-RoleCode", kind, shown))],
+            "telecom": [{"system": "phone", "value": f"555-020-{number:04d}", "use": "work"}],
+            "address": _address(number),
             "managingOrganization": owner,
         }
-        for place, owner in (
-            (OFFICE, CLINIC),
-            (WARD, {"reference": "Organization/organization-st-brigid"}),
+        for number, (place, owner, kind, shown) in enumerate(
+            (
+                (OFFICE, CLINIC, "FMC", "Family medicine clinic"),
+                (WARD, {"reference": "Organization/organization-st-brigid"}, "HU", "Hospital unit"),
+            ),
+            start=1,
         )
     ]
+
+
+def _address(number: int) -> Resource:
+    return {
+        "line": [f"{number} Harbor Street"],
+        "city": "Boston",
+        "state": "MA",
+        "postalCode": f"0211{number}",
+        "country": "US",
+    }
 
 
 def _practitioners() -> list[Resource]:
@@ -91,15 +112,19 @@ def _practitioners() -> list[Resource]:
             "active": True,
             "name": [{"use": "official", "family": family, "given": [given], "prefix": ["Dr."]}],
             "telecom": [{"system": "email", "value": f"{key}@lakeside.example", "use": "work"}],
+            "address": [_address(1)],
         }
         role = {
             "resourceType": "PractitionerRole",
             "id": f"role-{key}",
+            "meta": {"profile": [US_CORE + "us-core-practitionerrole"]},
             "active": True,
             "practitioner": reference(person, f"Dr. {given} {family}"),
             "organization": CLINIC,
+            "code": [concept(_PHYSICIAN)],
             "specialty": [concept(Code("http://nucc.org/provider-taxonomy", specialty, title))],
             "location": [OFFICE],
+            "telecom": [{"system": "phone", "value": f"555-030-{number:04d}", "use": "work"}],
         }
         found += [person, role]
     return found
@@ -107,6 +132,12 @@ def _practitioners() -> list[Resource]:
 
 def _medications() -> list[Resource]:
     return [
-        {"resourceType": "Medication", "id": medication_id(illness), "status": "active", "code": concept(code)}
+        {
+            "resourceType": "Medication",
+            "id": medication_id(illness),
+            "meta": {"profile": [US_CORE + "us-core-medication"]},
+            "status": "active",
+            "code": concept(code),
+        }
         for illness, code in MEDICINES.items()
     ]

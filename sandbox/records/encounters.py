@@ -16,6 +16,8 @@ _CLASSES: Final = {
     "IMP": {"system": _ACT, "code": "IMP", "display": "inpatient encounter"},
     "VR": {"system": _ACT, "code": "VR", "display": "virtual"},
 }
+_PERFORMER: Final = Code(TERMINOLOGY + "v3-ParticipationType", "PPRF", "primary performer")
+_HOME: Final = Code(TERMINOLOGY + "discharge-disposition", "home", "Home")
 _CHECKUP: Final = Code(SNOMED, "185349003", "Encounter for check up")
 _PROBLEM: Final = Code(SNOMED, "185347001", "Encounter for problem")
 
@@ -37,16 +39,20 @@ def write_visits(record: Record) -> list[Visit]:
 def write_visit(record: Record, day: date, reason: Illness | None = None, doctor: str = "raman") -> Visit:
     """One Encounter; every ninth or so is a stay in hospital, some are by video."""
     kind = "IMP" if record.chance(9) else "VR" if record.chance(7) else "AMB"
+    period = {"start": instant(day, 9, 0), "end": instant(day + timedelta(days=3 * (kind == "IMP")), 16, 45)}
     elements: Resource = {
+        "identifier": [{"system": "urn:assent:sandbox:visit", "value": f"{record.person.id}/{day.isoformat()}"}],
         "status": "finished",
         "class": _CLASSES[kind],
         "type": [concept(_CHECKUP if reason is None else _PROBLEM)],
         "subject": record.subject,
-        "participant": [{"individual": clinician(doctor)}],
-        "period": {"start": instant(day, 9, 0), "end": instant(day + timedelta(days=3 * (kind == "IMP")), 16, 45)},
+        "participant": [{"type": [concept(_PERFORMER)], "period": period, "individual": clinician(doctor)}],
+        "period": period,
         "location": [{"location": WARD if kind == "IMP" else OFFICE}],
         "serviceProvider": CLINIC,
     }
+    if kind == "IMP":
+        elements["hospitalization"] = {"dischargeDisposition": concept(_HOME)}
     if reason is not None:
         elements["reasonCode"] = [concept(reason.snomed, reason.icd)]
     elif record.chance(4):

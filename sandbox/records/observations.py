@@ -37,6 +37,23 @@ LAB_REPORT: Final = Code(TERMINOLOGY + "v2-0074", "LAB", "Laboratory")
 _HIGH: Final = Code(TERMINOLOGY + "v3-ObservationInterpretation", "H", "High")
 _BLOOD: Final = Code(SNOMED, "119297000", "Blood specimen")
 _ABSENT: Final = Code(TERMINOLOGY + "data-absent-reason", "not-performed", "Not Performed")
+PROFILES: Final = {
+    "8867-4": "us-core-heart-rate",
+    "9279-1": "us-core-respiratory-rate",
+    "8310-5": "us-core-body-temperature",
+    "59408-5": "us-core-pulse-oximetry",
+    "29463-7": "us-core-body-weight",
+    "8302-2": "us-core-body-height",
+    "39156-5": "us-core-bmi",
+    "85354-9": "us-core-blood-pressure",
+    "72166-2": "us-core-smokingstatus",
+    "9843-4": "us-core-head-circumference",
+    "8289-1": "head-occipital-frontal-circumference-percentile",
+    "77606-2": "pediatric-weight-for-height",
+    "59576-9": "pediatric-bmi-for-age",
+    **{test.code.code: "us-core-observation-lab" for _, tests in LAB_PANELS for test in tests},
+}
+"""The US Core profile of what has this LOINC code."""
 
 
 def quantity(value: Decimal, unit: str) -> Resource:
@@ -55,7 +72,9 @@ def write_observation(
     if visit is not None:
         elements["encounter"] = reference(visit.encounter)
     elements |= {"effectiveDateTime": instant(day), **found}
-    return record.add("obs", "Observation", elements)
+    codes = [coding["code"] for coding in code.get("coding", ())]
+    profile = next((PROFILES[code] for code in codes if code in PROFILES), None)
+    return record.add("obs", "Observation", elements, profile)
 
 
 def write_vital_signs(record: Record, visit: Visit) -> None:
@@ -86,7 +105,7 @@ def _write_blood_pressure(record: Record, visit: Visit) -> None:
         parts[1] = {"code": concept(DIASTOLIC), "dataAbsentReason": concept(_ABSENT)}
     extra: Resource = {"component": parts, "performer": [clinician("raman")]}
     found = write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(BLOOD_PRESSURE), extra)
-    found["meta"] = {"profile": ["http://hl7.org/fhir/StructureDefinition/bp"]}
+    found["meta"]["profile"].append("http://hl7.org/fhir/StructureDefinition/bp")
 
 
 def _write_measured(record: Record, visit: Visit, measured: Measured) -> None:
@@ -151,6 +170,5 @@ def write_smoking_status(record: Record, visit: Visit) -> None:
     if record.age_on(visit.day) < 13:
         return
     answer = SMOKING_ANSWERS[record.random.randrange(len(SMOKING_ANSWERS))]
-    extra = {"valueCodeableConcept": concept(answer)}
-    found = write_observation(record, visit, visit.day, (SOCIAL_HISTORY,), concept(SMOKING), extra)
-    found["meta"] = {"profile": ["http://hl7.org/fhir/us/core/StructureDefinition/us-core-smokingstatus"]}
+    extra: Resource = {"issued": instant(visit.day, 10, 0), "valueCodeableConcept": concept(answer)}
+    write_observation(record, visit, visit.day, (SOCIAL_HISTORY,), concept(SMOKING), extra)

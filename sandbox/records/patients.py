@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sandbox.records.demographics import Person
+from sandbox.records.demographics import COMPLETE, STATES, Person
 from sandbox.records.directory import CLINIC, clinician
 from sandbox.records.record import Record, Resource, concept, narrative
 from sandbox.records.terminology import TERMINOLOGY, US_CORE, Code
@@ -28,7 +28,9 @@ _RACES: Final = {
     "hispanic": ("2131-1", "Other Race"),
     "other": ("2131-1", "Other Race"),
 }
+_HOME: Final = {"use": "home", "line": ["31 Maple Avenue"], "city": "Boston", "state": "MA", "postalCode": "02118"}
 _RACE_SYSTEM: Final = "urn:oid:2.16.840.1.113883.6.238"
+_NAVAJO: Final = Code("http://terminology.hl7.org/CodeSystem/v3-TribalEntityUS", "170", "Navajo Nation")
 _MRN: Final = Code(TERMINOLOGY + "v2-0203", "MR", "Medical Record Number")
 
 
@@ -45,8 +47,12 @@ def write_patient(record: Record) -> None:
         "active": True,
         "name": _names(person),
         "telecom": [
-            {"system": "phone", "value": f"555-{record.random.randint(200, 999)}-0{record.random.randint(100, 199)}"},
-            {"system": "email", "value": f"{person.id}@mail.example"},
+            {
+                "system": "phone",
+                "value": f"555-{record.random.randint(200, 999)}-0{record.random.randint(100, 199)}",
+                "use": "mobile",
+            },
+            {"system": "email", "value": f"{person.id}@mail.example", "use": "home"},
         ],
         "gender": person.gender,
         "birthDate": person.born.isoformat(),
@@ -55,6 +61,7 @@ def write_patient(record: Record) -> None:
                 "use": "home",
                 "line": [f"{record.random.randint(1, 999)} Maple Avenue"],
                 "city": person.city,
+                "state": STATES[person.city],
                 "postalCode": f"{record.random.randint(10000, 99499)}",
                 "country": "US",
             }
@@ -91,7 +98,18 @@ def _extensions(person: Person) -> list[Resource]:
         _us_core("us-core-race", race, shown),
         _us_core("us-core-ethnicity", *ethnicity),
         {"url": US_CORE + "us-core-birthsex", "valueCode": birth_sex},
+        *_extensions_of(person),
     ]
+
+
+def _extensions_of(person: Person) -> list[Resource]:
+    """What US Core says of sex and of tribes, where somebody asked."""
+    found: list[Resource] = []
+    if person.id in (COMPLETE, "maya-begay"):
+        found.append({"url": US_CORE + "us-core-sex", "valueCode": "248152002"})
+        tribe = {"url": "tribalAffiliation", "valueCodeableConcept": concept(_NAVAJO)}
+        found.append({"url": US_CORE + "us-core-tribal-affiliation", "extension": [tribe]})
+    return found
 
 
 def _us_core(name: str, code: str, shown: str) -> Resource:
@@ -108,6 +126,18 @@ def _oddities(person: Person, patient: Resource) -> Resource:
     """What sets single patients apart: a birth time, a year only, duplicates, links, a missing gender."""
     birth_time = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
     match person.id:
+        case "amelia-okafor":  # who married, moved, and kept the old papers
+            before = {
+                "use": "old",
+                "family": "Eze",
+                "given": ["Amelia"],
+                "suffix": ["RN"],
+                "period": {"end": "2019-06-08"},
+            }
+            moved = {**patient["address"][0], "use": "old", "line": ["7 Cedar Lane"], "period": {"end": "2019-07-01"}}
+            return {"name": [*patient["name"], before], "address": [*patient["address"], moved]}
+        case "ingrid-larsen":  # the last thing that is known of her
+            return {"deceasedDateTime": "2026-10-31T23:10:00-05:00"}
         case "kofi-mensah":
             moment = {"url": birth_time, "valueDateTime": "2026-10-20T03:17:00-04:00"}
             return {"_birthDate": {"extension": [moment]}, "multipleBirthBoolean": False}
@@ -131,6 +161,19 @@ def _oddities(person: Person, patient: Resource) -> Resource:
             return {}
 
 
+def write_contact(record: Record) -> None:
+    """A relative of a grown-up, to be called when something happens."""
+    elements: Resource = {
+        "active": True,
+        "patient": record.subject,
+        "relationship": [concept(Code(TERMINOLOGY + "v3-RoleCode", "BRO", "brother"))],
+        "name": [{"use": "official", "family": "Eze", "given": ["Chidi"]}],
+        "telecom": [{"system": "phone", "value": "555-300-0177", "use": "mobile"}],
+        "address": [_HOME],
+    }
+    record.add("related", "RelatedPerson", elements, "us-core-relatedperson")
+
+
 def _write_mother(record: Record) -> None:
     mother, name = MOTHERS[record.person.id]
     identifier = [{"system": "urn:assent:sandbox:patient", "value": mother}] if mother else []
@@ -140,5 +183,7 @@ def _write_mother(record: Record) -> None:
         "relationship": [concept(Code(TERMINOLOGY + "v3-RoleCode", "MTH", "mother"))],
         "name": [{"text": name}],
         "telecom": [{"system": "phone", "value": "555-300-0142", "use": "mobile"}],
+        "address": [_HOME],
     }
-    record.add("related", "RelatedPerson", {**({"identifier": identifier} if mother else {}), **elements})
+    found = {**({"identifier": identifier} if mother else {}), **elements}
+    record.add("related", "RelatedPerson", found, "us-core-relatedperson")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from sandbox.records.directory import CLINIC, INSURER, clinician
 from sandbox.records.encounters import Visit
-from sandbox.records.record import Record, Resource, coding, concept, reference
-from sandbox.records.terminology import ILLNESSES, TERMINOLOGY, Code
+from sandbox.records.record import TODAY, Record, Resource, coding, concept, narrative, reference
+from sandbox.records.terminology import ILLNESSES, SNOMED, TERMINOLOGY, Code
 
 _PROFESSIONAL: Final = Code(TERMINOLOGY + "claim-type", "professional", "Professional")
 _NORMAL: Final = Code(TERMINOLOGY + "processpriority", "normal", "Normal")
 _SUBMITTED: Final = Code(TERMINOLOGY + "adjudication", "submitted", "Submitted Amount")
+_FAMILY_DOCTOR: Final = Code(SNOMED, "62247001", "Family medicine specialist")
+_ASSESS_PLAN: Final = Code("http://hl7.org/fhir/us/core/CodeSystem/careplan-category", "assess-plan", "Care plan")
+_MEMBER: Final = Code(TERMINOLOGY + "v2-0203", "MB", "Member Number")
+_POLICY: Final = Code(TERMINOLOGY + "v3-ActCode", "HMO", "health maintenance organization policy")
+_SELF: Final = Code(TERMINOLOGY + "subscriber-relationship", "self", "Self")
+_CHILD: Final = Code(TERMINOLOGY + "subscriber-relationship", "child", "Child")
+_GROUP: Final = Code(TERMINOLOGY + "coverage-class", "group", "Group")
+_PLAN: Final = Code(TERMINOLOGY + "coverage-class", "plan", "Plan")
 _FATHER: Final = Code(TERMINOLOGY + "v3-RoleCode", "FTH", "father")
 _SUBSCRIBERS: Final = {
     "leo-kowalski": "hannah-kowalski",
@@ -26,31 +35,59 @@ def write_care(record: Record, conditions: list[Resource]) -> None:
     team = record.add(
         "team",
         "CareTeam",
-        {"status": "active", "subject": record.subject, "participant": [{"member": clinician("raman")}]},
+        {
+            "status": "active",
+            "subject": record.subject,
+            "participant": [
+                {"role": [concept(_FAMILY_DOCTOR)], "member": clinician("raman")},
+                {"role": [concept(_FAMILY_DOCTOR)], "member": {"reference": "PractitionerRole/role-raman"}},
+            ],
+        },
+        "us-core-careteam",
     )
-    start = {"subject": record.subject, "lifecycleStatus": "active"}
-    goal = record.add("goal", "Goal", {**start, "description": {"text": "Walk half an hour every day"}})
+    aim: Resource = {
+        "subject": record.subject,
+        "lifecycleStatus": "active",
+        "description": {"text": "Walk half an hour every day"},
+        "startDate": (TODAY - timedelta(days=90)).isoformat(),
+        "target": [{"dueDate": (TODAY + timedelta(days=90)).isoformat()}],
+    }
+    goal = record.add("goal", "Goal", aim, "us-core-goal")
     plan: Resource = {
+        "text": narrative(f"{record.person.name}: walk, and see the doctor twice a year."),
         "status": "active",
         "intent": "plan",
-        "category": [{"text": "assess-plan"}],
+        "category": [concept(_ASSESS_PLAN)],
         "title": "Care plan",
         "subject": record.subject,
+        "period": {"start": (TODAY - timedelta(days=90)).isoformat()},
+        "contributor": [clinician("raman")],
         "careTeam": [reference(team)],
         "addresses": [reference(condition) for condition in conditions],
         "goal": [reference(goal)],
     }
-    record.add("plan", "CarePlan", {name: value for name, value in plan.items() if value})
+    record.add("plan", "CarePlan", {name: value for name, value in plan.items() if value}, "us-core-careplan")
 
 
 def write_coverage(record: Record) -> Resource:
     """The insurance; a child's is the mother's."""
     holder = _SUBSCRIBERS.get(record.person.id, record.person.id)
+    number = f"EV-{holder}"
+    relation = _SELF if holder == record.person.id else _CHILD
     elements: Resource = {
+        "identifier": [{"type": concept(_MEMBER), "system": "urn:assent:sandbox:member", "value": number}],
         "status": "active",
+        "type": concept(_POLICY),
         "subscriber": {"reference": f"Patient/{holder}"},
+        "subscriberId": number,
         "beneficiary": record.subject,
+        "relationship": concept(relation),
+        "period": {"start": record.start.isoformat()},
         "payor": [INSURER],
+        "class": [
+            {"type": concept(_GROUP), "value": "LAKE-1"},
+            {"type": concept(_PLAN), "value": "HOME", "name": "Evergreen Home"},
+        ],
     }
     return record.add("coverage", "Coverage", elements, "us-core-coverage")
 

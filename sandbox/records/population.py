@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from sandbox.records.demographics import PEOPLE, Person
+from sandbox.records.circumstances import write_circumstances
+from sandbox.records.cohorts import cohorts
+from sandbox.records.demographics import COMPLETE, PEOPLE, Person
 from sandbox.records.directory import directory
-from sandbox.records.documents import write_device, write_imaging, write_note, write_note_report, write_provenance
+from sandbox.records.documents import write_device, write_imaging, write_note, write_note_report
 from sandbox.records.encounters import Visit, write_appointments, write_visits
+from sandbox.records.growth import write_growth
 from sandbox.records.observations import write_lab_panel, write_smoking_status, write_vital_signs
 from sandbox.records.oddities import write_oddities
+from sandbox.records.origins import write_origins
 from sandbox.records.patients import write_patient
 from sandbox.records.plans import write_care, write_claim, write_coverage, write_family
-from sandbox.records.problems import write_acute, write_allergy, write_chronic, write_immunization, write_procedure
+from sandbox.records.problems import (
+    write_acute,
+    write_allergy,
+    write_chronic,
+    write_immunization,
+    write_procedure,
+    write_refused_immunization,
+    write_visit_problem,
+)
 from sandbox.records.record import Record, Resource
 from sandbox.records.stories import tell
 from sandbox.records.terminology import ILLNESSES
@@ -27,10 +39,12 @@ def generate(seed: int = 2026) -> Iterator[dict[str, object]]:
     random = Random(seed)  # noqa: S311  chance for made-up records, nothing secret
     yield from directory()
     for person in PEOPLE:
-        yield from _record_of(person, random)
+        yield from _record_of(person, random, Random(f"{seed} {person.id}"))  # noqa: S311
+    yield from cohorts(PEOPLE)
 
 
-def _record_of(person: Person, random: Random) -> list[Resource]:
+def _record_of(person: Person, random: Random, own: Random) -> list[Resource]:
+    """`own`: chance for what one record alone hangs on, so that the records after it stay as they are."""
     record = Record(person, random)
     write_patient(record)
     coverage = write_coverage(record)
@@ -46,7 +60,14 @@ def _record_of(person: Person, random: Random) -> list[Resource]:
     write_care(record, [r for r in record.resources if r["resourceType"] == "Condition"][:1])
     write_appointments(record)
     write_oddities(record)
-    write_provenance(record, record.resources[-1])
+    record.random = own
+    if len(visits) > 10:
+        write_visit_problem(record, visits[1])
+        write_refused_immunization(record, visits[2])
+    write_growth(record)
+    if person.id == COMPLETE:
+        write_circumstances(record, visits)
+    write_origins(record)
     return record.resources
 
 

@@ -81,6 +81,10 @@ class Record:
         self.resources.append(resource)
         return resource
 
+    def written(self, prefix: str) -> int:
+        """How many resources with this prefix there are."""
+        return self._numbers.get(prefix, 0)
+
     def age_on(self, day: date) -> int:
         """Age in full years."""
         born = self.person.born

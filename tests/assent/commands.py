@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
 from assent import cli
+
+
+def command(arguments: Sequence[str], environment: Mapping[str, str], input: str | None = None) -> Result:
+    """`assent <arguments>`; in a thread, because a command runs an event loop of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(CliRunner().invoke, cli.app, list(arguments), input=input, env=environment).result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +27,6 @@ class CommandLine:
     data_dir: Path
 
     async def run(self, *arguments: str, input: str | None = None, **environment: str) -> Result:
-        """`assent <arguments>`; in a thread, because a command runs an event loop of its own."""
+        """`assent <arguments>`."""
         settings = {"ASSENT_DATABASE_URL": self.database_url, "ASSENT_DATA_DIR": str(self.data_dir), **environment}
-
-        def invoke() -> Result:
-            return CliRunner().invoke(cli.app, list(arguments), input=input, env=settings)
-
-        return await asyncio.to_thread(invoke)
+        return await asyncio.to_thread(command, arguments, settings, input)

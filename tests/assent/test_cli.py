@@ -203,13 +203,35 @@ def test_client_is_added_listed_rotated_and_disabled(
     assert (code, "must be https" in err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "`--redirect-uri` must name at least one URI"),
+        (("--kind", "backend"), "needs `--jwks` or `--jwks-url`"),
+        (("--redirect-uri", "https://app.example/cb", "--scope", "x" * 4_001), "`--scope` may have at most"),
+        (("--redirect-uri", "https://app.example/cb", "--purpose", "BTG"), "`--purpose` must be one of"),
+        (("--redirect-uri", "https://app.example/cb", "--purpose", "anything"), "TREAT"),
+    ],
+)
+def test_a_client_that_can_not_be_added_is_refused_by_the_options_name(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database_url: str,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    code, _, err = run(capsys, monkeypatch, "client", "add", "Bad", *arguments)
+    assert (code, said in err) == (1, True)
+
+
 def test_the_operator_says_what_a_client_must_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
     assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
-    for wrong, said in (("everything", "can require"), ("signed-request", "needs `jwks`")):
+    for wrong, said in (("everything", "can require"), ("signed-request", "needs `--jwks`")):
         code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
         assert (code, said in err) == (1, True)
     _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")

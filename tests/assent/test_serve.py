@@ -122,6 +122,23 @@ def test_workers_share_the_port_and_end_together(start: Start, environment: dict
         httpx.get(url(environment, "/healthz"))
 
 
+def test_serving_is_said_once_all_workers_answer(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assent", "serve", "--workers", "2"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        said = next(line for line in process.stderr if "serving http" in line)
+        assert "with 2 processes" in said
+        # Each worker takes longer than this to start; one that isn't there yet would leave its requests waiting.
+        for _ in range(8):
+            assert httpx.get(url(environment, "/healthz"), timeout=1).status_code == 200
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_port_in_use_is_said_and_exits_1(environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(environment["ASSENT_PORT"])))

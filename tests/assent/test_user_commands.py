@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -53,6 +55,10 @@ async def test_who_has_no_password_takes_as_long_as_a_name_that_isnt_there(monke
     for stored in (None, passwords.NO_PASSWORD):
         assert not await passwords.Passwords().check("sandbox", stored)
     assert [one.split("$")[1] for one in compared] == ["argon2id", "argon2id"]
+
+
+def test_passwords_are_hashed_as_rfc_9106_recommends(servers_hasher: PasswordHasher) -> None:
+    assert extract_parameters(servers_hasher.hash("a password")) == RFC_9106_LOW_MEMORY
 
 
 async def test_a_link_is_made_once_and_ended(assent: CommandLine, engine: AsyncEngine) -> None:

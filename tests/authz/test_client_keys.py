@@ -15,8 +15,9 @@ import pytest
 import pytest_asyncio
 
 from authz.clients import keys as client_keys
+from authz.clients.checked_http import MAX_BODY
 from authz.clients.key_addresses import KeyAddresses
-from authz.clients.key_fetch import MAX_BODY, MAX_SECONDS, KeysUnavailable, Reason
+from authz.clients.key_fetch import MAX_SECONDS, KeysUnavailable, Reason
 from authz.clients.keys import PAUSE_SECONDS, PER_MINUTE, ClientKeys
 from fhir.store.change_bus import EVERYTHING, Change
 from tests.clients.key_server import KeyServer, key_server

@@ -165,6 +165,29 @@ async def test_what_only_the_operator_gives_stays(server: Open) -> None:
     assert (await _row(server, registered["client_id"])).purposes == ["TREAT", "PATRQT"]
 
 
+async def test_an_app_names_the_purposes_for_which_it_works_and_asks_for_the_first(server: Open) -> None:
+    plain, named = await server.register(), await server.register(purpose_of_use=["HRESCH", "TREAT", "HRESCH"])
+    assert (plain["purpose_of_use"], named["purpose_of_use"]) == (["PATRQT"], ["HRESCH", "TREAT"])
+    for registered, purpose, refused in ((plain, "PATRQT", "HRESCH"), (named, "HRESCH", "PATRQT")):
+        asked = Launch(server.world, registered["client_id"], None)
+        assert "request=" in (await asked.authorize(purpose_of_use=purpose)).headers["location"]
+        wrong = await asked.authorize(purpose_of_use=refused)
+        assert "error=invalid_request" in wrong.headers["location"]
+        token = (await asked.exchange(await asked.allow(await asked.authorize(), ["laboratory"]))).json()
+        async with server.assent.engine.connect() as connection:
+            kept = select(tables.grant.c.purpose).where(tables.grant.c.client_id == registered["client_id"])
+            assert list((await connection.execute(kept)).scalars()) == [purpose]
+        assert token["patient"] == "ana"
+
+
+async def test_purposes_change_when_they_are_named_again_and_stay_when_not(server: Open) -> None:
+    registered = await server.register(purpose_of_use=["HRESCH"])
+    assert (await server.send("PUT", registered, **GOOD)).json() == registered
+    changed = await server.send("PUT", registered, **GOOD, purpose_of_use=["TREAT"])
+    assert (changed.status_code, changed.json()["purpose_of_use"]) == (200, ["TREAT"])
+    assert (await server.send("GET", registered)).json()["purpose_of_use"] == ["TREAT"]
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -177,6 +200,7 @@ async def test_what_only_the_operator_gives_stays(server: Open) -> None:
         ({"client_secret": "not the secret"}, "invalid_client_metadata"),
         ({"client_secret": 5}, "invalid_client_metadata"),
         ({"scope": "openid assent/introspect"}, "invalid_client_metadata"),
+        ({"purpose_of_use": ["BTG"]}, "invalid_client_metadata"),
         ({"redirect_uris": ["http://app.example/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"client_name": "\u202e"}, "invalid_client_metadata"),

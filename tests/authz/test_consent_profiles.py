@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
+from assent.read_yaml import read_yaml
 from fhir.consents.pcf_profiles import ADVANCED, BASIC, INTERMEDIATE
 from tests.authz.consent_recorder import RecorderClient, issues, recorder
 from tests.conftest import MakeDatabase
@@ -18,7 +18,7 @@ from tests.leaks.world import patient, world
 
 _VECTORS = Path(__file__).parents[1] / "vectors" / "consents_pcf.yaml"
 _PROFILES = {"intermediate": INTERMEDIATE, "dissent": INTERMEDIATE, "advanced": ADVANCED}
-EXAMPLES: dict[str, dict[str, Any]] = yaml.safe_load(_VECTORS.read_text())["consents"]
+EXAMPLES: dict[str, dict[str, Any]] = read_yaml(_VECTORS.read_text())["consents"]
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 NORMAL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}
 

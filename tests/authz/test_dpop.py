@@ -27,6 +27,7 @@ from authz.tokens.gate import TokenGate
 from fhir.proxy.presented_token import PresentedToken
 from policies.model import Access
 from tests.authz.proofs import Prover, base64url
+from tests.authz.raw_jwt import raw_jwt, twice
 from tests.authz.test_token_gate import SilentBus
 from tests.conformance.launching import ASSERTION_TYPE, Launch, assertion, key_pair, launch, register
 from tests.leaks.world import ISSUER, World, observation, patient, world
@@ -197,6 +198,19 @@ async def test_a_proof_with_a_wrong_header_opens_nothing(server: World, header: 
     _, token = await bound(server, prover)
     access = token["access_token"]
     refused(await read(server, access, prover.sign(prover.claims("GET", LAB, access), **header)))
+
+
+@pytest.mark.parametrize(("name", "other"), [("htu", "https://evil.example/"), ("jti", "x"), ("htm", "POST")])
+async def test_a_proof_in_which_something_stands_twice_opens_nothing(server: World, name: str, other: str) -> None:
+    prover = Prover.new()
+    _, token = await bound(server, prover)
+    access = token["access_token"]
+    header = json.dumps({"typ": "dpop+jwt", "jwk": prover.jwk, "alg": "ES256"}).encode()
+    claims, key = prover.claims("GET", LAB, access), prover.key.as_pem(private=True)
+    for last in (False, True):
+        refused(await read(server, access, raw_jwt(header, twice(claims, name, other, last=last), key, "ES256")))
+    right = raw_jwt(header, json.dumps(claims).encode(), key, "ES256")
+    assert (await read(server, access, right)).status_code == 200
 
 
 @pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "ES512"])

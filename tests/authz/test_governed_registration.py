@@ -71,6 +71,7 @@ async def test_when_registration_is_closed_apps_change_only_their_keys(server: O
             {"grant_types": ["authorization_code"]},
             {"token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code"]},
             {"dpop_bound_access_tokens": True},
+            {"purpose_of_use": ["TREAT"]},
         ):
             answer = await shut.send("PUT", registered, **{**same, **change})
             assert (answer.status_code, answer.json()["error"]) == (403, "access_denied"), change

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from authz.clients.checked_http import MAX_BODY
 from authz.clients.key_addresses import KeyAddresses
 from authz.sign_in.identity_provider import IdentityProvider, SignInRefused
-from authz.sign_in.idp_http import MAX_BODY, IdpHttp
+from authz.sign_in.idp_http import IdpHttp
 from authz.sign_in.idp_metadata import ProviderDocuments, read_metadata
 from tests.clients.key_server import KeyServer, key_server
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,13 @@ async def test_an_unsafe_redirect_uri_is_refused_by_name(server: World, http: ht
         ({"client_name": "Diary\n"}, "invalid_client_metadata"),
         ({"client_name": "\u202eyraiD"}, "invalid_client_metadata"),
         ({"client_name": 5}, "invalid_client_metadata"),
+        ({"purpose_of_use": ["TREAT", "HRESCH"]}, None),
+        ({"purpose_of_use": []}, "invalid_client_metadata"),
+        ({"purpose_of_use": "TREAT"}, "invalid_client_metadata"),
+        ({"purpose_of_use": None}, "invalid_client_metadata"),
+        ({"purpose_of_use": ["TREAT", "ANYTHING"]}, "invalid_client_metadata"),
+        ({"purpose_of_use": [{"code": "TREAT"}]}, "invalid_client_metadata"),
+        ({"purpose_of_use": ["TREAT", "BTG"]}, "invalid_client_metadata"),
         ({"scope": ["openid"]}, "invalid_client_metadata"),
         ({"scope": "x" * 4_001}, "invalid_client_metadata"),
         ({"scope": "assent/introspect"}, "invalid_client_metadata"),
@@ -149,6 +157,14 @@ async def test_unusable_metadata_is_refused(
         assert answer.status_code == 201
         return
     assert (answer.status_code, answer.json()["error"]) == (400, error)
+    assert await clients(server) == before
+
+
+async def test_metadata_in_which_a_member_stands_twice_are_refused(server: World, http: httpx.AsyncClient) -> None:
+    before = await clients(server)
+    body = json.dumps(GOOD)[:-1] + ', "redirect_uris": ["https://other.example/callback"]}'
+    answer = await http.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
     assert await clients(server) == before
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from authz import tables
 from authz.clients.clients import PUSHED, SIGNED
 from authz.clients.key_addresses import KeyAddresses
+from tests.authz.raw_jwt import raw_jwt, twice
 from tests.clients.key_server import key_server
 from tests.conformance.launching import ASSERTION_TYPE, FHIR_BASE, STATE, Launch, assertion, key_pair, launch
 from tests.leaks.world import ISSUER, REDIRECT, World, observation, patient, world
@@ -211,6 +212,40 @@ async def test_an_object_with_wrong_claims_is_refused_and_not_kept(server: World
     pushed = await client.push(text)
     assert (pushed.status_code, pushed.json()["error"]) == (400, "invalid_request_object")
     assert await stored(server) == before
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("part", "name", "other"),
+    [
+        ("claims", "scope", "launch/patient patient/*.cruds"),
+        ("claims", "redirect_uri", "https://evil.example/callback"),
+        ("claims", "client_id", "another"),
+        ("claims", "exp", 1),
+        ("header", "kid", "k2"),
+        ("header", "typ", "JWT"),
+    ],
+)
+async def test_an_object_in_which_something_stands_twice_is_refused(
+    server: World, part: str, name: str, other: object, last: bool
+) -> None:
+    client = await signer(server)
+    header, claims = {"typ": "oauth-authz-req+jwt", "kid": "k1", "alg": "ES384"}, client.claims()
+    on_its_way(await client.send(raw_jwt(json.dumps(header).encode(), json.dumps(claims).encode(), PRIVATE)))
+    parts = {"header": json.dumps(header).encode(), "claims": json.dumps(claims).encode()}
+    parts[part] = twice(header if part == "header" else claims, name, other, last=last)
+    text = raw_jwt(parts["header"], parts["claims"], PRIVATE)
+    assert error_of(await client.send(text)) == "invalid_request_object"
+    pushed = await client.push(text)
+    assert (pushed.status_code, pushed.json()["error"]) == (400, "invalid_request_object")
+
+
+async def test_members_that_stand_twice_deep_inside_an_object_are_found_too(server: World) -> None:
+    client = await signer(server)
+    header = json.dumps({"typ": "oauth-authz-req+jwt", "kid": "k1", "alg": "ES384"}).encode()
+    detail = b'[{"type": "urn:assent:consent", "purpose": "PATRQT", "purpose": "TREAT"}]'
+    claims = json.dumps(client.claims(authorization_details="DETAIL")).encode().replace(b'"DETAIL"', detail)
+    assert error_of(await client.send(raw_jwt(header, claims, PRIVATE))) == "invalid_request_object"
 
 
 async def test_an_object_that_reads_as_an_assertion_is_refused_and_is_none(server: World) -> None:

@@ -259,6 +259,8 @@ async def test_what_a_statement_settled_stays_settled(server: Trusting) -> None:
         found = answer.json()
         assert (answer.status_code, found["client_name"], found["redirect_uris"]) == (200, "Vouched Diary", [CALLBACK])
         assert found["software_statement"] == text
+    vouched = (await server.register(statement(purpose_of_use=["HRESCH"]), purpose_of_use=["TREAT"])).json()
+    assert vouched["purpose_of_use"] == ["HRESCH"]
     newer = statement(client_name="Diary 2", redirect_uris=[f"{CALLBACK}/2"])
     found = (await server.manage("PUT", registered, **GOOD, software_statement=newer)).json()
     assert (found["client_name"], found["software_statement"]) == ("Diary 2", newer)

@@ -219,14 +219,14 @@ def test_without_scripts_the_page_says_so_and_passwords_work(browser: Browser, h
 
 def test_somebody_signs_in_at_the_provider_in_a_browser(person: Person, hospital: Hospital) -> None:
     user = user_of(hospital, 0)
-    assert hospital.assent("user", "link", user["username"], "--subject", "staff-1").returncode == 0
+    assert hospital.assent("user", "link", user["username"], "--subject", "staff-1").exit_code == 0
     person.goto("/sign-in")
     person.page.get_by_role("link", name=f"Sign in with {NAME}").click()
     person.page.get_by_label("Who are you?").fill("staff-1")
     person.press("Go on")
     expect(person.page.get_by_role("heading", level=1)).to_have_text("My sharing")
     assert person.problems == []
-    assert hospital.assent("user", "unlink", user["username"]).returncode == 0
+    assert hospital.assent("user", "unlink", user["username"]).exit_code == 0
 
 
 def test_pictures_for_the_docs(person: Person, hospital: Hospital) -> None:

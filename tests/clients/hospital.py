@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import Result
 
+from tests.assent.commands import command
 from tests.clients.identity_provider import CLIENT_ID, SECRET, OidcProvider, oidc_provider
-from tests.sandbox_server import Sandbox, assent_process, environment, free_port
+from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
 
 NAME = "Lakeside Hospital"
 
@@ -36,14 +35,13 @@ class Hospital:
         """Begin the provider anew, with nobody signed in."""
         self.provider.set_up([self.callback])
 
-    def assent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run an `assent` command as the operator does, beside the server."""
-        command = [sys.executable, "-m", "assent", *arguments]
-        return subprocess.run(command, env=self.settings, capture_output=True, text=True, timeout=60)  # noqa: S603
+    def assent(self, *arguments: str) -> Result:
+        """Run an `assent` command with the operator's settings, beside the server."""
+        return command(arguments, self.settings)
 
 
 @pytest.fixture(scope="session")
-def hospital() -> Iterator[Hospital]:
+def hospital(prepared_data: Path) -> Iterator[Hospital]:
     """One for all tests that ask for it; each begins the provider anew and takes a person of its own."""
     port = free_port()
     with (
@@ -52,7 +50,7 @@ def hospital() -> Iterator[Hospital]:
     ):
         place = Path(directory)
         settings = environment(
-            place / "data",
+            copy_of(prepared_data, place / "data"),
             ASSENT_PORT=str(port),
             ASSENT_PUBLIC_URL=f"http://localhost:{port}",
             ASSENT_OIDC_ISSUER=provider.issuer,
@@ -64,4 +62,4 @@ def hospital() -> Iterator[Hospital]:
         provider.set_up([f"http://localhost:{port}/sign-in/provider/callback"])
         with assent_process(["sandbox"], settings, port, place / "log") as url:
             manifest = httpx.get(f"{url}/sandbox/manifest.json", timeout=30).raise_for_status().json()
-            yield Hospital(Sandbox(manifest), provider, settings | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+            yield Hospital(Sandbox(manifest), provider, settings)

@@ -17,7 +17,7 @@ from jose import jwt
 from tests.clients.app import App, register
 from tests.clients.person import Person
 from tests.clients.tls_proxy import tls_proxy
-from tests.sandbox_server import Sandbox, assent_process, environment, free_port
+from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
 
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
 FORGED = {
@@ -32,13 +32,15 @@ _URL = re.compile(r"https?://[^\s\"'<>|\\)]+")
 
 
 @pytest.fixture(scope="module")
-def secure() -> Iterator[Sandbox]:
+def secure(prepared_data: Path) -> Iterator[Sandbox]:
     """A sandbox as the world sees it through nginx; its root is trusted by everything in this module."""
     inner, outer = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="assent-tls-", ignore_cleanup_errors=True) as directory:
         place = Path(directory)
         settings = environment(
-            place / "data", ASSENT_PUBLIC_URL=f"https://localhost:{outer}", ASSENT_TRUSTED_PROXIES="127.0.0.1"
+            copy_of(prepared_data, place / "data"),
+            ASSENT_PUBLIC_URL=f"https://localhost:{outer}",
+            ASSENT_TRUSTED_PROXIES="127.0.0.1",
         )
         command = ["sandbox", "--port", str(inner)]
         with tls_proxy(place, outer, inner) as root, pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,7 @@ from tests.authz.certificates import Certificate
 from tests.clients.app import REDIRECT_URI, register
 from tests.clients.person import Person
 from tests.clients.tls_proxy import tls_proxy
-from tests.sandbox_server import Sandbox, assent_process, environment, free_port
+from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
 
 HEADER = "Client-Cert"
 SCOPE = "launch/patient patient/Patient.rs"
@@ -44,13 +44,13 @@ class Secure:
 
 
 @pytest.fixture(scope="module")
-def secure() -> Iterator[Secure]:
+def secure(prepared_data: Path) -> Iterator[Secure]:
     """For this module."""
     inner, outer = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="assent-mtls-", ignore_cleanup_errors=True) as directory:
         place = Path(directory)
         settings = environment(
-            place / "data",
+            copy_of(prepared_data, place / "data"),
             ASSENT_PUBLIC_URL=f"https://localhost:{outer}",
             ASSENT_TRUSTED_PROXIES="127.0.0.1",
             ASSENT_CLIENT_CERTIFICATE_HEADER=HEADER,

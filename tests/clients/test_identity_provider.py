@@ -57,7 +57,7 @@ def launched(hospital: Hospital, name: str, **more: str) -> tuple[App, str]:
 def test_a_launch_by_somebody_whom_the_operator_linked(hospital: Hospital, browser: Browser) -> None:
     user = hospital.sandbox.user()
     linked = hospital.assent("user", "link", user["username"], "--subject", "staff-17")
-    assert linked.returncode == 0, linked.stderr
+    assert linked.exit_code == 0, linked.stderr
     before = int(time.time())
     app, next_page = launched(hospital, "Linked Launch")
     with Person(user["username"], "never typed") as person:
@@ -71,12 +71,12 @@ def test_a_launch_by_somebody_whom_the_operator_linked(hospital: Hospital, brows
     assert claims["fhirUser"].endswith(user["fhirUser"])
     assert app.read(f"Patient/{app.tokens['patient']}").status_code == 200
     unlinked = hospital.assent("user", "unlink", user["username"])
-    assert unlinked.returncode == 0, unlinked.stderr
+    assert unlinked.exit_code == 0, unlinked.stderr
 
 
 def test_prompt_login_makes_the_provider_ask_again(hospital: Hospital, browser: Browser) -> None:
     user = hospital.sandbox.user()
-    assert hospital.assent("user", "link", user["username"], "--subject", "staff-18").returncode == 0
+    assert hospital.assent("user", "link", user["username"], "--subject", "staff-18").exit_code == 0
     with Person(user["username"], "") as person:
         person.open(signs_in(hospital, person, browser, "staff-18"))
         person.open(signs_in(hospital, person, browser, "staff-18"))
@@ -90,7 +90,7 @@ def test_prompt_login_makes_the_provider_ask_again(hospital: Hospital, browser: 
     assert returned is not None
     app.redeem(returned)
     assert claims_of(hospital, app.tokens["id_token"])["auth_time"] >= int(first)
-    assert hospital.assent("user", "unlink", user["username"]).returncode == 0
+    assert hospital.assent("user", "unlink", user["username"]).exit_code == 0
 
 
 def test_a_password_gives_pwd_and_no_acr(hospital: Hospital) -> None:
@@ -117,7 +117,7 @@ def test_somebody_links_their_account_with_their_password_once(hospital: Hospita
     with Person(user["username"], "never typed") as person:
         page = person.open(signs_in(hospital, person, browser, "dr-new"))
         assert (page.status, urlsplit(page.url).path) == (200, "/my")
-    assert hospital.assent("user", "unlink", user["username"]).returncode == 0
+    assert hospital.assent("user", "unlink", user["username"]).exit_code == 0
 
 
 def test_an_answer_is_worth_nothing_a_second_time_or_elsewhere(hospital: Hospital, browser: Browser) -> None:
@@ -131,7 +131,7 @@ def test_an_answer_is_worth_nothing_a_second_time_or_elsewhere(hospital: Hospita
 
 def test_a_session_id_is_never_one_from_before(hospital: Hospital, browser: Browser) -> None:
     user = hospital.sandbox.user()
-    assert hospital.assent("user", "link", user["username"], "--subject", "staff-19").returncode == 0
+    assert hospital.assent("user", "link", user["username"], "--subject", "staff-19").exit_code == 0
     with Person("", "") as person:
         person.plant("assent_session", "planted", hospital.sandbox.issuer)
         person.open(signs_in(hospital, person, browser, "staff-19"))
@@ -143,7 +143,7 @@ def test_a_session_id_is_never_one_from_before(hospital: Hospital, browser: Brow
         assert urlsplit(person.open(f"{hospital.sandbox.issuer}/my").url).path == "/my"
         person.plant("assent_session", first or "", hospital.sandbox.issuer)
         assert urlsplit(person.open(f"{hospital.sandbox.issuer}/my").url).path == "/sign-in"
-    assert hospital.assent("user", "unlink", user["username"]).returncode == 0
+    assert hospital.assent("user", "unlink", user["username"]).exit_code == 0
 
 
 def test_cancelling_there_leads_to_a_page_and_another_way(hospital: Hospital, browser: Browser) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from assent.read_yaml import read_yaml
 
 FOLDER: Final = Path(__file__).with_name("requirements")
 SPECIFICATION: Final = "https://hl7.org/fhir/smart-app-launch/STU2.2/"
@@ -65,7 +65,7 @@ def load_pages(folder: Path = FOLDER) -> tuple[Page, ...]:
 
 
 def _page(path: Path) -> Page:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = read_yaml(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or set(found) != _PAGE:
         raise BrokenRequirements(f"`{path.name}` must have `page`, `title` and `sections`")
     requirements = tuple(_requirements(path.name, found["sections"]))

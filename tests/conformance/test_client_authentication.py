@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from jose import jwt
 
+from tests.authz.raw_jwt import raw_jwt, twice
 from tests.clients.app import register as register_oneself
 from tests.conformance.launching import ASSERTION_TYPE, Launch, assertion, key_pair, launch, register
 from tests.leaks.world import ISSUER, World
@@ -116,6 +118,31 @@ async def test_an_assertion_whose_claims_are_wrong_is_refused(server: World, cha
     claims = {name: value for name, value in {**right, **change}.items() if value is not None}
     await _refused(server, jwt.encode(claims, private.decode(), algorithm="ES384", headers={"kid": "k1"}))
     assert (await _sent(server, assertion(client_id, private, "ES384", jti="1"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "other"),
+    [
+        ("claims", "sub", "somebody"),
+        ("claims", "aud", "https://elsewhere.example/token"),
+        ("claims", "jti", "2"),
+        ("claims", "jti", "1"),
+        ("header", "kid", "k2"),
+        ("header", "alg", "RS384"),
+    ],
+)
+async def test_an_assertion_in_which_something_stands_twice_is_refused(
+    server: World, part: str, name: str, other: str
+) -> None:
+    public, private = KEYS["ES384"]
+    client_id = await _service(server, public)
+    header = {"kid": "k1", "alg": "ES384", "typ": "JWT"}
+    claims = {"iss": client_id, "sub": client_id, "aud": f"{ISSUER}/token", "exp": int(time.time()) + 200, "jti": "1"}
+    plain = {"header": json.dumps(header).encode(), "claims": json.dumps(claims).encode()}
+    for last in (False, True):
+        parts = {**plain, part: twice(header if part == "header" else claims, name, other, last=last)}
+        await _refused(server, raw_jwt(parts["header"], parts["claims"], private))
+    assert (await _sent(server, raw_jwt(plain["header"], plain["claims"], private))).status_code == 200
 
 
 @pytest.mark.smart(336)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from authz.authorize.asked_categories import asked_categories
 from authz.sign_in.accounts import Account, ActsFor, add_account
-from tests.conformance.launching import launch
-from tests.leaks.world import World
+from tests.conformance.launching import Launch, launch, register
+from tests.leaks.world import App, World
 
 LABS = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -180,3 +181,30 @@ async def test_launch_scopes_for_other_types_are_left_out(server: World, scope: 
     app = await (await launch(server, f"launch/patient patient/Observation.rs {scope}")).app(["laboratory"])
     assert scope not in app.token["scope"].split(" ")
     assert "fhirContext" not in app.token
+
+
+async def test_an_app_that_asks_for_more_than_it_is_registered_for_gets_what_it_is_registered_for(
+    server: World,
+) -> None:
+    everything = [c.code for c in server.assent.authz.catalogue.everyday]
+    registered = "launch/patient offline_access patient/Observation.rs patient/Patient.r"
+    client_id, _ = await register(server, scope=registered)
+    asked = Launch(server, client_id, None, "launch/patient offline_access patient/*.rs")
+    app = await asked.app(everything)
+    assert app.token["scope"] == "launch/patient offline_access patient/Observation.rs patient/Patient.r"
+    statuses = [(await app.get(name)).status_code for name in ("Observation/lab0", "Patient/ana", "Condition/flu")]
+    assert statuses == [200, 200, 403]
+    asked_of_the_person = asked_categories(app.token["scope"], server.assent.authz.catalogue)
+    assert {"laboratory", "demographics"} <= set(asked_of_the_person)
+    assert not {"conditions", "medications"} & set(asked_of_the_person)
+
+
+async def test_a_refresh_may_ask_for_one_type_of_a_wildcard_that_was_granted_whole(server: World) -> None:
+    everything = [c.code for c in server.assent.authz.catalogue.everyday]
+    asked = await launch(server, "launch/patient offline_access patient/*.rs")
+    app = await asked.app(everything)
+    form = {"grant_type": "refresh_token", "refresh_token": app.token["refresh_token"]}
+    less = await asked.token(**form, scope="patient/Condition.rs")
+    assert (less.status_code, less.json()["scope"]) == (200, "patient/Condition.rs")
+    narrow = App(server, asked.client_id, less.json())
+    assert [(await narrow.get(name)).status_code for name in ("Condition/flu", "Observation/lab0")] == [200, 403]

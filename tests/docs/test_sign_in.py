@@ -46,7 +46,7 @@ def test_the_commands_shown_work_in_their_order_with_the_client_shown(hospital: 
     try:
         for words in USER_COMMANDS:
             done = hospital.assent(*words)
-            assert done.returncode == 0, (words, done.stderr)
+            assert done.exit_code == 0, (words, done.stderr)
             if words[1] == "link":
                 browser.forget()
                 with Person("", "") as person:

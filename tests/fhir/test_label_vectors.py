@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from assent.policy_files import load_catalogue
+from assent.read_yaml import read_yaml
 from fhir.consents.reading import read_consent
 from fhir.minimization.facts import FactsReader
 from fhir.r4.definitions import load_definitions
@@ -25,7 +25,7 @@ NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 SENSITIVE = {category.code for category in CATALOGUE.sensitive}
 
 _FILE = Path(__file__).parents[1] / "vectors" / "labels.yaml"
-CASES: list[dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["cases"]
+CASES: list[dict[str, Any]] = read_yaml(_FILE.read_text(encoding="utf-8"))["cases"]
 
 
 def _shared_by(facts: ResourceFacts, granted: Collection[str]) -> bool:

@@ -15,6 +15,7 @@ from fhir.minimization.mask_plan import MaskCompiler, MaskError
 from fhir.minimization.masks import Masks, restricted
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.r4.definitions import load_definitions
+from fhir.r4.narrative import is_narrative
 from policies.codes import DATA_ABSENT_REASON_URL
 
 DEFINITIONS = load_definitions()
@@ -55,6 +56,29 @@ def test_narrative_and_unknown_members_are_gone_and_the_resource_says_so() -> No
     assert set(out) == {"resourceType", "id", "meta", "subject"}
     assert out["meta"]["tag"][0]["code"] == "SUBSETTED"
     assert out["meta"]["security"][0]["code"] == "REDACTED"
+
+
+@pytest.mark.parametrize("purpose", ["PATRQT", "HRESCH"])
+def test_a_care_plans_narrative_has_a_sentence_in_its_place_that_hangs_on_nothing(purpose: str) -> None:
+    plan = (
+        '{"resourceType":"CarePlan","id":"c","status":"active","intent":"plan","subject":{"reference":"Patient/p"}%s}'
+    )
+    told = [
+        json.loads(_minimized((plan % f',"text":{narrative}').encode(), purpose))
+        for narrative in ('{"status":"generated","div":"<div>HIV</div>"}', '{"status":"additional"}', '"odd"', "null")
+    ]
+    assert {json.dumps(one["text"]) for one in told} == {json.dumps(told[0]["text"])}
+    assert (told[0]["text"]["status"], is_narrative(told[0]["text"]["div"])) == ("generated", True)
+    assert "HIV" not in json.dumps(told)
+    assert all(one["meta"]["tag"][0]["code"] == "SUBSETTED" for one in told)
+    assert "text" not in json.loads(_minimized((plan % "").encode(), purpose))
+
+
+def test_a_care_plan_held_to_elements_has_the_sentence_only_when_it_is_asked_for() -> None:
+    node = MASKS.node("PATRQT", "CarePlan")
+    assert node is not None
+    for elements, there in ((frozenset({"title"}), False), (frozenset({"text"}), True)):
+        assert ("text" in restricted(node, elements, DEFINITIONS, "CarePlan").stand_ins) is there
 
 
 def test_meta_keeps_only_version_time_profile_and_labels() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, select, text
@@ -142,6 +142,30 @@ async def test_load_stores_all_or_nothing(repository: Repository) -> None:
     with pytest.raises(VersionConflict):
         await repository.load([PATIENT, SAMPLES[0]])
     assert await repository.read("Patient", "a") is None
+
+
+async def test_loading_lets_others_have_their_turn_after_each_resource(
+    engine: AsyncEngine, definitions: Definitions
+) -> None:
+    """AuditEvents are loaded while requests are answered."""
+    turns = 0
+    turn_of_each: list[int] = []
+
+    def clock() -> datetime:
+        turn_of_each.append(turns)
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    many = [b'{"resourceType":"Patient","id":"many%d"}' % number for number in range(50)]
+    await Repository(engine, definitions, schema="assent", clock=clock).load(many)
+    counting.cancel()
+    assert len(set(turn_of_each)) == len(many)
 
 
 async def test_loaded_and_created_resources_are_found_alike(engine: AsyncEngine, definitions: Definitions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 from sandbox.records.population import generate
@@ -122,6 +123,7 @@ _WRITTEN_OUT: Final[tuple[Resource, ...]] = (
 )
 
 
+@cache
 def samples() -> Mapping[str, list[Resource]]:
     """Up to `EACH` resources of each type and those written out, by type; without the profiles, which aren't R4's."""
     found: dict[str, dict[frozenset[str], Resource]] = {}

@@ -8,7 +8,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from authz.consents.decisions import Decisions
+from authz.consents.decisions import Choice, Decisions
 from tests.leaks.world import App, World
 
 
@@ -79,3 +79,46 @@ async def test_l62_reads_during_a_revocation_end_with_it(leaky: World) -> None:
     await Decisions(leaky.assent.authz).revoke(consent, leaky.account, "test")
     assert {(await task).status_code for task in reading} <= {200, 401, 403}
     assert (await app.get("Observation/lab0")).status_code == 401
+
+
+BATCH = (
+    '{"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": "Observation/lab0"}}]}'
+)
+
+
+@pytest.mark.leak("L62")
+@pytest.mark.parametrize(("ending", "status"), [("revoked", 401), ("narrowed", 503)])
+@pytest.mark.parametrize(
+    "path", ["Observation/lab0", "Observation", "Observation/lab0/_history", "Patient/ana/$everything", "a batch"]
+)
+async def test_l62_an_answer_that_waited_long_for_the_upstream_is_held_to_the_consents_of_its_end(
+    leaky: World, path: str, ending: str, status: int
+) -> None:
+    app = await leaky.app(["laboratory", "vital-signs"])
+    consent, decisions = await app.consent_id(), Decisions(leaky.assent.authz)
+    with leaky.upstream.hanging():
+        asking = asyncio.create_task(app.post_bundle(BATCH) if path == "a batch" else app.get(path))
+        await asyncio.sleep(0.3)
+        if ending == "revoked":
+            await decisions.revoke(consent, leaky.account, "test")
+        else:
+            choice = Choice(("vital-signs",), ("laboratory", "vital-signs"), None, leaky.text)
+            await decisions.change(consent, leaky.account, choice, "test")
+        await asyncio.sleep(0.4)
+        assert leaky.upstream.held is not None
+        leaky.upstream.held.set()
+        answer = await asking
+    assert "lab0" not in answer.text
+    within = path == "a batch" and f'"status":"{status} ' in answer.text
+    assert within or answer.status_code == status
+
+
+@pytest.mark.leak("L62")
+async def test_l62_an_answer_that_waited_long_is_given_when_nothing_changed(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    with leaky.upstream.hanging():
+        asking = asyncio.create_task(app.get("Observation/lab0"))
+        await asyncio.sleep(0.7)
+        assert leaky.upstream.held is not None
+        leaky.upstream.held.set()
+        assert (await asking).status_code == 200

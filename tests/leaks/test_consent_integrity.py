@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -15,7 +16,7 @@ from assent.app import build
 from authz.consents.decisions import Choice, Decisions
 from fhir.store.change_bus import Change
 from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
-from tests.leaks.world import App, World, client_of, settings_for
+from tests.leaks.world import App, World, client_of, observation, settings_for
 
 RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
 OPT_OUT = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTOUT"}]}
@@ -118,6 +119,36 @@ async def test_l64_whatever_is_no_plain_permit_opens_nothing(
     assert (await app.get("Observation/lab0")).status_code in (403, 404)
     found = await app.get("Observation?_id=lab0")
     assert found.status_code == 403 or "entry" not in found.json()
+
+
+@pytest.mark.leak("L32", "L64")
+@pytest.mark.parametrize("meaning", ["instance", "related"])
+async def test_l32_l64_a_provider_kept_by_name_is_withheld_and_named_nowhere(
+    leaky: World, write: Write, meaning: str
+) -> None:
+    app = await leaky.app(["laboratory"])
+    doctor = {"reference": "Practitioner/doc", "display": "Dr DOC-SECRET"}
+    seen_by = observation("lab0", performer=[doctor, {"reference": "Practitioner/hivdoc", "display": "Other"}])
+
+    async def read() -> dict[str, Any]:
+        with leaky.upstream.saying("/Observation/lab0", json.dumps(seen_by).encode()):
+            found: dict[str, Any] = (await app.get("Observation/lab0")).json()
+        return found
+
+    assert (await app.get("Practitioner/doc")).status_code == 200
+    assert (await read())["performer"][0] == doctor
+    named = {
+        "type": "deny",
+        "class": None,
+        "data": [{"meaning": meaning, "reference": {"reference": doctor["reference"]}}],
+    }
+    await write(_consent(app, named))
+    for path in ("Practitioner/doc", "Practitioner/doc?_elements=name"):
+        assert (await app.get(path)).status_code == 404
+    assert (await app.get("Practitioner/hivdoc")).status_code == 200
+    assert "Practitioner/doc" not in await app.ids("Practitioner")
+    if meaning == "instance":  # what is related to a thing can't be told, so a deny of it closes what it could reach
+        assert (await read())["performer"] == [{"reference": "Practitioner/doc"}, seen_by["performer"][1]]  # type: ignore[index]
 
 
 @pytest.mark.leak("L64")

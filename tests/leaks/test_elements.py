@@ -216,3 +216,105 @@ async def test_l33_extensions_stay_by_the_mask_of_the_purpose(leaky: World, purp
     sex = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex", "valueCode": "F"}
     found = await _shown(leaky, app, patient("ana", extension=[born, sex]))
     assert found["extension"] == ([born, sex] if stays else [sex])
+
+
+RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+NAMED = {"url": "http://example.org/anything", "valueHumanName": {"text": HIDDEN}}
+NORMAL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}
+ABSENCE = {"url": ABSENT, "valueCode": "unknown"}
+
+
+@pytest.mark.leak("L33", "L38")
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"communication": [{"language": {"text": "es"}, "extension": [NAMED]}]},
+        {"communication": [{"language": {"text": "es", "extension": [NAMED]}}]},
+        {"communication": [{"language": {"text": "es", "_text": {"extension": [NAMED]}}}]},
+        {"communication": [{"language": {"coding": [{"code": "es", "extension": [NAMED], "heard": HIDDEN}]}}]},
+        {"communication": [{"id": HIDDEN, "preferred": True, "_preferred": {"id": HIDDEN}, "note": HIDDEN}]},
+        {"communication": [{"fhir_comments": [HIDDEN], "preferred": True}]},
+        {"_gender": {"extension": [NAMED], "id": HIDDEN, "note": HIDDEN}},
+        {"_gender": {"extension": [ABSENCE | {"extension": [NAMED], "valueHumanName": {"text": HIDDEN}}]}},
+        {"_deceasedBoolean": {"extension": [{"url": "http://example.org/a", "extension": [NAMED]}]}},
+        {"extension": [{"url": RACE, "valueAddress": {"city": HIDDEN}, "valueReference": {"display": HIDDEN}}]},
+        {"extension": [{"url": RACE, "extension": [NAMED, {"url": "text", "valueHumanName": {"text": HIDDEN}}]}]},
+        {"extension": [{"url": RACE, "extension": [{"url": "text", "valueString": "x", "extension": [NAMED]}]}]},
+        {"extension": [{"url": RACE, "_url": {"extension": [NAMED]}, "unheard": HIDDEN}]},
+        {"managingOrganization": {"reference": "Organization/o", "extension": [NAMED], "_type": NAMED}},
+        {"meta": {"security": [NORMAL | {"extension": [NAMED], "unheard": HIDDEN}]}},
+    ],
+    ids=lambda more: json.dumps(more)[:90],
+)
+async def test_l33_l38_a_limited_mask_shows_of_an_element_what_r4_has_there_and_listed_extensions(
+    leaky: World, more: dict[str, Any]
+) -> None:
+    app = await leaky.app(["demographics"], purpose="HRESCH")
+    found = await _shown(leaky, app, patient("ana", **more))
+    assert found["meta"]["tag"][0]["code"] == "SUBSETTED"
+
+
+@pytest.mark.leak("L33")
+async def test_l33_a_limited_mask_keeps_reasons_of_absence_and_listed_extensions_with_their_parts(leaky: World) -> None:
+    app = await leaky.app(["demographics"], purpose="HRESCH")
+    race = {
+        "url": RACE,
+        "extension": [{"url": "ombCategory", "valueCoding": {"system": "urn:oid:2.16.840.1.113883.6.238"}}],
+    }
+    language = {"coding": [{"code": "es"}], "_text": {"extension": [ABSENCE]}}
+    resource = patient(
+        "ana", extension=[race], communication=[{"language": language}], _gender={"extension": [ABSENCE]}
+    )
+    del resource["gender"]
+    found = await _shown(leaky, app, resource)
+    assert found["extension"] == [race]
+    assert found["communication"] == [{"language": language}]
+    assert found["_gender"] == {"extension": [ABSENCE]}
+
+
+@pytest.mark.leak("L33")
+async def test_l33_beside_a_list_of_primitives_extensions_keep_their_place(leaky: World) -> None:
+    app = await leaky.app(["laboratory"], purpose="HRESCH")
+    stays: list[Any] = [None, {"extension": [ABSENCE]}]
+    resource = {
+        "effectiveTiming": {"event": ["2026-01-01", None, "2026-01-02"], "_event": [*stays, {"extension": [NAMED]}]},
+    }
+    del (timed := observation("lab0") | resource)["effectiveDateTime"]
+    found = await _shown(leaky, app, timed)
+    assert found["effectiveTiming"] == {"event": ["2026-01-01", None, "2026-01-02"], "_event": [*stays, None]}
+
+
+@pytest.mark.leak("L38")
+@pytest.mark.parametrize("purpose", ["PATRQT", "HRESCH"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"gender": {"text": HIDDEN}},
+        {"gender": [{"text": HIDDEN}]},
+        {"gender": ["female", {"text": HIDDEN}]},
+        {"gender": [[HIDDEN]]},
+        {"active": {"reference": "Practitioner/d", "display": HIDDEN}},
+        {"_gender": HIDDEN},
+        {"communication": HIDDEN},
+        {"communication": [HIDDEN]},
+        {"communication": [{"language": {"text": "es"}}, HIDDEN]},
+        {"communication": [[{"language": {"text": HIDDEN}}]]},
+        {"managingOrganization": "Organization/o"},
+        {"managingOrganization": {"reference": {"display": HIDDEN}}},
+        {"managingOrganization": {"reference": "Organization/o", "type": {"text": HIDDEN}}},
+        {"managingOrganization": {"reference": "Organization/o", "display": {"text": HIDDEN}}},
+        {"language": {"text": HIDDEN}},
+        {"meta": {"versionId": {"text": HIDDEN}}},
+        {"meta": {"profile": [{"text": HIDDEN}]}},
+        {"meta": {"security": [NORMAL | {"display": {"text": HIDDEN}}]}},
+    ],
+    ids=json.dumps,
+)
+async def test_l38_an_object_where_r4_has_a_text_and_the_other_way_round_withholds_the_resource(
+    leaky: World, more: dict[str, Any], purpose: str
+) -> None:
+    app = await leaky.app(["demographics"], purpose=purpose)
+    with leaky.upstream.saying("/Patient/ana", json.dumps(patient("ana", **more)).encode()):
+        answer = await app.get("Patient/ana")
+    assert answer.status_code == 404
+    assert HIDDEN not in answer.text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
 
+from authz.consents.decisions import Decisions
 from tests.leaks.world import ACT_CODE, CATEGORY, App, World, observation
 from tests.leaks.writes import HIV_CODE, SECRET, new_observation, said, stored, writer
 
@@ -125,6 +127,7 @@ async def test_l45_who_may_only_write_reads_nothing_back(writable: World, scope:
             "Observation/modified",
             "Patient/bob",
         ),
+        *("Practitioner/hivdoc", "Practitioner/never-there", "Medication/never-there", "Group/never-there"),
         *("Observation/hiv-label/_history/1", "Patient/never-there", "http://elsewhere.example/Observation/plain"),
         *("#contained", "Observation?code=75622-1", "urn:uuid:9c7a", "Binary/b", "Nonsense/1", "../Observation/plain"),
     ],
@@ -142,6 +145,17 @@ async def test_l45_a_reference_to_what_is_seen_is_let_through(writable: World) -
     app = await writer(writable)
     pointing = {"encounter": {"reference": "Encounter/enc"}, "performer": [{"reference": "Practitioner/doc"}]}
     assert (await app.send("POST", "Observation", new_observation(**pointing))).status_code == 201
+
+
+@pytest.mark.leak("L45")
+async def test_l45_a_writer_that_reads_no_providers_names_none_of_them(writable: World) -> None:
+    app = await writer(writable, scope="launch/patient patient/Observation.crus")
+    answers = set()
+    for wanted in ("doc", "hivdoc", "never-there"):
+        body = new_observation(performer=[{"reference": f"Practitioner/{wanted}"}])
+        answers.add(str(_observable(await _unchanged(app, "POST", "Observation", body))))
+    assert len(answers) == 1
+    assert "(422" in answers.pop()
 
 
 @pytest.mark.leak("L45")
@@ -446,3 +460,28 @@ async def test_l45_what_is_seen_and_may_not_be_changed_is_forbidden(writable: Wo
     app = await writer(writable, scope=scope, writes=["correct"])
     for method, body in (("PUT", new_observation(id="plain")), ("DELETE", None)):
         assert said(await _unchanged(app, method, "Observation/plain", body)) == (403, "forbidden")
+
+
+# L62: what may be written is asked again when the upstream took long --------------------------------------------------
+
+
+@pytest.mark.leak("L62")
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_l62_a_write_that_waited_long_is_not_done_once_it_is_taken_back(writable: World, method: str) -> None:
+    app = await writer(writable)
+    path = "Observation" if method == "POST" else "Observation/other"
+    body: Any = new_observation(encounter={"reference": "Encounter/enc"})
+    if method == "PUT":
+        body = new_observation(id="other")
+    elif method == "PATCH":
+        body = [{"op": "replace", "path": "/status", "value": "amended"}]
+    consent = await app.consent_id()
+    with writable.upstream.hanging(), writable.upstream.listening() as asked:
+        writing = asyncio.create_task(app.send(method, path, body))
+        await asyncio.sleep(0.3)
+        await Decisions(writable.assent.authz).revoke(consent, writable.account, "test")
+        await asyncio.sleep(0.4)
+        assert writable.upstream.held is not None
+        writable.upstream.held.set()
+        assert (await writing).status_code == 401
+    assert {request.method for request in asked} == {"GET"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from assent.sandbox_mode.upstream import SCHEMA, Dataset, load_dataset
 from assent.server import listen, serving
 from fhir.proxy.responses import Message
 from fhir.r4.definitions import load_definitions
+from fhir.r4.operation_outcome import operation_outcome
 from fhir.store.repository import Repository
 from sandbox.upstream import ASGIApp, Receive, Scope, Send, upstream_app
 
 TOKEN: Final = "the-upstream's-own-token-of-the-leak-tests"  # noqa: S105  # of a server that lives for one test run
 _MOST: Final = 10_000
 """Answers that are remembered."""
+_REFERENCE: Final = re.compile(r'"reference": ?"([A-Z][A-Za-z]+/[A-Za-z0-9.-]+)"')
 LOADED: Final = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 """When everything upstream was last updated, so that two worlds can be compared byte by byte."""
 
@@ -63,6 +66,8 @@ class Upstream:
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
     refusing: Lie | None = None
     """What every write is told."""
+    strict: bool = False
+    """Whether what is written may refer only to what is there, as some servers demand."""
 
     async def write(self, versions: Sequence[Mapping[str, object] | str]) -> None:
         """The next versions of resources; `Type/id` deletes one."""
@@ -129,6 +134,10 @@ class Upstream:
             if self.held is not None:
                 await self.held.wait()
             lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
+            if self.strict and scope["method"] in ("POST", "PUT"):
+                body = (await receive())["body"]
+                receive = _again(body)
+                lie = lie or await self._dangling(body)
             if lie is None:
                 await self._truth(app, scope, receive, send)
                 return
@@ -136,6 +145,13 @@ class Upstream:
             await send({"type": "http.response.body", "body": lie.body})
 
         return overheard
+
+    async def _dangling(self, body: bytes) -> Lie | None:
+        for name in _REFERENCE.findall(body.decode()):
+            found = await self.repository.read(*name.split("/"))
+            if found is None or found.deleted:
+                return Lie(operation_outcome("not-found", f"{name} is not known"), 422)
+        return None
 
     async def _truth(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if self.remembered is None:
@@ -154,6 +170,13 @@ class Upstream:
             self.remembered[asked] = told
         for message in self.remembered[asked]:
             await send(message)
+
+
+def _again(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
 @asynccontextmanager

@@ -137,6 +137,10 @@ class World:
         }
         return client.client_id, await self.http.post("/token", data=form)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Hypothesis would print megabytes, and drown the falsifying example in them."""
+        printer.text("World()")
+
     async def forget_consents(self) -> None:
         """Leave no consent behind: all are asked at every decision, and hundreds take time."""
         context = self.assent.authz
@@ -153,6 +157,10 @@ class App:
     world: World
     client_id: str
     token: Mapping[str, Any]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As of the world."""
+        printer.text("App()")
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Read or search below the FHIR base."""

@@ -23,6 +23,7 @@ RESOURCES: list[dict[str, object]] = [
     patient("ana", text=NARRATIVE, photo=[{"title": SECRET}]),
     patient("bob"),
     {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "Doc"}]},
+    {"resourceType": "Practitioner", "id": "hivdoc", "meta": HIV, "name": [{"family": SECRET}]},
     {
         "resourceType": "Encounter",
         "id": "enc",

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from assent.policy_files import load_catalogue
+from assent.read_yaml import read_yaml
 from fhir.consents.reading import read_consent
 from fhir.r4.instants import instant_of
 from policies.classify import classify
@@ -37,7 +36,7 @@ class Vectors:
     """One file of consents and cases."""
 
     def __init__(self, name: str) -> None:
-        content = yaml.safe_load((_FOLDER / name).read_text(encoding="utf-8"))
+        content = read_yaml((_FOLDER / name).read_text(encoding="utf-8"))
         _refuse_unknown("a vector file", content, _FILE_KEYS)
         _refuse_unknown("a vector file's source", content.get("source", {}), _SOURCE_KEYS)
         self.consents: dict[str, dict[str, Any]] = content["consents"]

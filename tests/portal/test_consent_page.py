@@ -59,6 +59,20 @@ async def test_no_duration_is_offered_or_taken_that_is_longer_than_the_app_asked
     assert here.consents.granted == []
 
 
+async def test_the_page_says_which_limits_the_app_set_itself(here: Place) -> None:
+    assert "Limits it set itself" not in (await here.client.get(ADDRESS)).text
+    limits = {
+        "categories": "only the kinds of information listed below",
+        "duration": "for this long at most: 30 days",
+        "purpose": "only for your own use, at your request",
+    }
+    for named in ({"categories"}, {"duration", "purpose"}, set(limits)):
+        here.requests.requests["req-1"] = replace(REQUEST, longest=720, own_limits=frozenset(named))
+        text = (await here.client.get(ADDRESS)).text
+        assert "Limits it set itself" in text
+        assert {name for name, words in limits.items() if words in text} == named
+
+
 async def test_an_app_that_asks_for_longer_doesnt_change_what_is_chosen_at_first(here: Place) -> None:
     here.requests.requests["req-1"] = replace(REQUEST, longest=999_999)
     page = page_of(await here.client.get(ADDRESS))

@@ -3,109 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import httpx
-import msgspec
 import pytest
-import pytest_asyncio
-from sqlalchemy import select
 
-from authz import tables
 from authz.clients.clients import disable_client
-from authz.sign_in.accounts import Account, ActsFor, add_account
-from authz.sign_in.passwords import Passwords
 from fhir.store.change_bus import Change
 from portal.explain_ports import CannotAskNow, CannotExplain
-from portal.patient_search import PatientSearch
 from tests.authz.consent_recorder import consent, grantee, recorder
-from tests.clients.html_page import Page
-from tests.conftest import MakeDatabase
-from tests.leaks.service import service
-from tests.leaks.test_people import PASSWORD, Visitor
-from tests.leaks.world import App, World, client_of, observation, patient, world
+from tests.leaks.world import App
+from tests.portal.askers import NO, PART, RESOURCES, YES, Place, ask, place
 from tests.portal.fakes import ADA
 from tests.portal.fakes import place as on_fakes
 
-UNSEEN = "NOBODY-MAY-SEE-THIS"
-HIV = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}
-RESOURCES: list[dict[str, object]] = [
-    patient("ana", text={"status": "generated", "div": f"<div>{UNSEEN}</div>"}),
-    patient("bob"),
-    observation("lab0", note=[{"text": UNSEEN}], valueString=UNSEEN),
-    observation("vital0", category="vital-signs"),
-    observation("hiv0", meta=HIV),
-    observation("bob1", "bob"),
-    {
-        "resourceType": "Condition",
-        "id": "c0",
-        "code": {"text": UNSEEN},
-        "subject": {"reference": "Patient/ana"},
-    },
-]
-PEOPLE = {
-    "pat": Account("", "pat", "Pat", "Patient/ana", "patient", (ActsFor("ana", "Ana", own=True),)),
-    "rep": Account("", "rep", "Rep", "RelatedPerson/rep", "representative", (ActsFor("ana", "Ana", own=False),)),
-    "bob": Account("", "bob", "Bob", "Patient/bob", "patient", (ActsFor("bob", "Bob", own=True),)),
-    "kim": Account("", "kim", "Kim", None, "operator"),
-    "dev": Account("", "dev", "Dev", None, "developer"),
-}
-YES, PART, NO = "Yes, the app can see this.", "The app can see a part of this.", "No, the app can't see this."
-
-
-class Asker(Visitor):
-    """A visitor who also looks at the page's source."""
-
-    html = ""
-
-    def _shown(self, answer: httpx.Response) -> Page:
-        self.html = answer.text
-        return super()._shown(answer)
-
-
-@dataclass(slots=True)
-class Place:
-    """A server with people who ask."""
-
-    world: World
-
-    @asynccontextmanager
-    async def visit(self, username: str, language: str = "en") -> AsyncIterator[Asker]:
-        """Somebody signed in, in a browser of their own."""
-        async with client_of(self.world.assent) as http:
-            http.headers["Accept-Language"] = "en"
-            visitor = Asker(http)
-            await visitor.open("/sign-in")
-            await visitor.send("Sign in", username=username, password=PASSWORD)
-            http.headers["Accept-Language"] = language
-            yield visitor
-
-    async def events(self) -> list[dict[str, Any]]:
-        """AuditEvents about ana, newest first."""
-        context = self.world.assent.authz
-        await context.audit.settle("ana")
-        page = await PatientSearch(context.repository).page("AuditEvent", "ana", (("_sort", "-date"),), 50)
-        return [msgspec.json.decode(stored.body) for stored in page.matches]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def place(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
-    async with world(await make_database(), tmp_path_factory.mktemp("why"), RESOURCES) as running:
-        hashed, now = await Passwords().hash(PASSWORD), running.assent.authz.clock()
-        async with running.assent.engine.begin() as connection:
-            for who in PEOPLE.values():
-                await add_account(connection, who, hashed, now)
-        yield Place(running)
-
-
-async def _ask(visitor: Asker, consent_id: str, button: str = "Ask", **question: str) -> Page:
-    await visitor.open(f"/my/sharing/{consent_id}/explain")
-    await visitor.send(button, **question)
-    assert UNSEEN not in visitor.html
-    return visitor.page
+__all__ = ["place"]
 
 
 async def _shown(app: App, search: str) -> bool:
@@ -121,7 +31,7 @@ async def test_of_a_record_the_page_says_what_the_proxy_does(place: Place, ticke
     app = await place.world.app(ticked)
     shown = (await app.get(f"Observation/{name}")).status_code == 200
     async with place.visit("pat") as visitor:
-        page = await _ask(visitor, await app.consent_id(), record=f"Observation/{name}")
+        page = await ask(visitor, await app.consent_id(), record=f"Observation/{name}")
     assert (page.status, YES in page.text, NO in page.text) == (200, shown, not shown)
 
 
@@ -140,7 +50,7 @@ async def test_of_a_kind_the_page_says_what_the_proxy_shows(place: Place, ticked
     consent_id = await app.consent_id()
     async with place.visit("pat") as visitor:
         for kind, searches in KINDS.items():
-            page = await _ask(visitor, consent_id, kind=kind, interaction=interaction)
+            page = await ask(visitor, consent_id, kind=kind, interaction=interaction)
             shown = [await _shown(app, search) for search in searches]
             assert (YES in page.text, NO in page.text) == (any(shown), not any(shown)), kind
 
@@ -155,7 +65,7 @@ async def test_what_the_scope_does_not_cover_is_told_as_the_proxy_decides_it(pla
             ({"kind": "conditions"}, "Condition/c0", False),
             ({"kind": "laboratory", "interaction": "search-type"}, "Observation?category=laboratory", False),
         ):
-            page = await _ask(visitor, consent_id, **question)
+            page = await ask(visitor, consent_id, **question)
             assert ((await app.get(path)).status_code == 200, NO not in page.text) == (permitted, permitted), path
 
 
@@ -164,9 +74,9 @@ async def test_a_sensitive_kind_is_told_apart(place: Place) -> None:
         app = await place.world.app(ticked)
         shown = (await app.get("Observation/hiv0")).status_code == 200
         async with place.visit("pat") as visitor:
-            page = await _ask(visitor, await app.consent_id(), kind="hiv")
+            page = await ask(visitor, await app.consent_id(), kind="hiv")
             assert (PART in page.text or YES in page.text) is shown
-            page = await _ask(visitor, await app.consent_id(), kind="laboratory")
+            page = await ask(visitor, await app.consent_id(), kind="laboratory")
             assert YES in page.text
             assert ("But nothing about" in page.text and "HIV" in page.text.split("But nothing about")[1]) is not shown
 
@@ -175,7 +85,7 @@ async def test_the_chain_names_scope_provision_kind_and_mask(place: Place) -> No
     app = await place.world.app(["laboratory"])
     consent_id = await app.consent_id()
     async with place.visit("pat") as visitor:
-        text = (await _ask(visitor, consent_id, record="Observation/lab0")).text
+        text = (await ask(visitor, consent_id, record="Observation/lab0")).text
         for said in (
             "The key covers this.",
             f"Consent/{consent_id}/_history/1#provision",
@@ -183,7 +93,7 @@ async def test_the_chain_names_scope_provision_kind_and_mask(place: Place) -> No
         ):
             assert said in text
         assert "masks/" in text
-        text = (await _ask(visitor, consent_id, record="Observation/hiv0")).text
+        text = (await ask(visitor, consent_id, record="Observation/hiv0")).text
         assert "This decision forbids it." in text
         assert "#provision.provision[" in text
 
@@ -195,7 +105,7 @@ async def test_what_is_left_out_is_what_the_proxy_leaves_out(place: Place, quest
     gone = set(source) - set((await app.get("Patient/ana")).json())
     assert gone
     async with place.visit("pat") as visitor:
-        await _ask(visitor, await app.consent_id(), **question)
+        await ask(visitor, await app.consent_id(), **question)
     left_out = visitor.html.split("Parts left out")[1].split("</dd>")[0]
     assert {name for name in source if f"<code>{name}</code>" in left_out} == gone
 
@@ -207,9 +117,9 @@ async def test_a_consent_that_looks_closer_says_that_single_records_may_differ(p
     closer = {"type": "deny", "code": code, "actor": grantee(app.client_id)}
     made = await clerk.created(consent({"type": "permit", "provision": [closer]}))
     async with place.visit("pat") as visitor:
-        page = await _ask(visitor, consent_id, kind="laboratory")
+        page = await ask(visitor, consent_id, kind="laboratory")
         assert "single records of this kind can be decided differently" in page.text
-        assert NO in (await _ask(visitor, consent_id, record="Observation/lab0")).text
+        assert NO in (await ask(visitor, consent_id, record="Observation/lab0")).text
     assert (await app.get("Observation/lab0")).status_code == 404
     await clerk.send("DELETE", f"Consent/{made['id']}")
 
@@ -225,11 +135,11 @@ async def test_a_consent_that_ended_and_an_app_that_is_switched_off_open_nothing
             headers={"Origin": "http://127.0.0.1:8000"},
         )
         assert answer.status_code == 303
-        assert NO in (await _ask(visitor, consent_id, record="Observation/lab0")).text
+        assert NO in (await ask(visitor, consent_id, record="Observation/lab0")).text
         async with place.world.assent.engine.begin() as connection:
             await disable_client(connection, off.client_id, place.world.assent.authz.clock())
         place.world.assent.authz.tell(Change("client", off.client_id))
-        page = await _ask(visitor, await off.consent_id(), record="Observation/lab0")
+        page = await ask(visitor, await off.consent_id(), record="Observation/lab0")
     assert "The app is switched off" in page.text
     assert NO in page.text
     assert (await off.get("Observation/lab0")).status_code == 401
@@ -239,7 +149,7 @@ async def test_a_representative_asks_too_and_nobody_else(place: Place) -> None:
     app = await place.world.app(["laboratory"])
     path = f"/my/sharing/{await app.consent_id()}/explain"
     async with place.visit("rep") as visitor:
-        assert YES in (await _ask(visitor, await app.consent_id(), kind="laboratory")).text
+        assert YES in (await ask(visitor, await app.consent_id(), kind="laboratory")).text
     for who in ("bob", "dev", "kim"):
         async with place.visit(who) as visitor:
             assert (await visitor.http.get(path)).status_code == 404
@@ -250,7 +160,7 @@ async def test_a_representative_asks_too_and_nobody_else(place: Place) -> None:
 async def test_decisions_about_other_apps_are_counted_not_listed(place: Place) -> None:
     asked, *_ = [await place.world.app(["laboratory"]) for _ in range(3)]
     async with place.visit("pat") as visitor:
-        text = (await _ask(visitor, await asked.consent_id(), record="Observation/lab0")).text
+        text = (await ask(visitor, await asked.consent_id(), record="Observation/lab0")).text
     assert re.search(r"\b[2-9]\d* decisions are about another app, purpose or time\.", text), text
     assert "This decision is about another app" not in text
 
@@ -258,8 +168,8 @@ async def test_decisions_about_other_apps_are_counted_not_listed(place: Place) -
 async def test_what_another_person_has_is_told_like_what_is_not_there(place: Place) -> None:
     app = await place.world.app(["laboratory"])
     async with place.visit("pat") as visitor:
-        others = (await _ask(visitor, await app.consent_id(), record="Observation/bob1")).text
-        absent = (await _ask(visitor, await app.consent_id(), record="Observation/bob9")).text
+        others = (await ask(visitor, await app.consent_id(), record="Observation/bob1")).text
+        absent = (await ask(visitor, await app.consent_id(), record="Observation/bob9")).text
     assert others.replace("bob1", "bob9") == absent
 
 
@@ -286,7 +196,7 @@ async def test_who_asked_is_on_record_and_the_answer_needs_our_own_form(place: P
     app = await place.world.app(["laboratory"])
     consent_id = await app.consent_id()
     async with place.visit("rep") as visitor:
-        await _ask(visitor, consent_id, record="Observation/lab0")
+        await ask(visitor, consent_id, record="Observation/lab0")
         foreign = await visitor.http.post(f"/my/sharing/{consent_id}/explain", data={"kind": "laboratory"})
     assert foreign.status_code == 403
     event = (await place.events())[0]
@@ -303,95 +213,8 @@ async def test_every_reason_is_in_plain_words_of_the_readers_language(place: Pla
             *({"kind": kind, "interaction": how} for kind in ("laboratory", "hiv") for how in ("read", "search-type")),
             {"kind": "conditions"},
         ):
-            await _ask(visitor, await app.consent_id(), "Preguntar", **question)
+            await ask(visitor, await app.consent_id(), "Preguntar", **question)
             assert 'lang="en"' not in visitor.html.split("<main")[1].split("</main>")[0], question
-
-
-# ---- operators
-
-
-async def _operator(visitor: Asker, **given: str) -> Page:
-    await visitor.open("/operator/explain")
-    await visitor.send("Ask", **given)
-    assert UNSEEN not in visitor.html
-    return visitor.page
-
-
-async def _grant_of(place: Place, app: App) -> str:
-    g = tables.grant.c
-    async with place.world.assent.engine.connect() as connection:
-        return str(await connection.scalar(select(g.id).where(g.client_id == app.client_id)))
-
-
-@pytest.mark.parametrize(("kind", "said"), [("laboratory", YES), ("conditions", NO)])
-async def test_an_operator_asks_by_consent_grant_or_token(place: Place, kind: str, said: str) -> None:
-    app = await place.world.app(["laboratory"])
-    named = ({"id": await app.consent_id()}, {"id": await _grant_of(place, app)}, {"token": app.token["access_token"]})
-    async with place.visit("kim") as visitor:
-        for by in named:
-            page = await _operator(visitor, kind=kind, **by)
-            assert (page.status, said in page.text) == (200, True), by
-
-
-async def test_a_token_is_neither_shown_again_nor_logged_nor_recorded(
-    place: Place, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    app = await place.world.app(["laboratory"])
-    token = app.token["access_token"]
-    async with place.visit("kim") as visitor:
-        page = await _operator(visitor, token=token, kind="laboratory")
-        assert "patient/*.rs" in page.text or "patient/" in page.text
-        assert token not in visitor.html
-        assert token not in page.url
-        bad = await _operator(visitor, token=f"{token}x", kind="laboratory")
-        assert NO in bad.text
-        assert token not in visitor.html
-    told = capsys.readouterr()
-    assert token not in told.out + told.err + caplog.text
-    assert token not in str(await place.events())
-
-
-async def test_an_operator_sees_of_no_record_what_it_is(place: Place) -> None:
-    app = await place.world.app(["laboratory"])
-    async with place.visit("kim") as visitor:
-        await visitor.open("/operator/explain")
-        assert "Or one record" not in visitor.page.text
-        page = await _operator(visitor, id=await app.consent_id(), kind="laboratory")
-        assert YES in page.text
-        csrf = next(c.value for c in page.forms[0].controls if c.name == "csrf")
-        sent = {"csrf": csrf, "id": await app.consent_id(), "record": "Observation/hiv0", "interaction": "read"}
-        answer = await visitor.http.post("/operator/explain", data=sent, headers={"Origin": "http://127.0.0.1:8000"})
-        assert answer.status_code == 400
-        assert "hiv" not in answer.text.split('class="notice problem"')[1].split("</div>")[0]
-    event = (await place.events())[0]
-    assert event["agent"][0]["who"] == {"identifier": {"system": "urn:assent:user", "value": "operator:kim"}}
-
-
-async def test_a_services_token_needs_to_be_told_of_whom(place: Place) -> None:
-    app = await service(place.world, {"bob": ["laboratory"]})
-    token = str(app.token["access_token"])
-    async with place.visit("kim") as visitor:
-        assert (await _operator(visitor, token=token, kind="laboratory")).status == 400
-        assert YES in (await _operator(visitor, token=token, patient="bob", kind="laboratory")).text
-        assert NO in (await _operator(visitor, token=token, patient="ana", kind="laboratory")).text
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{}, {"id": "a", "token": "b"}, {"id": "a/../b"}, {"id": "gone"}, {"id": "x" * 64, "patient": "a b"}],
-    ids=str,
-)
-async def test_an_access_that_is_not_named_well_is_told_so(place: Place, given: dict[str, str]) -> None:
-    async with place.visit("kim") as visitor:
-        assert (await _operator(visitor, kind="laboratory", **given)).status == 400
-
-
-@pytest.mark.parametrize("who", ["pat", "dev"])
-async def test_nobody_but_an_operator_asks_there(place: Place, who: str) -> None:
-    async with place.visit(who) as visitor:
-        assert (await visitor.http.get("/operator/explain")).status_code == 404
-    answer = await place.world.http.get("/operator/explain")
-    assert answer.headers["location"] == "/sign-in?next=%2Foperator%2Fexplain"
 
 
 @pytest.mark.parametrize(
@@ -411,7 +234,7 @@ async def test_what_can_not_be_answered_is_told_so(raised: type[Exception], stat
 async def test_each_part_of_an_answer_is_headed_in_plain_words_beside_the_types(place: Place) -> None:
     app = await place.world.app(["laboratory"])
     async with place.visit("pat") as visitor:
-        await _ask(visitor, await app.consent_id(), kind="laboratory")
+        await ask(visitor, await app.consent_id(), kind="laboratory")
         assert 'Lab results<span class="types"> (<code>DiagnosticReport</code>' in visitor.html
-        await _ask(visitor, await app.consent_id(), record="Observation/lab0")
+        await ask(visitor, await app.consent_id(), record="Observation/lab0")
         assert 'One record<span class="types"> (<code>Observation</code>)' in visitor.html

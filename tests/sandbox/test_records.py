@@ -16,11 +16,14 @@ from fhir.r4.definitions import load_definitions
 from policies.catalogue import OTHER_SENSITIVE
 from policies.classify import classify
 from sandbox.people import USERS
-from sandbox.records.demographics import PEOPLE
+from sandbox.records.cohorts import EVERYBODY
+from sandbox.records.demographics import COMPLETE, PEOPLE
 from sandbox.records.oddities import DANGLING
 from sandbox.records.population import generate
 from sandbox.records.record import TODAY
+from sandbox.records.terminology import US_CORE
 
+DIRECTORY = ("organization", "practitioner", "practitionerrole", "location", "medication")
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -52,8 +55,8 @@ def test_another_seed_gives_other_bytes(population: list[dict[str, Any]]) -> Non
 def test_it_is_large_enough_and_every_id_is_unique(population: list[dict[str, Any]]) -> None:
     ids = {(r["resourceType"], r["id"]) for r in population}
     assert len(ids) == len(population)
-    assert 8_000 <= len(population) <= 11_000
-    assert len({r["resourceType"] for r in population}) >= 22
+    assert 8_000 <= len(population) <= 12_500
+    assert len({r["resourceType"] for r in population}) >= 30
 
 
 def test_patients_are_of_every_age(population: list[dict[str, Any]]) -> None:
@@ -87,6 +90,73 @@ def test_references_resolve_but_for_those_that_dangle_on_purpose(population: lis
     known = {f"{r['resourceType']}/{r['id']}" for r in population}
     literals = {literal for r in population for literal in _references(r) if not literal.startswith("#")}
     assert literals - known == DANGLING
+
+
+US_CORE_TYPES = [
+    "AllergyIntolerance",
+    "CarePlan",
+    "CareTeam",
+    "Condition",
+    "Coverage",
+    "Device",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Encounter",
+    "Goal",
+    "Immunization",
+    "MedicationDispense",
+    "MedicationRequest",
+    "Observation",
+    "Procedure",
+    "QuestionnaireResponse",
+    "RelatedPerson",
+    "ServiceRequest",
+    "Specimen",
+]
+
+
+def _of(population: list[dict[str, Any]], patient: str) -> list[dict[str, Any]]:
+    """What is about a patient, and the Patient."""
+    about = {"reference": f"Patient/{patient}"}
+    owners = ("subject", "patient", "beneficiary")
+    return [r for r in population if r["id"] == patient or about in [r.get(name) for name in owners]]
+
+
+def test_one_record_has_something_of_every_type_and_profile_with_where_it_came_from(
+    population: list[dict[str, Any]],
+) -> None:
+    mine = _of(population, COMPLETE)
+    assert set(US_CORE_TYPES) <= {r["resourceType"] for r in mine}
+    claimed = {profile for r in population for profile in r.get("meta", {}).get("profile", ())}
+    own = {profile for r in mine for profile in r.get("meta", {}).get("profile", ())}
+    directory = {f"{US_CORE}us-core-{name}" for name in DIRECTORY} | {f"{US_CORE}us-core-provenance"}
+    assert claimed - own == directory
+    named = {f"{r['resourceType']}/{r['id']}": r for r in mine}
+    targets = [t["reference"] for r in population if r["resourceType"] == "Provenance" for t in r["target"]]
+    told = {profile for name in targets if name in named for profile in named[name].get("meta", {}).get("profile", ())}
+    assert own - told == set()
+
+
+def test_every_record_has_a_provenance_of_each_type_in_it_that_names_the_patient(
+    population: list[dict[str, Any]],
+) -> None:
+    for person in PEOPLE:
+        patient = f"Patient/{person.id}"
+        targets = [
+            {t["reference"] for t in r["target"]}
+            for r in population
+            if r["resourceType"] == "Provenance" and {"reference": patient} in r["target"]
+        ]
+        types = {name.partition("/")[0] for names in targets for name in names - {patient}}
+        shared = {r["resourceType"] for r in _of(population, person.id) if "security" not in r.get("meta", {})}
+        assert shared - {"Patient"} <= types
+        assert {patient} in targets
+
+
+def test_a_group_holds_everybody(population: list[dict[str, Any]]) -> None:
+    (group,) = [r for r in population if r["resourceType"] == "Group"]
+    assert group["id"] == EVERYBODY
+    assert [m["entity"]["reference"] for m in group["member"]] == [f"Patient/{person.id}" for person in PEOPLE]
 
 
 def test_numbers_keep_their_trailing_zeros(population: list[dict[str, Any]]) -> None:

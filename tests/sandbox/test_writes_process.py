@@ -12,7 +12,7 @@ import pytest
 
 from tests.clients.app import App, register
 from tests.clients.person import Person
-from tests.sandbox_server import assent_process, environment, free_port
+from tests.sandbox_server import assent_process, copy_of, environment, free_port
 
 PASSWORD = "sandbox"  # noqa: S105 - the sandbox's, printed in its guide
 SCOPE = "launch/patient offline_access patient/Observation.cruds patient/Condition.rs"
@@ -20,12 +20,12 @@ ALLOW = "Let Diary add to the record and change it"
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
+def issuer(prepared_data: Path) -> Iterator[str]:
     """A sandbox in which the operator lets apps write."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="assent-writes-", ignore_cleanup_errors=True) as directory:
         place = Path(directory)
-        settings = environment(place / "data", ASSENT_UPSTREAM_WRITES="true")
+        settings = environment(copy_of(prepared_data, place / "data"), ASSENT_UPSTREAM_WRITES="true")
         with assent_process(["sandbox", "--port", str(port)], settings, port, place / "log") as url:
             yield url
 
