@@ -21,8 +21,8 @@ from policies.purpose_of_use import BREAK_GLASS, BREAK_GLASS_CODING, covering
 from policies.security_labels import deny_reaches, permit_reaches
 
 _SPEAKERS: Final = {"consent": "the consent", "emergency": "emergency access"}
-_ITSELF: Final = frozenset({"instance", "related", "dependents"})
-"""Meanings by which a provision speaks of the thing that it names."""
+_THE_THING_ITSELF: Final = frozenset({"instance", "related", "dependents"})
+"""Meanings that what is named has part in (FHIR R4 consent-data-meaning)."""
 _ANY_TYPE: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -134,7 +134,7 @@ def _denies_by_name(provision: Provision, question: _Question) -> bool:
 
 
 def _names(meaning: str, reference: str, facts: ResourceFacts) -> bool:
-    itself = meaning in _ITSELF and reference == f"{facts.resource_type}/{facts.id}"
+    itself = meaning in _THE_THING_ITSELF and reference == f"{facts.resource_type}/{facts.id}"
     return itself or (meaning in ("dependents", "related") and reference in facts.references)
 
 
@@ -147,7 +147,7 @@ def _names_denied(provision: Provision, around: Circumstances) -> Iterator[str]:
     if not (provision.period.holds(around.now) and _means_asker(provision, around)):
         return
     if not provision.permit:
-        yield from (reference for meaning, reference in provision.data if meaning != "authoredby")
+        yield from (reference for meaning, reference in provision.data if meaning in _THE_THING_ITSELF)
     for nested in provision.provisions:
         yield from _names_denied(nested, around)
 
