@@ -92,11 +92,11 @@ class _Merge:
         return {name: found[name] for name in dict.fromkeys((*old, *new)) if name in found}
 
     def _value(self, treatment: MaskNode | Treatment | None, forms: tuple[Any, Any, Any], place: str) -> Any:
-        old, seen, new = forms
+        _, seen, new = forms
         if treatment in ("keep", "plain", None):  # None: inside of what is kept as it is
             return new
         if isinstance(treatment, Extensions):
-            return _extensions(old, new, treatment, place)
+            return _extensions(forms, treatment, place)
         if treatment == "reference":
             return self._each(lambda item, pair: self._reference(item, *pair, place), forms, place)
         if isinstance(treatment, MaskNode):
@@ -141,12 +141,23 @@ class _Merge:
         return {name: value for name, value in old.items() if same and name not in allowed} | new
 
 
-def _extensions(old: Any, new: Any, allowed: Extensions, place: str) -> list[Any]:
+def _extensions(forms: tuple[Any, Any, Any], allowed: Extensions, place: str) -> list[Any]:
+    """Those that the writer doesn't see stay. What it sees of one may be a part of it: then it may only add others."""
+    old, seen, new = forms
     if not isinstance(new, list):
         raise NotWritable(place)
     if any(not isinstance(item, dict) or item.get("url") not in allowed.urls for item in new):
         raise NotWritable(place)
-    return [*_hidden_extensions(old or [], allowed).get("extension", ()), *new]
+    hidden = _hidden_extensions(old or [], allowed).get("extension", ())
+    if allowed.inside is None or not seen:
+        return [*hidden, *new]
+    whole = [item for item in old if item.get("url") in allowed.urls]
+    origins = _origins(seen, new)
+    if any(at is not None and not _same(item, seen[at]) for item, at in zip(new, origins, strict=True)):
+        raise NotWritable(place)
+    if not _all_there(seen, new):
+        raise NotWritable(place)
+    return [*hidden, *(item if at is None else whole[at] for item, at in zip(new, origins, strict=True))]
 
 
 def _hidden_extensions(old: Sequence[_Object], allowed: Extensions) -> _Object:
@@ -164,6 +175,7 @@ def _is_kept_in_part(treatment: MaskNode | Treatment | None) -> bool:
     return (
         treatment == "contained"
         or isinstance(treatment, Beside)
+        or (isinstance(treatment, Extensions) and treatment.inside is not None)
         or (isinstance(treatment, MaskNode) and not treatment.open)
     )
 

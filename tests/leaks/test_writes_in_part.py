@@ -112,3 +112,41 @@ def test_l46_what_is_shown_as_masked_is_neither_taken_away_nor_replaced(changed:
     with pytest.raises(NotWritable):
         _VIEWS.merged("HOPERAT", forms, new)
     assert _VIEWS.merged("HOPERAT", forms, seen) == elsewhere
+
+
+RACE: dict[str, Any] = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"}
+SHOWN_RACE: dict[str, Any] = RACE | {"extension": [{"url": "text", "valueString": "White"}]}
+WHOLE_RACE: dict[str, Any] = RACE | {
+    "extension": [{"url": "text", "valueString": "White"}, {"url": "http://x", "valueHumanName": {"text": "Hidden"}}]
+}
+HIDDEN_EXTENSION: dict[str, Any] = {"url": "http://x/hidden", "valueString": "Hidden"}
+
+
+def _with_extensions(new: list[dict[str, Any]] | None) -> dict[str, Any]:
+    old = OLD | {"extension": [HIDDEN_EXTENSION, WHOLE_RACE]}
+    seen = SEEN | {"extension": [SHOWN_RACE]}
+    sent = SEEN | ({} if new is None else {"extension": new})
+    return _VIEWS.merged("HOPERAT", (msgspec.json.encode(old), msgspec.json.encode(seen)), sent)
+
+
+@pytest.mark.leak("L46")
+@pytest.mark.parametrize("added", [[], [{"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"}]])
+def test_an_extension_that_is_seen_in_part_stays_whole_beside_new_ones(added: list[dict[str, Any]]) -> None:
+    assert _with_extensions([*added, SHOWN_RACE])["extension"] == [HIDDEN_EXTENSION, *added, WHOLE_RACE]
+
+
+@pytest.mark.leak("L46")
+@pytest.mark.parametrize(
+    "new",
+    [
+        None,
+        [],
+        [RACE],
+        [RACE | {"extension": [{"url": "text", "valueString": "Other"}]}],
+        [RACE | {"extension": [{"url": "text", "valueString": "Other"}]}, RACE | {"valueString": "x"}],
+        [SHOWN_RACE, HIDDEN_EXTENSION],
+    ],
+)
+def test_an_extension_that_is_seen_in_part_is_neither_changed_nor_removed(new: list[dict[str, Any]] | None) -> None:
+    with pytest.raises(NotWritable):
+        _with_extensions(new)
