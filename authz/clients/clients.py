@@ -121,6 +121,11 @@ class NewClient:
         return self.kind != "public" and self.jwks is None and self.jwks_uri is None
 
 
+def new_client_id() -> str:
+    """Random, without a hyphen: at its beginning, commands would take the id for an option."""
+    return new_secret()[:22].replace("-", "_")
+
+
 async def add_client(
     connection: AsyncConnection, new: NewClient, now: datetime, *, addresses: KeyAddresses = PUBLIC_ONLY
 ) -> tuple[Client, str | None]:
@@ -130,7 +135,7 @@ async def add_client(
     if new.needs_secret:
         secret = new.client_secret or new_secret()
     client = Client(
-        client_id=new.client_id or new_secret()[:22],
+        client_id=new.client_id or new_client_id(),
         name=new.name,
         kind=new.kind,
         secret_hash=None if secret is None else hash_of(secret),

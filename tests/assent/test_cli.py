@@ -15,6 +15,7 @@ import pytest
 
 from assent import cli
 from assent.policy_files import load_catalogue
+from authz.clients.clients import new_client_id
 from policies.model import Coding
 from tests.conformance.launching import key_pair
 
@@ -253,6 +254,10 @@ def test_an_app_that_waits_for_review_is_approved_once(
     execute(empty_database_url, "UPDATE assent.client SET review_since = now()")
     assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([True], 0)
     assert (waiting(), run(capsys, monkeypatch, "client", "approve", wanted)[0]) == ([False], 1)
+
+
+def test_no_client_id_looks_like_an_option() -> None:
+    assert not [client_id for client_id in (new_client_id() for _ in range(2_000)) if client_id.startswith("-")]
 
 
 def test_the_keys_of_a_client_are_replaced(
