@@ -7,7 +7,9 @@ asked at every request.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +27,13 @@ from fhir.upstream.upstreams import TypeNotServed
 MOST_ASKED: Final = 100
 """Look-ups for one question, those that are remembered included: so the answer is the same when they are."""
 MOST_FOUND: Final = 500
-_MOST_KEPT: Final = 5_000
+MOST_SECONDS: Final = 5.0
+"""For all look-ups of one question together: somebody waits for a decision."""
+_MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of one answer."""
+_MOST_KEPT_BYTES: Final = 8 * 1024 * 1024
+"""Of all that are remembered; the oldest goes first."""
+_OVERHEAD: Final = 512
 _FAILURES_LAST: Final = timedelta(seconds=5)
 _NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.\-]{1,64})")
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
@@ -33,9 +41,19 @@ _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
 _Answer = Json | tuple[Json, ...] | None
 
 
+class _Told(NamedTuple):
+    answer: _Answer
+    size: int
+    """Bytes in which the upstream said it."""
+
+
 class _Kept(NamedTuple):
     answer: _Answer
     until: datetime
+    size: int
+
+
+_NOT_TOLD: Final = _Told(None, 0)
 
 
 class DirectoryLookup:
@@ -46,6 +64,7 @@ class DirectoryLookup:
         self._source_of = source_of
         self._bases = tuple(f"{base.rstrip('/')}/" for base in bases)
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._size = 0
 
     def begin(self, now: datetime, lasts: timedelta) -> Lookup:
         """The look-ups of one question."""
@@ -58,28 +77,36 @@ class DirectoryLookup:
 
     def keep(self, key: tuple[str, ...], kept: _Kept) -> None:
         """Remember an answer."""
+        replaced = self._kept.pop(key, None)
         self._kept[key] = kept
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+        self._size += kept.size + _OVERHEAD - (0 if replaced is None else replaced.size + _OVERHEAD)
+        while self._size > _MOST_KEPT_BYTES:
+            self._size -= self._kept.popitem(last=False)[1].size + _OVERHEAD
 
-    async def asked(self, key: tuple[str, ...]) -> _Answer:
-        """The upstream's answer now."""
+    async def asked(self, key: tuple[str, ...], seconds: float) -> _Told:
+        """The upstream's answer now; none after so many seconds."""
         try:
-            return await (self._search(*key) if len(key) == 3 else self._read(*key))
-        except (UpstreamFailure, TypeNotServed, SearchError, msgspec.DecodeError, RecursionError):
-            return None
+            async with asyncio.timeout(seconds):
+                body = await self._body(key)
+            if body is None or len(body) > _MOST_BYTES:
+                return _NOT_TOLD
+            answer = self._found(_decode(body), key[0]) if len(key) == 3 else self._itself(_decode(body), *key)
+        except (UpstreamFailure, TypeNotServed, SearchError, TimeoutError, msgspec.DecodeError, RecursionError):
+            return _NOT_TOLD
+        return _Told(answer, len(body))
 
-    async def _read(self, kind: str, wanted: str) -> _Answer:
-        body = await self._source_of(kind).read(kind, wanted, "")
-        if body is None:
-            return None
-        found = self._relative(_decode(body))
+    async def _body(self, key: tuple[str, ...]) -> bytes | None:
+        source = self._source_of(key[0])
+        if len(key) == 2:
+            return await source.read(*key, "")
+        kind, parameter, value = key
+        return await source.page(f"{kind}?{urlencode({parameter: value, '_count': str(MOST_FOUND)})}")
+
+    def _itself(self, resource: dict[str, object], kind: str, wanted: str) -> _Answer:
+        found: Json = self._relative(resource)
         return found if found.get("resourceType") == kind and found.get("id") == wanted else None
 
-    async def _search(self, kind: str, parameter: str, value: str) -> _Answer:
-        query = urlencode({parameter: value, "_count": str(MOST_FOUND)})
-        bundle = _decode(await self._source_of(kind).page(f"{kind}?{query}"))
+    def _found(self, bundle: dict[str, object], kind: str) -> _Answer:
         links, entries = bundle.get("link", []), bundle.get("entry", [])
         if bundle.get("resourceType") != "Bundle" or not isinstance(links, list) or not isinstance(entries, list):
             return None
@@ -110,6 +137,7 @@ class Lookup:
         self._now = now
         self._lasts = lasts
         self._left = MOST_ASKED
+        self._ends = time.monotonic() + MOST_SECONDS
         self.until = now + lasts
 
     async def resource(self, name: str) -> Json | None:
@@ -129,8 +157,11 @@ class Lookup:
         self._left -= 1
         kept = self._lookup.known(key, self._now)
         if kept is None:
-            answer = await self._lookup.asked(key)
-            kept = _Kept(answer, self._now + (self._lasts if answer is not None else min(self._lasts, _FAILURES_LAST)))
-            self._lookup.keep(key, kept)
+            seconds = self._ends - time.monotonic()
+            told = await self._lookup.asked(key, seconds) if seconds > 0 else _NOT_TOLD
+            lasts = self._lasts if told.answer is not None else min(self._lasts, _FAILURES_LAST)
+            kept = _Kept(told.answer, self._now + lasts, told.size)
+            if seconds > 0:  # what wasn't asked for isn't remembered: the next question may have the time
+                self._lookup.keep(key, kept)
         self.until = min(self.until, kept.until)
         return kept.answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from fhir.consents import directory_lookup
 from fhir.consents.directory import Directory
 from fhir.consents.directory_lookup import MOST_ASKED, DirectoryLookup
 from fhir.consents.reading import read_consent
@@ -275,6 +277,38 @@ async def test_a_search_that_the_upstream_does_not_understand_makes_nobody_a_mem
     with upstream.saying("/PractitionerRole", b'{"resourceType":"Bundle","entry":[{"resource":' + entry + b"}]}"):
         known = await directory.knowledge(_rules("Organization/elsewhere"), {"Practitioner/d"})
     assert _meant("Organization/elsewhere", {_APP, "Practitioner/d"}, known) == "no member"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_upstream_that_is_slow_keeps_nobody_waiting_for_long(
+    directory: Directory, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_lookup, "MOST_SECONDS", 0.2)
+    with upstream.hanging():
+        async with asyncio.timeout(5):
+            known = await directory.knowledge(_rules("Group/outer", "Group/others"), {"Practitioner/d"})
+    assert {_meant(name, {_APP, "Practitioner/d"}, known) for name in ("Group/outer", "Group/others")} == {"unknown"}
+    assert known.until == _NOW + timedelta(seconds=5)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_answer_beyond_bounds_is_not_known(directory: Directory, upstream: Upstream) -> None:
+    body = b'{"resourceType":"Group","id":"g","type":"practitioner","actual":true,"name":"%s"}' % (b"x" * 2**21)
+    with upstream.saying("/Group/g", body):
+        known = await directory.knowledge(_rules("Group/g"), {"Practitioner/e"})
+    assert _meant("Group/g", {_APP, "Practitioner/e"}, known) == "unknown"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_is_remembered_is_bounded_in_bytes(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_lookup, "_MOST_KEPT_BYTES", 1_000)
+    client = UpstreamClient(upstream.url, credentials=Bearer(TOKEN))
+    behind = Upstreams([Served("main", upstream.url, None, client)])
+    directory = Directory(DirectoryLookup(behind.source), lambda: _NOW, timedelta(seconds=60))
+    for name in ("Group/g", "Group/others", "Group/g", "Group/g"):
+        await directory.knowledge(_rules(name), ())
+    assert [asked.target for asked in upstream.asked] == ["/Group/g", "/Group/others", "/Group/g"]
+    await behind.close()
 
 
 @pytest.mark.asyncio(loop_scope="session")
