@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -217,9 +217,10 @@ class BulkExport:
             there = await self._parts.jobs.find(job_id, access.client_id, self._proxy.clock())
             return there is not None and await self._proxy.gate.goes_on(access)
 
+        origins = replace(self._proxy.origins, facts=self._parts.views.facts)
         stream = ExportStream(
             batches(self._parts.upstream, urls, self._parts.max_line),
-            ExportFilter(self._proxy.plans, self._parts.views, plan, kind),
+            ExportFilter(self._proxy.plans, self._parts.views, origins, plan, kind),
             self._proxy.audit.record_all,
             goes_on,
             self._proxy.clock,

@@ -6,7 +6,7 @@ from fhir.proxy.access_records import Seen
 from fhir.proxy.include_sources import check_includes, only, together_with
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page_links import PageLinks
-from fhir.proxy.parts import Answered, Asked, ProxyParts, guarded_search
+from fhir.proxy.parts import Answered, Asked, Pages, ProxyParts, guarded_search
 from fhir.proxy.searchset import Page, fill_page, searchset
 
 
@@ -22,10 +22,10 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
         first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
     else:
         first, position = links.payload.upstream_url, links.payload.position
-    show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes))
-    page, fetch = Page(), parts.source_of(kind).page
+    page, pages = Page(), Pages(parts, kind)
+    show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
     if plan.shares:
-        page = await fill_page(kind, search.count, first, position, fetch, show, including=bool(search.includes))
+        page = await fill_page(kind, search.count, first, position, pages.fetch, show, including=bool(search.includes))
     total = links.total(page, counted=plan.patient is not None)  # a service gets none
     body = searchset(page, parts.base, links.of(page, kind), total)
     return Answered(body, Seen(plan, (*page.matches, *page.includes)))
