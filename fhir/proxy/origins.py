@@ -27,7 +27,7 @@ MOST_TARGETS: Final = 100
 """Of one Provenance; one with more is withheld."""
 _AT_ONCE: Final = 50
 """Ids that stand in one search."""
-_NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/[A-Za-z0-9\-.]{1,64}")
+_NAME: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}")
 _VERSION: Final = "/_history/"
 
 
@@ -129,20 +129,19 @@ class Origins:
         found: dict[str, str] = {}
         for literal in literals:
             name = self.relative(literal)
-            match = _NAME.fullmatch(name or "")
-            if match is None or not self._is_together(match[1]):
-                return {}
             version = literal.partition(_VERSION)[2]
-            if found.setdefault(match[0], version) != version:
+            if name is None or not _NAME.fullmatch(name) or found.setdefault(name, version) != version:
                 return {}
         others = {name: version for name, version in found.items() if not name.startswith("Patient/")}
-        return (others or found) if len(found) <= MOST_TARGETS else {}
+        shown = others or found
+        together = len(found) <= MOST_TARGETS and all(self._is_together(name.partition("/")[0]) for name in shown)
+        return shown if together else {}
 
     def _is_together(self, kind: str) -> bool:
         """Whether a type comes from where Provenances come from: what is said of others counts for nothing (L25)."""
         if kind == PROVENANCE or kind in OWN_TYPES or not self.serves(kind):
             return False
-        return kind == "Patient" or self.source_of(kind) is self.source_of(PROVENANCE)
+        return self.source_of(kind) is self.source_of(PROVENANCE)
 
     async def _asked(self, names: Iterable[str]) -> dict[str, bytes]:
         by_type: dict[str, list[str]] = {}

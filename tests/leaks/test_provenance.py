@@ -106,7 +106,7 @@ async def _provenances(app: App, search: str) -> set[str]:
 OF_LAB0 = {"of-lab", "of-two", "of-lab-and-doctor"}
 
 
-@pytest.mark.leak("L11")
+@pytest.mark.leak("L14", "L11")
 async def test_l11_a_provenance_comes_with_the_search_whose_entries_it_targets(pair: Twins) -> None:
     app = pair.other
     assert await _provenances(app, "Observation?_revinclude=Provenance:target") == OF_LAB0 | {"of-version"}
@@ -115,7 +115,7 @@ async def test_l11_a_provenance_comes_with_the_search_whose_entries_it_targets(p
     assert await _provenances(app, "Patient?_id=ana&_revinclude=Provenance:target") == {"of-named", "of-ana"}
 
 
-@pytest.mark.leak("L06")
+@pytest.mark.leak("L14", "L06")
 @pytest.mark.parametrize("name", SHOWN)
 async def test_l06_a_provenance_is_read_when_everything_that_it_targets_may_be(pair: Twins, name: str) -> None:
     for path in (f"Provenance/{name}", f"Provenance/{name}/_history/1", f"Provenance/{name}/_history"):
@@ -126,7 +126,7 @@ async def test_l06_a_provenance_is_read_when_everything_that_it_targets_may_be(p
     assert await _provenances(pair.other, f"Provenance?_id={name}") == {name}
 
 
-@pytest.mark.leak("L06")
+@pytest.mark.leak("L14", "L06")
 @pytest.mark.parametrize("name", [*WITHHELD_TARGETS, "labelled"])
 async def test_l06_a_provenance_of_anything_withheld_isnt_there(pair: Twins, name: str) -> None:
     for path in ("", "/_history/1", "/_history"):
@@ -136,7 +136,7 @@ async def test_l06_a_provenance_of_anything_withheld_isnt_there(pair: Twins, nam
     assert await _provenances(pair.other, f"Provenance?_id={name}") == set()
 
 
-@pytest.mark.leak("L08")
+@pytest.mark.leak("L14", "L08")
 async def test_l08_a_search_by_target_finds_what_names_no_patient(pair: Twins) -> None:
     app = pair.other
     assert await _provenances(app, "Provenance?target=Observation/lab0") == OF_LAB0
@@ -144,7 +144,7 @@ async def test_l08_a_search_by_target_finds_what_names_no_patient(pair: Twins) -
     assert await _provenances(app, "Provenance?patient=ana") == {"of-named", "of-ana"}
 
 
-@pytest.mark.leak("L04", "L06", "L11", "L13", "L40", "L41", "L43")
+@pytest.mark.leak("L14", "L04", "L06", "L11", "L13", "L40", "L41", "L43")
 async def test_provenances_of_what_is_withheld_change_no_answer(pair: Twins) -> None:
     entries = [{"request": {"method": "GET", "url": f"Provenance/{name}"}} for name in ("of-two", "secret", "across")]
     batch = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})
@@ -153,7 +153,11 @@ async def test_provenances_of_what_is_withheld_change_no_answer(pair: Twins) -> 
             *("Observation?_revinclude=Provenance:target", "Observation?_revinclude=Provenance:target&_count=1"),
             *("Provenance?patient=ana", "Provenance?patient=ana&_count=1", "Provenance?_include=Provenance:target"),
             *("Provenance?target=Observation/lab0&_total=accurate", "Provenance?target=Observation/lab0&_count=1"),
-            *("Provenance?target=Observation/hiv", "Provenance?target=Observation/bob1", "Provenance?target=Patient/bob"),
+            *(
+                "Provenance?target=Observation/hiv",
+                "Provenance?target=Observation/bob1",
+                "Provenance?target=Patient/bob",
+            ),
             *("Provenance?target=Observation/lab0&_include=Provenance:target", "Provenance?agent=Practitioner/doc"),
             *("Practitioner?_revinclude=Provenance:agent", "Practitioner?_revinclude=Provenance:target"),
             *("Patient?_revinclude=Provenance:target", "Patient?_revinclude=Provenance:patient"),
@@ -167,7 +171,7 @@ async def test_provenances_of_what_is_withheld_change_no_answer(pair: Twins) -> 
     )
 
 
-@pytest.mark.leak("L13")
+@pytest.mark.leak("L14", "L13")
 async def test_what_isnt_shared_takes_its_provenances_along(both: tuple[World, World]) -> None:
     app = await both[1].app(["demographics", "conditions", "sharing-record"])
     assert await _provenances(app, "Condition?_revinclude=Provenance:target") == {"of-named"}
@@ -182,7 +186,7 @@ async def test_what_isnt_shared_takes_its_provenances_along(both: tuple[World, W
     assert (await other.get("Provenance/of-named")).status_code == 404
 
 
-@pytest.mark.leak("L13", "L53")
+@pytest.mark.leak("L14", "L13", "L53")
 async def test_a_token_without_the_targets_type_or_the_categorys_consent_sees_no_provenance(
     both: tuple[World, World],
 ) -> None:
@@ -195,7 +199,7 @@ async def test_a_token_without_the_targets_type_or_the_categorys_consent_sees_no
     assert (await unshared.get("Provenance?target=Observation/lab0")).status_code == 403
 
 
-@pytest.mark.leak("L40")
+@pytest.mark.leak("L14", "L40")
 async def test_a_provenance_of_an_older_version_goes_when_its_target_changes(both: tuple[World, World]) -> None:
     full = both[1]
     await full.upstream.write([observation("moving"), _provenance("of-moving", "Observation/moving/_history/1")])
@@ -206,7 +210,7 @@ async def test_a_provenance_of_an_older_version_goes_when_its_target_changes(bot
     await full.upstream.write(["Provenance/of-moving", "Observation/moving"])
 
 
-@pytest.mark.leak("L48")
+@pytest.mark.leak("L14", "L48")
 async def test_an_upstream_that_refuses_to_give_targets_makes_them_absent(both: tuple[World, World]) -> None:
     app = await both[1].app(ALL)
     with both[1].upstream.saying("/Observation", b"{}", 400):
@@ -216,7 +220,7 @@ async def test_an_upstream_that_refuses_to_give_targets_makes_them_absent(both: 
         assert (await app.get("Provenance/of-lab")).status_code == 502
 
 
-@pytest.mark.leak("L51", "L70")
+@pytest.mark.leak("L14", "L51", "L70")
 async def test_a_service_sees_provenances_of_who_shares_and_leaves_their_record(both: tuple[World, World]) -> None:
     full = both[1]
     app = await service(full, {"ana": ALL})
