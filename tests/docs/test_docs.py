@@ -24,7 +24,7 @@ from tests.sandbox_server import Sandbox
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)")
-NO_COMMANDS = ("python", "nginx", "json", "toml", "text")
+NO_COMMANDS = ("python", "nginx", "json", "toml", "yaml", "text")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
