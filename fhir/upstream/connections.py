@@ -162,6 +162,7 @@ class _Connection(asyncio.Protocol):
             await exchange.done
         finally:
             self._exchange = None
+            exchange.release()
             if exchange.leaves_open and not self.is_closing:
                 self.since = self.loop.time()
                 self._owner.free(self)

@@ -96,6 +96,10 @@ class Exchange:
         else:  # RFC 9112 §6.3: it says its length by ending
             self._finish()
 
+    def release(self) -> None:
+        """Nothing more will come. It and its parser hold each other, and a body would stay until garbage is collected."""
+        del self._parser
+
     # What the parser calls.
 
     def on_message_begin(self) -> None:

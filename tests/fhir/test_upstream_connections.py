@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -187,6 +188,18 @@ async def test_one_that_waited_long_is_closed(server: Server) -> None:
         assert not server.open
         await ask(connections)
     assert server.connections == [1, 1]
+
+
+async def test_what_was_read_is_let_go_of_without_collecting_garbage(server: Server) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with connected(server) as connections:
+            for _ in range(5):
+                await ask(connections)
+        assert not [found for found in gc.get_objects() if isinstance(found, Exchange)]
+    finally:
+        gc.enable()
 
 
 async def test_closing_ends_what_waits_and_what_is_asked(server: Server) -> None:
