@@ -10,9 +10,11 @@ import msgspec
 
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
 from assent.kind_explanation import explain_kind
+from assent.origin_explanation import origins_of
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
+from fhir.proxy.origins import OriginsByContent
 from fhir.upstream.source import Source
 from policies.decide import ReadPlan, users_of
 
@@ -52,16 +54,20 @@ class ConsentExplainer:
             return replace(explain_search(self.rules, plan, found, kind, question.parameters), upstream=None)
         if interaction.id:
             body = await self.source_of(kind).read(kind, interaction.id, "")
-            return explain_read(self.rules, plan, found, wanted, self._of(patient, body))
+            origins = await origins_of(self.rules, self.source_of, kind, body)
+            return explain_read(self.rules, plan, found, wanted, self._of(patient, body, origins), origins)
         return found
 
-    def _of(self, patient: str, body: bytes | None) -> bytes | None:
+    def _of(self, patient: str, body: bytes | None, origins: OriginsByContent) -> bytes | None:
         """The resource, if it is about this patient alone: of anything else not even its kind is told."""
+        if body is None:
+            return None
         try:
-            owners = frozenset() if body is None else self.rules.facts.read(msgspec.json.decode(body)).owners
+            facts = self.rules.facts.read(msgspec.json.decode(body))
         except (msgspec.DecodeError, RecursionError):
             return None
-        return body if owners == {patient} else None
+        facts = origins[body].about(facts) if body in origins else facts
+        return body if facts.owners == {patient} else None
 
 
 def _answer(question: ExplainQuestion, found: Explanation) -> ExplainAnswer:

@@ -18,6 +18,7 @@ from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
+from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, OriginsByContent
 from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRefused
 from fhir.r4.definitions import Definitions, json_members
@@ -125,7 +126,14 @@ def _in_force(access: Access, rule: ConsentRule) -> str:
     return "in force for this app and purpose"
 
 
-def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, body: bytes | None) -> Explanation:
+def explain_read(
+    rules: Rules,
+    plan: ReadPlan,
+    so_far: Explanation,
+    wanted: str,
+    body: bytes | None,
+    origins: OriginsByContent = NO_ORIGINS,
+) -> Explanation:
     """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away."""
     if body is None:
         return _denied(so_far, Reason("default", "the server that holds the data has no such resource"))
@@ -134,6 +142,14 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
             return _denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+        if facts.resource_type == PROVENANCE:
+            origin = origins.get(body)
+            if origin is None:
+                return _denied(so_far, Reason("compartment", "what the Provenance targets can't all be found"))
+            facts = origin.about(facts)
+            targets = (rules.facts.read(_decode(target)) for target in origin.targets)
+            if not all(isinstance(decide_resource(plan, found, rules.catalogue), Permit) for found in targets):
+                return _denied(so_far, Reason("compartment", "the Provenance targets something that isn't shown"))
         if plan.patient is None and facts.owners and facts.owners != plan.shares.keys():
             return _denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
         decision = decide_resource(plan, facts, rules.catalogue)

@@ -23,6 +23,7 @@ from assent.commands.output import NO, JsonOption, show_record, show_rows
 from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
+from assent.origin_explanation import origins_of
 from assent.policy_files import load_catalogue
 from assent.sandbox_mode.upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import secret_for
@@ -176,7 +177,8 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
                 body = await source_of(kind).read(kind, interaction.id, interaction.version)
             except TypeNotServed:
                 raise CannotExplain(_NO_UPSTREAM.format(kind) if _bases(settings) else _NO_DATA) from None
-            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
+            origins = await origins_of(rules, source_of, kind, body)
+            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body, origins)
 
 
 def _patient(access: Access, asked: str | None) -> str | None:
