@@ -28,7 +28,7 @@ from authz.clients.clients import ClientKind, NewClient, add_client, find_client
 from authz.consents.recorded_consents import Decided, record_consent
 from authz.context import AuthzContext
 from authz.mail.addresses import put_address
-from authz.sign_in.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
+from authz.sign_in.accounts import Account, ActsFor, add_account, find_by_username
 from authz.sign_in.passwords import Passwords
 from portal.settings import DemoUser
 from sandbox.brands import sandbox_brands
@@ -142,7 +142,6 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
                 if user.password not in hashes:
                     hashes[user.password] = await passwords.hash(user.password)
                 await _add_user(connection, user, hashes[user.password], now)
-            await _give_address(connection, user)
         for client in CLIENTS:
             if await find_client(connection, client.client_id) is None:
                 await _add_client(connection, client, assent.authz.issuer, keys, now)
@@ -152,16 +151,8 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
 async def _add_user(connection: AsyncConnection, user: SandboxUser, password_hash: str, now: datetime) -> None:
     patients = tuple(ActsFor(*patient) for patient in user.patients)
     account = Account("", user.username, user.display_name, user.fhir_user, user.role, patients)
-    try:
-        await add_account(connection, account, password_hash, now)
-    except AccountExists:
-        return
-
-
-async def _give_address(connection: AsyncConnection, user: SandboxUser) -> None:
-    found = await find_by_username(connection, user.username)
-    if found is not None:
-        await put_address(connection, found[0], f"{user.username}@sandbox.example", "en")
+    added = await add_account(connection, account, password_hash, now)
+    await put_address(connection, added.id, f"{user.username}@sandbox.example", "en")
 
 
 async def _add_client(
