@@ -47,7 +47,9 @@ def add(
     role: Annotated[str, typer.Option(help=f"One of: {', '.join(ROLES)}.")] = "patient",
     name: Annotated[str, typer.Option(help="How pages call them.")] = "",
     fhir_user: Annotated[str | None, typer.Option(help="Who they are in FHIR, for example `Patient/p1`.")] = None,
-    patient: Annotated[list[str] | None, typer.Option(help="`id=name` of a patient they decide for; repeat.")] = None,
+    patient: Annotated[
+        list[str] | None, typer.Option(help="`id=name` of another patient they decide for; repeat.")
+    ] = None,
     no_password: Annotated[
         bool, typer.Option("--no-password", help="They sign in at the identity provider only.")
     ] = False,
@@ -58,7 +60,8 @@ def add(
     """Add somebody; the password is asked for, or read from standard input, never taken from the command line."""
     if role not in ROLES:
         raise _misused(f"there is no role `{role}`; choose one of {', '.join(ROLES)}")
-    account = Account("", username, name or username, fhir_user, role, _acts_for(patient or [], fhir_user))
+    called = name or username
+    account = Account("", username, called, fhir_user, role, _acts_for(patient or [], fhir_user, called))
     password = None if no_password else _password()
 
     async def work(connection: AsyncConnection) -> Account:
@@ -186,14 +189,20 @@ def _issuer(settings: Settings, given: str | None) -> str:
     return named
 
 
-def _acts_for(patients: list[str], fhir_user: str | None) -> tuple[ActsFor, ...]:
-    found = []
+def _acts_for(patients: list[str], fhir_user: str | None, called: str) -> tuple[ActsFor, ...]:
+    """Who is a patient decides for themselves, and for those who are named."""
+    names = {}
     for text in patients:
         patient_id, separator, name = text.partition("=")
         if not separator or not patient_id or not name:
             raise _misused(f"`{text}` isn't `id=name`")
-        found.append(ActsFor(patient_id, name, own=fhir_user == f"Patient/{patient_id}"))
-    return tuple(found)
+        names[patient_id] = name
+    resource_type, _, own = (fhir_user or "").partition("/")
+    if resource_type == "Patient" and own:
+        names.setdefault(own, called)
+    return tuple(
+        ActsFor(patient_id, name, own=fhir_user == f"Patient/{patient_id}") for patient_id, name in names.items()
+    )
 
 
 def _password() -> str:

@@ -316,6 +316,28 @@ def test_user_is_added_once_with_a_password_from_standard_input(
     assert run(capsys, monkeypatch, "user", "add", "joe")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "patients"),
+    [
+        (("--fhir-user", "Patient/p1"), ["p1"]),
+        (("--fhir-user", "Patient/p1", "--patient", "c1=Ann", "--role", "representative"), ["c1", "p1"]),
+        (("--patient", "c1=Ann"), ["c1"]),
+        (("--fhir-user", "Practitioner/d1", "--role", "clinician"), []),
+    ],
+)
+def test_who_is_a_patient_decides_for_themselves(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database_url: str,
+    options: tuple[str, ...],
+    patients: list[str],
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+    code, out, _ = run(capsys, monkeypatch, "user", "add", "jane", *options, "--json")
+    assert (code, sorted(json.loads(out)["patients"])) == (0, patients)
+
+
 def test_keys_are_made_listed_and_rotated(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:

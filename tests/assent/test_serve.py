@@ -139,6 +139,26 @@ def test_serving_is_said_once_all_workers_answer(environment: dict[str, str]) ->
     assert process.returncode == 0
 
 
+def test_workers_that_cant_start_end_the_start_with_a_sentence(start: Start, environment: dict[str, str]) -> None:
+    process = start()
+    process.terminate()
+    process.communicate(timeout=20)
+    (Path(environment["ASSENT_DATA_DIR"]) / "secret").unlink()
+    ended = subprocess.run(
+        [sys.executable, "-m", "assent", "serve", "--workers", "2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "signing keys were encrypted; restore it or set ASSENT_SECRET" in ended.stderr
+    assert "a server process ended before it could answer" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert running_url(Path(environment["ASSENT_DATA_DIR"])) is None
+
+
 def test_port_in_use_is_said_and_exits_1(environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(environment["ASSENT_PORT"])))
