@@ -9,11 +9,13 @@ from contextlib import contextmanager
 import typer
 
 from assent.commands.output import MISUSED, NO
+from assent.data_directory import DataDirectoryError
 from assent.database import DatabaseUnreachableError
 from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
 from assent.migrate import NewerSchemaError
 from assent.named_file import NamedFileError
+from assent.passing_failures import passing_failure
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError
@@ -29,6 +31,7 @@ class WorkerFailed(Exception):
 FAILURES = (
     BrandError,
     CatalogueError,
+    DataDirectoryError,
     DatabaseUnreachableError,
     EmbeddedPostgresError,
     ListenError,
@@ -50,4 +53,9 @@ def told() -> Iterator[None]:
         sys.exit(MISUSED)
     except FAILURES as error:
         typer.echo(str(error), err=True)
+        sys.exit(NO)
+    except Exception as error:
+        if (passing := passing_failure(error)) is None:
+            raise
+        typer.echo(f"the database can't do this now (`{passing}`); its own log says why", err=True)
         sys.exit(NO)

@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assent.app import Assent
+from assent.data_directory import using
 from assent.policy_files import load_policy_text
 from assent.sandbox_mode.demo import demo_routes
 from assent.sandbox_mode.launcher import launcher_routes
@@ -117,19 +118,23 @@ def redirect_uris(client: SandboxClient, issuer: str) -> tuple[str, ...]:
 def sandbox_keys(data_dir: Path) -> Mapping[str, Any]:
     """Private JWKs of the asymmetric clients, made at the first start and kept."""
     file = data_dir / "sandbox-client-keys.json"
-    if not file.exists():
-        keys = {
-            c.client_id: ECKey.generate_key(
-                "P-384", {"kid": f"{c.client_id}-1", "use": "sig", "alg": "ES384"}, private=True
-            ).as_dict(private=True)
-            for c in CLIENTS
-            if c.kind in ("confidential-asymmetric", "backend")
-        }
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writer:
-            json.dump(keys, writer)
-    found: Mapping[str, Any] = json.loads(file.read_text())
+    with using(data_dir):
+        if not file.exists():
+            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writer:
+                json.dump(_new_keys(), writer)
+        found: Mapping[str, Any] = json.loads(file.read_text())
     return found
+
+
+def _new_keys() -> Mapping[str, Any]:
+    return {
+        c.client_id: ECKey.generate_key(
+            "P-384", {"kid": f"{c.client_id}-1", "use": "sig", "alg": "ES384"}, private=True
+        ).as_dict(private=True)
+        for c in CLIENTS
+        if c.kind in ("confidential-asymmetric", "backend")
+    }
 
 
 async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
