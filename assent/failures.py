@@ -15,11 +15,11 @@ from assent.embedded_postgres.account import EmbeddedPostgresError
 from assent.load_settings import SettingsError
 from assent.migrate import NewerSchemaError
 from assent.named_file import NamedFileError
-from assent.passing_failures import passing_failure
 from assent.secret_file import SecretFileError
 from assent.server import ListenError
 from assent.statement_issuers import StatementIssuersError
 from fhir.minimization.mask_plan import MaskError
+from fhir.store.passing_failures import passing_failure
 from policies.catalogue_document import CatalogueError
 from smart.brands import BrandError
 

@@ -16,7 +16,7 @@ import structlog
 
 from assent.asgi import App, Message, Receive, Scope, Send, respond_problem
 from assent.metrics import METHODS, Metrics
-from assent.passing_failures import passing_failure
+from fhir.store.passing_failures import passing_failure
 
 REQUEST_KEY = "assent.request"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.-]{7,63}")

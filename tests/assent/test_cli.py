@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from assent import cli
+from assent.commands.output import show_record
 from assent.policy_files import load_catalogue
 from authz.clients.clients import new_client_id
 from policies.model import Coding
@@ -76,7 +78,7 @@ def test_doctor_says_no_when_the_database_is_not_migrated(
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     code, out, _ = run(capsys, monkeypatch, "doctor")
     assert code == 1
-    assert "run `assent migrate`" in out
+    assert "there is no schema yet" in out
 
 
 def test_unreachable_database_and_upstream_are_said_without_the_password(
@@ -373,3 +375,14 @@ def test_module_runs_like_the_command() -> None:
     ended = subprocess.run([sys.executable, "-m", "assent", "--help"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
     assert "doctor" in ended.stdout
+
+
+def test_tables_are_for_people_and_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+    record = {"ok": True, "disabled": False, "none": None, "since": moment, "kinds": ["a", "b"]}
+    show_record(record, as_json=False)
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    shown = [["ok", "yes"], ["disabled", "no"], ["none"], ["since", "2026-01-02 03:04:05+00:00"], ["kinds", "a, b"]]
+    assert lines == shown
+    show_record(record, as_json=True)
+    assert json.loads(capsys.readouterr().out) == record | {"since": "2026-01-02T03:04:05.000678+00:00"}

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 
-from assent.passing_failures import passing_failure
+from fhir.store.passing_failures import passing_failure
 
 
 def wrapped(cause: BaseException) -> DBAPIError:
