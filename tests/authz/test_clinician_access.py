@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,23 @@ from authz.clients.clients import NewClient, add_client
 from authz.consents.clinician_access import ClinicianAccess, NotShared
 from authz.consents.decisions import AlreadyDecided, end_consent
 from authz.sign_in.accounts import Account, add_account
+from fhir.consents.directory import Knows
 from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
+from policies.consent_rule import ConsentRule
+from policies.memberships import Knowledge
 from tests.authz.state_app import ANA, StateApp, state
 from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+def _team(id: str) -> dict[str, object]:
+    participant = [{"member": {"reference": "Practitioner/raman"}}]
+    subject = {"reference": "Patient/ana"}
+    return {"resourceType": "CareTeam", "id": id, "status": "active", "subject": subject, "participant": participant}
+
+
 RESOURCES: list[dict[str, object]] = [
     patient("ana"),
     observation("lab0"),
@@ -42,13 +53,7 @@ RESOURCES: list[dict[str, object]] = [
         "practitioner": {"reference": "Practitioner/raman"},
         "organization": {"reference": "Organization/ward"},
     },
-    {
-        "resourceType": "CareTeam",
-        "id": "t",
-        "status": "active",
-        "subject": {"reference": "Patient/ana"},
-        "participant": [{"member": {"reference": "Practitioner/raman"}}],
-    },
+    *map(_team, ("t", "asked-late", "listed-late")),
 ]
 
 
@@ -236,6 +241,59 @@ async def test_a_deny_of_a_group_reaches_who_belongs_to_it_or_may(ward: Ward, na
     app = await ward.open()
     assert (await app.get("Observation/lab0")).status_code == 200
     assert (await app.get("Observation/vital0")).status_code == status
+
+
+async def _while_the_directory_thinks(ward: Ward, doing: Awaitable[Any]) -> Any:
+    """What comes of it; asserts that no connection to the database waits meanwhile."""
+    pool: Any = ward.server.assent.authz.engine.pool
+    begun, in_use = len(ward.server.upstream.asked), pool.checkedout()
+    with ward.server.upstream.hanging():
+        task = asyncio.ensure_future(doing)
+        while len(ward.server.upstream.asked) == begun:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        assert pool.checkedout() <= in_use
+    return await task
+
+
+async def test_a_slow_directory_holds_no_connection_while_a_clinician_is_let_in(ward: Ward) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor("CareTeam/asked-late")
+    await ward.keep(consent)
+    code = await _while_the_directory_thinks(ward, ward.allow(await ward.request()))
+    assert (await (await ward.redeem(code)).get("Observation/lab0")).status_code == 200
+
+
+async def test_a_slow_directory_holds_no_connection_while_records_are_found(ward: Ward) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor("CareTeam/listed-late")
+    await ward.keep(consent)
+    found = await _while_the_directory_thinks(ward, ward.access.record(await ward.request(), ward.clinician, "ana"))
+    assert "laboratory" in {category.code for category in found.standing.categories}
+
+
+async def test_a_consent_that_is_given_while_the_directory_thinks_opens_nothing_by_itself(ward: Ward) -> None:
+    """Whom it names wasn't asked about, so it isn't known who belongs to them."""
+    consent, pending = ward.consent("laboratory", actor=None), await ward.request()
+    consent["provision"]["actor"] = _actor("CareTeam/t")
+    slow = _Slow(ward.server.assent.authz.directory, lambda: ward.keep(consent))
+    context = replace(ward.server.assent.authz, directory=slow)
+    with pytest.raises(NotShared):
+        await ClinicianAccess(context).allow(pending, ward.clinician, context.clock(), "test")
+    await ward.redeem(await ward.allow(pending))
+
+
+@dataclass(frozen=True)
+class _Slow:
+    """A directory during whose answer something else happens."""
+
+    directory: Knows
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def knowledge(self, rules: Iterable[ConsentRule], users: Iterable[str]) -> Knowledge:
+        known = await self.directory.knowledge(rules, users)
+        await self.meanwhile()
+        return known
 
 
 async def test_a_consent_that_names_no_app_opens_to_every_app_for_treatment(ward: Ward) -> None:

@@ -327,6 +327,59 @@ async def test_an_answer_is_remembered_for_its_time(upstream: Upstream) -> None:
     await behind.close()
 
 
+async def _heard(upstream: Upstream) -> None:
+    """Returns once something is asked."""
+    for _ in range(500):
+        if upstream.asked:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nothing was asked")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_many_need_at_once_is_asked_once(directory: Directory, upstream: Upstream) -> None:
+    with upstream.hanging():
+        waiting = [asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})) for _ in range(20)]
+        await _heard(upstream)
+        waiting[0].cancel()  # it was the one that asked
+        waiting[7].cancel()
+        await asyncio.sleep(0.05)
+        waiting.append(asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})))
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    known = [one for one in found if isinstance(one, Knowledge)]
+    assert len(known) == 19
+    assert {_meant("Group/g", {_APP, "Practitioner/d"}, one) for one in known} == {"member"}
+    assert [asked.target for asked in upstream.asked if "/Group/" in asked.target] == ["/Group/g"]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_question_that_everybody_gave_up_is_asked_anew(directory: Directory, upstream: Upstream) -> None:
+    with upstream.hanging():
+        waiting = [asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})) for _ in range(3)]
+        await _heard(upstream)
+        for one in waiting:
+            one.cancel()
+        again = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"}))
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert _meant("Group/g", {_APP, "Practitioner/d"}, await again) == "member"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_has_less_time_takes_no_answer_from_who_has_more(
+    directory: Directory, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"Practitioner/d"}
+    with upstream.hanging():
+        patient_one = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
+        await _heard(upstream)
+        monkeypatch.setattr(directory_lookup, "MOST_SECONDS", 0.05)
+        hasty = await directory.knowledge(_rules("Group/g"), user)
+        late = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
+        await asyncio.sleep(0.01)
+    assert _meant("Group/g", {_APP, *user}, hasty) == "unknown"
+    assert {_meant("Group/g", {_APP, *user}, await one) for one in (patient_one, late)} == {"member"}
+
+
 @pytest.mark.asyncio(loop_scope="session")
 async def test_nothing_is_asked_for_consents_that_name_no_group(directory: Directory, upstream: Upstream) -> None:
     assert await directory.knowledge(_rules("Practitioner/d"), {"Practitioner/d"}) is NOTHING_KNOWN
