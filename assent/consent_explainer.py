@@ -8,7 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
+from assent.explanation import Explanation, Rules, explain_plan
+from assent.interaction_explanation import explain_interaction
 from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
@@ -45,15 +46,11 @@ class ConsentExplainer:
         )
 
     async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
-        interaction, patient = question.interaction, question.patient
-        kind, wanted = interaction.resource_type, f"{interaction.resource_type}/{interaction.id}"
-        if interaction.code == "search-type":
-            # The query for the upstream may hold more than the asker gave.
-            return replace(explain_search(self.rules, plan, found, kind, question.parameters), upstream=None)
-        if interaction.id:
-            body = await self.source_of(kind).read(kind, interaction.id, "")
-            return explain_read(self.rules, plan, found, wanted, self._of(patient, body))
-        return found
+        async def read(kind: str, id: str, version: str) -> bytes | None:
+            return self._of(question.patient, await self.source_of(kind).read(kind, id, version))
+
+        told = await explain_interaction(self.rules, plan, found, question.interaction, question.parameters, read)
+        return replace(told, upstream=None)  # the query for the upstream may hold more than the asker gave
 
     def _of(self, patient: str, body: bytes | None) -> bytes | None:
         """The resource, if it is about this patient alone: of anything else not even its kind is told."""
