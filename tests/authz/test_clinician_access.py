@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select
@@ -29,7 +30,7 @@ from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, DATA_CATEGORY_SYSTE
 from policies.consent_rule import ConsentRule
 from policies.memberships import Knowledge
 from tests.authz.state_app import ANA, StateApp, state
-from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
+from tests.leaks.world import ACT_CODE, ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -301,6 +302,48 @@ async def test_a_consent_that_names_no_app_opens_to_every_app_for_treatment(ward
     app = await ward.open()
     assert (await app.get("Observation/lab0")).status_code == 200
     assert (await app.get("Observation/vital0")).status_code == 404
+
+
+async def test_a_gateway_learns_what_to_keep_back_as_pcf_says_it(ward: Ward) -> None:
+    """IHE PCF 1.1, ITI-71: every consent, the policies behind them, and rules for what the scopes can't tell."""
+    hiv = [{"system": ACT_CODE, "code": "HIV"}]
+    one = await ward.keep(
+        {
+            **ward.consent("laboratory", provision=[{"type": "deny", "securityLabel": hiv}]),
+            "policy": [{"uri": "http://example.org/policy"}],
+        }
+    )
+    other = await ward.keep(ward.consent("vital-signs", actor=None))
+    context = ward.server.assent.authz
+    async with context.engine.begin() as connection:
+        gateway, secret = await add_client(connection, NewClient("G", "gateway"), context.clock())
+    auth, app = httpx.BasicAuth(gateway.client_id, secret or ""), await ward.open()
+
+    async def told() -> dict[str, Any]:
+        answer = await ward.server.http.post("/introspect", data={"token": app.token["access_token"]}, auth=auth)
+        found: dict[str, Any] = answer.json()["extensions"]["ihe_pcf"]
+        return found
+
+    fhir = f"{ISSUER}/fhir"
+    assert await told() == {
+        "patient_id": f"{fhir}/Patient/ana",
+        "doc_id": [f"{fhir}/Consent/{id}/_history/1" for id in (one, other)],
+        "acp": ["http://example.org/policy"],
+        "residual": [{"type": "forbid", "securityLabel": hiv}],
+    }
+    denied = {"type": "deny", "dataPeriod": {"end": "2024"}, "data": _data("related", "Encounter/e")}
+    await ward.keep({**ward.consent(), "provision": denied})
+    assert (await told())["residual"][1:] == [
+        {
+            "type": "forbid",
+            "dataPeriod": {"end": "2024-12-31T23:59:59.999Z"},
+            "data": [{"meaning": "related", "reference": {"reference": f"{fhir}/Encounter/e"}}],
+        }
+    ]
+
+
+def _data(meaning: str, reference: str) -> list[dict[str, Any]]:
+    return [{"meaning": meaning, "reference": {"reference": reference}}]
 
 
 async def test_several_consents_open_together_and_each_counts_as_long_as_it_lasts(ward: Ward) -> None:
