@@ -108,7 +108,7 @@ def list_all(json: JsonOption = False) -> None:
     clients = in_transaction(load_settings(), list_clients)
     show_rows(
         [_row(client) for client in clients],
-        ("client_id", "name", "kind", "disabled", "statement_issuer", "scope"),
+        ("client_id", "name", "kind", "disabled", "awaits_review", "statement_issuer", "scope"),
         as_json=json,
     )
 
