@@ -25,7 +25,16 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes))
     page, fetch = Page(), parts.source_of(kind).page
     if plan.shares:
-        page = await fill_page(kind, search.count, first, position, fetch, show, including=bool(search.includes))
+        page = await fill_page(
+            kind,
+            search.count,
+            first,
+            position,
+            fetch,
+            show,
+            including=bool(search.includes),
+            asks_first=links.payload is None,
+        )
     total = links.total(page, counted=plan.patient is not None)  # a service gets none
     body = searchset(page, parts.base, links.of(page, kind), total)
     return Answered(body, Seen(plan, (*page.matches, *page.includes)))
