@@ -219,7 +219,7 @@ class BulkExport:
 
         stream = ExportStream(
             batches(self._parts.upstream, urls, self._parts.max_line),
-            ExportFilter(self._proxy.plans, self._parts.views, plan, kind),
+            ExportFilter(self._proxy.plans, self._parts.views, self._proxy.medications, plan, kind),
             self._proxy.audit.record_all,
             goes_on,
             self._proxy.clock,

@@ -17,6 +17,7 @@ import msgspec
 from fhir.audit.event import AuditRecord
 from fhir.export.lines import BrokenExport
 from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.medications import Medications
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews, Show
 from fhir.proxy.searchset import Shown
@@ -50,9 +51,12 @@ class Passed:
 class ExportFilter:
     """Decides the lines of files of one type, for one token (`plan`)."""
 
-    def __init__(self, plans: ReadPlans, views: ResourceViews, plan: ReadPlan, kind: str) -> None:
+    def __init__(
+        self, plans: ReadPlans, views: ResourceViews, medications: Medications, plan: ReadPlan, kind: str
+    ) -> None:
         self._plans = plans
         self._views = views
+        self._medications = medications
         self._plan = plan
         self._kind = kind
 
@@ -60,6 +64,7 @@ class ExportFilter:
         """What may be seen of these lines. Raises BrokenExport for a line that is no JSON object."""
         batch = _Batch(self._plans, self._views, self._plan, now)
         await batch.begin()
+        await self._medications.learn(*lines)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
         for number, line in enumerate(lines, 1):

@@ -127,7 +127,7 @@ async def _answer(
             continue
         show = parts.views.under(plan, {})
         room = search.count - len(page.matches)
-        more = await fill_page(kind, room, first, position, parts.source_of(kind).page, show, asks_first=asks_first)
+        more = await fill_page(kind, room, first, position, parts.page_of(kind), show, asks_first=asks_first)
         shown_by = shown_by.sharing({**shown_by.shares, **plan.shares})
         page.matches += more.matches
         page.next_url, page.next_position, goes_on = more.next_url, more.next_position, kind

@@ -37,7 +37,7 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     else:
         first, position = links.payload.upstream_url, links.payload.position
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}))
-    fetch = parts.source_of(kind).page
+    fetch = parts.page_of(kind)
     page = await fill_page(
         kind, shape.count, first, position, fetch, show, bundle_type="history", asks_first=links.payload is None
     )

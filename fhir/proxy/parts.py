@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.proxy.access_records import Seen
+from fhir.proxy.medications import Medications
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
@@ -66,6 +67,7 @@ class ProxyParts:
     catalogue: Catalogue
     definitions: Definitions
     masks: Masks
+    medications: Medications
     views: ResourceViews
     source_of: Callable[[str], Source]
     """The source of a resource type. Raises TypeNotServed."""
@@ -78,6 +80,24 @@ class ProxyParts:
     clock: Callable[[], datetime]
     writes: Upstreams | None = None
     """Where writes go, each to its type's; None where apps may not write."""
+
+    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+        body = await self.source_of(resource_type).read(resource_type, resource_id, version)
+        if body is not None:
+            await self.medications.learn(body)
+        return body
+
+    def page_of(self, resource_type: str) -> Callable[[str], Awaitable[bytes]]:
+        """`Source.page` of the type's source, likewise."""
+        source = self.source_of(resource_type)
+
+        async def page(url: str) -> bytes:
+            body = await source.page(url)
+            await self.medications.learn(body)
+            return body
+
+        return page
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""

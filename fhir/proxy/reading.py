@@ -28,7 +28,7 @@ async def seen(parts: ProxyParts, asked: Asked, version: str, elements: frozense
     `version` empty: the current one.
     """
     kind, plan = asked.interaction.resource_type, asked.plan
-    body = await parts.source_of(kind).read(kind, asked.interaction.id, version)
+    body = await parts.read(kind, asked.interaction.id, version)
     if body is None:
         return None
     try:

@@ -15,6 +15,7 @@ from fhir.minimization.members import MemberReader
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
+from fhir.proxy.medications import REFERRING, Medications
 from fhir.proxy.searchset import Shown
 from fhir.r4.definitions import Definitions
 from fhir.r4.resource_body import content_of
@@ -33,11 +34,20 @@ Show = Callable[[bytes], Shown | None]
 class ResourceViews:
     """Views of resources under the catalogue's masks."""
 
-    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: Masks, facts: FactsReader) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        definitions: Definitions,
+        masks: Masks,
+        facts: FactsReader,
+        medications: Medications | None = None,
+    ) -> None:
+        """`medications`: what is known of what prescriptions refer to; None where nothing is decided."""
         self._catalogue = catalogue
         self._definitions = definitions
         self._masks = masks
         self._facts = facts
+        self._medications = medications
         self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
         self._members = MemberReader(facts)
         self._memo = ContentMemo()
@@ -61,7 +71,7 @@ class ResourceViews:
             content = self._content(raw)
             facts = content.facts
             node = self._masks.node(plan.purpose, facts.resource_type)
-            if node is None or not isinstance(decisions.of(facts, content.kind), Permit):
+            if node is None or not self._is_permitted(decisions, content):
                 return None
             wanted = elements.get(facts.resource_type)
             if plan.unnamed:  # what is remembered has their names
@@ -75,6 +85,16 @@ class ResourceViews:
             return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
+
+    def _is_permitted(self, decisions: Decisions, content: Content) -> bool:
+        facts, kind = content.facts, content.kind
+        if self._medications is not None and facts.resource_type in REFERRING:
+            told = self._medications.with_medicines(facts)
+            if told is None:
+                return False
+            if told is not facts:
+                facts, kind = told, classify(told, self._catalogue)
+        return isinstance(decisions.of(facts, kind), Permit)
 
     def merged(self, purpose: str, old: tuple[bytes, bytes] | None, new: dict[str, object]) -> dict[str, object]:
         """What is stored when `new` is written. `old`: the resource as it is and as it is seen; None for none.

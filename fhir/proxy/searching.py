@@ -23,7 +23,7 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     else:
         first, position = links.payload.upstream_url, links.payload.position
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes))
-    page, fetch = Page(), parts.source_of(kind).page
+    page, fetch = Page(), parts.page_of(kind)
     if plan.shares:
         page = await fill_page(
             kind,
