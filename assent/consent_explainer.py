@@ -13,6 +13,7 @@ from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
+from fhir.proxy.medications import Medications
 from fhir.upstream.source import Source
 from policies.decide import ReadPlan, users_of
 
@@ -52,7 +53,9 @@ class ConsentExplainer:
             return replace(explain_search(self.rules, plan, found, kind, question.parameters), upstream=None)
         if interaction.id:
             body = await self.source_of(kind).read(kind, interaction.id, "")
-            return explain_read(self.rules, plan, found, wanted, self._of(patient, body))
+            medications = Medications(self.source_of, self.rules.facts)
+            await medications.learn(body or b"")
+            return explain_read(self.rules, plan, found, wanted, self._of(patient, body), medications)
         return found
 
     def _of(self, patient: str, body: bytes | None) -> bytes | None:

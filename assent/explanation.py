@@ -17,6 +17,7 @@ from fhir.minimization.facts import FactsReader
 from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.proxy.medications import REFERRING, Medications
 from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
 from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRefused
@@ -125,8 +126,18 @@ def _in_force(access: Access, rule: ConsentRule) -> str:
     return "in force for this app and purpose"
 
 
-def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, body: bytes | None) -> Explanation:
-    """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away."""
+def explain_read(
+    rules: Rules,
+    plan: ReadPlan,
+    so_far: Explanation,
+    wanted: str,
+    body: bytes | None,
+    medications: Medications | None = None,
+) -> Explanation:
+    """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away.
+
+    `medications`: they have learned what it refers to.
+    """
     if body is None:
         return _denied(so_far, Reason("default", "the server that holds the data has no such resource"))
     try:
@@ -136,6 +147,11 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
             return _denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
         if plan.patient is None and facts.owners and facts.owners != plan.shares.keys():
             return _denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
+        if medications is not None and facts.resource_type in REFERRING:
+            told = medications.with_medicines(facts)
+            if told is None:
+                return _denied(so_far, Reason("sensitivity", "a Medication that it refers to can't be told"))
+            facts = told
         decision = decide_resource(plan, facts, rules.catalogue)
         reasons = (*_scope_reasons(plan, facts), *_kind_reasons(rules, facts), *decision.reasons)
         if not isinstance(decision, Permit):

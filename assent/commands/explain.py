@@ -40,6 +40,7 @@ from fhir.consents.reading import read_consent
 from fhir.consents.register import ConsentRegister, StoredConsents, TooManyConsents
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
+from fhir.proxy.medications import Medications
 from fhir.r4.definitions import Definitions, load_definitions
 from fhir.r4.interaction import Interaction, interaction_of
 from fhir.r4.own_types import OWN_TYPES
@@ -174,9 +175,11 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
                 return explain_search(rules, plan, so_far, kind, question.parameters)
             try:
                 body = await source_of(kind).read(kind, interaction.id, interaction.version)
+                medications = Medications(source_of, facts)
+                await medications.learn(body or b"")
             except TypeNotServed:
                 raise CannotExplain(_NO_UPSTREAM.format(kind) if _bases(settings) else _NO_DATA) from None
-            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body)
+            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body, medications)
 
 
 def _patient(access: Access, asked: str | None) -> str | None:
