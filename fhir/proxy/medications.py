@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from asyncio import gather
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ import msgspec
 
 from fhir.minimization.facts import FactsReader
 from fhir.r4.strict_json import decode_once
+from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.source import Source
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import Coding, ResourceFacts
@@ -36,8 +38,11 @@ _AT_ONCE: Final = 50
 """Ids of one search."""
 _MOST_NAMES: Final = 2_000
 """Medications that one answer names; what refers to more of them is withheld."""
-_MOST_READS: Final = 100
+_MOST_READS: Final = 300
 """Reads for one answer, of those that a search by id didn't bring."""
+_READS_AT_ONCE: Final = 10
+_NO_SEARCH: Final = frozenset({400, 403, 404, 405, 422, 501})
+"""Statuses of a server that has no such search: US Core asks for no more than reads of Medication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +84,16 @@ class Medications:
         missing = []
         for start in range(0, len(asked), _AT_ONCE):
             part = asked[start : start + _AT_ONCE]
-            found = _by_id(await source.page(f"{_KIND}?_id={','.join(part)}&_count={len(part) + 1}"))
+            found = await _found(source, part)
             for name in part:
                 if name in found:
                     self._keep(name, found[name], now)
                 else:
                     missing.append(name)
-        for name in islice(missing, _MOST_READS):
-            body = await source.read(_KIND, name, "")
-            self._keep(name, None if body is None else _decoded(body), now)
+        for start in range(0, min(len(missing), _MOST_READS), _READS_AT_ONCE):
+            part = missing[start : start + _READS_AT_ONCE]
+            for name, body in zip(part, await gather(*(source.read(_KIND, n, "") for n in part)), strict=True):
+                self._keep(name, None if body is None else _decoded(body), now)
 
     def with_medicines(self, facts: ResourceFacts) -> ResourceFacts | None:
         """The facts, with those of the Medications that it refers to; None when one of them can't be told."""
@@ -115,6 +121,16 @@ class Medications:
         self._known[name] = medicine
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
+
+
+async def _found(source: Source, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """What a search brings of them, by id."""
+    try:
+        return _by_id(await source.page(f"{_KIND}?_id={','.join(names)}&_count={len(names) + 1}"))
+    except UpstreamFailure as failure:
+        if failure.status in _NO_SEARCH:
+            return {}
+        raise
 
 
 def _by_id(body: bytes) -> dict[str, Mapping[str, Any]]:
