@@ -13,7 +13,7 @@ from tests.leaks.service import service
 from tests.leaks.twins import Request, Twins, twins
 from tests.leaks.world import ACT_CODE, App, World, observation, patient, world
 
-ALL = ("demographics", "laboratory", "conditions", "sharing-record")
+ALL = ("demographics", "laboratory", "conditions", "medications", "sharing-record")
 _HIV = {"security": [{"system": ACT_CODE, "code": "HIV"}]}
 
 
@@ -28,6 +28,17 @@ def _provenance(wanted: str, *targets: str | dict[str, object], **more: object) 
     }
 
 
+def _prescription(wanted: str, medicine: str) -> dict[str, object]:
+    return {
+        "resourceType": "MedicationRequest",
+        "id": wanted,
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/ana"},
+        "medicationReference": {"reference": f"Medication/{medicine}"},
+    }
+
+
 def _shown() -> Iterator[dict[str, object]]:
     yield patient("ana")
     yield {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "Doc"}]}
@@ -39,6 +50,9 @@ def _shown() -> Iterator[dict[str, object]]:
         "subject": {"reference": "Patient/ana"},
         "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "J10.1"}]},
     }
+    yield {"resourceType": "Medication", "id": "plain", "code": {"text": "plain"}}
+    yield _prescription("usual", "plain")
+    yield _provenance("of-usual", "MedicationRequest/usual")
     yield _provenance("of-lab", "Observation/lab0")
     yield _provenance("of-two", "Observation/lab0", "Condition/flu")
     yield _provenance("of-version", "Observation/lab1/_history/1")
@@ -52,6 +66,7 @@ WITHHELD_TARGETS: dict[str, list[str | dict[str, object]]] = {
     "secret": ["Observation/hiv"],
     "partly-secret": ["Observation/lab0", "Observation/hiv"],
     "partly-secret-named": ["Observation/lab0", "Observation/hiv", "Patient/ana"],
+    "of-secret-medicine": ["MedicationRequest/pills"],
     "bobs": ["Observation/bob1"],
     "across": ["Observation/lab0", "Observation/bob1"],
     "across-named": ["Observation/lab0", "Patient/bob"],
@@ -74,6 +89,8 @@ def _withheld() -> Iterator[dict[str, object]]:
     yield patient("bob")
     yield observation("hiv", meta=_HIV)
     yield observation("bob1", "bob")
+    yield {"resourceType": "Medication", "id": "secret", "code": {"text": "x"}, "meta": _HIV}
+    yield _prescription("pills", "secret")
     for name, targets in WITHHELD_TARGETS.items():
         yield _provenance(name, *targets)
     yield _provenance("labelled", "Observation/lab0", meta=_HIV)
@@ -113,6 +130,7 @@ async def test_l11_a_provenance_comes_with_the_search_whose_entries_it_targets(p
     assert await _provenances(app, "Observation?_id=lab0&_revinclude=Provenance:target") == OF_LAB0
     assert await _provenances(app, "Condition?_revinclude=Provenance:target") == {"of-two", "of-named"}
     assert await _provenances(app, "Patient?_id=ana&_revinclude=Provenance:target") == {"of-named", "of-ana"}
+    assert await _provenances(app, "MedicationRequest?_revinclude=Provenance:target") == {"of-usual"}
 
 
 @pytest.mark.leak("L14", "L06")
@@ -151,6 +169,7 @@ async def test_provenances_of_what_is_withheld_change_no_answer(pair: Twins) -> 
     await pair.same_seen(
         [
             *("Observation?_revinclude=Provenance:target", "Observation?_revinclude=Provenance:target&_count=1"),
+            *("MedicationRequest?_revinclude=Provenance:target", "Provenance?target=MedicationRequest/pills"),
             *("Provenance?patient=ana", "Provenance?patient=ana&_count=1", "Provenance?_include=Provenance:target"),
             *("Provenance?target=Observation/lab0&_total=accurate", "Provenance?target=Observation/lab0&_count=1"),
             *(
