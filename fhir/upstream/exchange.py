@@ -97,7 +97,7 @@ class Exchange:
             self._finish()
 
     def release(self) -> None:
-        """Nothing more will come. It and its parser hold each other, and a body would stay until garbage is looked for."""
+        """Nothing more will come. It and its parser hold each other, and a body would stay until garbage is collected."""
         del self._parser
 
     # What the parser calls.
