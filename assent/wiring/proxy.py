@@ -16,6 +16,7 @@ from fhir.consents.sharing_patients import SharingPatients
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
 from fhir.proxy.capability_statement import capability_statement
+from fhir.proxy.origins import Origins
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.read_plans import ReadPlans
@@ -72,6 +73,7 @@ def proxy_parts(
 
     masks = Masks(catalogue, definitions)
     today = ground.clock().date().isoformat()
+    views = ResourceViews(catalogue, definitions, masks, facts)
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
         gate=gate,
@@ -79,9 +81,10 @@ def proxy_parts(
         catalogue=catalogue,
         definitions=definitions,
         masks=masks,
-        views=ResourceViews(catalogue, definitions, masks, facts),
+        views=views,
         source_of=source_of,
         serves=serves,
+        origins=Origins(views.facts, views.relative, source_of, serves),
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(

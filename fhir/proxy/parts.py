@@ -10,6 +10,7 @@ from typing import Protocol
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.proxy.access_records import Seen
+from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
@@ -71,6 +72,7 @@ class ProxyParts:
     """The source of a resource type. Raises TypeNotServed."""
     serves: Callable[[str], bool]
     """Whether a resource type has a source."""
+    origins: Origins
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
@@ -126,6 +128,22 @@ class NothingOpened(ProxyRefusal):
 
     def __init__(self) -> None:
         super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+class Pages:
+    """Pages of one type's source; what the Provenances on them target is known once they are fetched."""
+
+    def __init__(self, parts: ProxyParts, resource_type: str) -> None:
+        self._page = parts.source_of(resource_type).page
+        self._find = parts.origins.on_page
+        self._origins: dict[bytes, Origin] = {}
+        self.origins: OriginsByContent = self._origins
+
+    async def fetch(self, url: str) -> bytes:
+        """As `Source.page`."""
+        body = await self._page(url)
+        self._origins |= await self._find(body)
+        return body
 
 
 def guarded_search(

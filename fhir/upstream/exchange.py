@@ -97,7 +97,7 @@ class Exchange:
             self._finish()
 
     def release(self) -> None:
-        """Nothing more will come. It and its parser hold each other, and a body would stay until garbage is collected."""
+        """Nothing more will come. It and the parser hold each other: a body would stay until garbage is collected."""
         del self._parser
 
     # What the parser calls.

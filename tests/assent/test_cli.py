@@ -234,9 +234,13 @@ def test_the_operator_says_what_a_client_must_do(
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
     assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
-    for wrong, said in (("everything", "can require"), ("signed-request", "needs `--jwks`")):
+    for wrong, said in (
+        ("everything", "`--require` takes dpop, pushed-request, signed-request, certificate, not `everything`"),
+        ("dpop_bound_access_tokens", "not `dpop_bound_access_tokens`"),
+        ("signed-request", "`--require signed-request` needs `--jwks` or `--jwks-url`"),
+    ):
         code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
-        assert (code, said in err) == (1, True)
+        assert (code, said in err) == (1, True), err
     _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
     demanded = ["dpop_bound_access_tokens", "require_pushed_authorization_requests"]
     assert [row["requires"] for row in json.loads(out)] == [demanded]
