@@ -51,4 +51,5 @@ async def found_of(reader: FactsReader, source_of: Callable[[str], Source], kind
             return False
         return True
 
-    return Found(body, await Origins(facts, reader.relative, source_of, serves).of([body]), medications)
+    origins = Origins(facts, reader.relative, source_of, serves, medications.learn)
+    return Found(body, await origins.of([body]), medications)

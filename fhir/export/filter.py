@@ -17,6 +17,7 @@ import msgspec
 from fhir.audit.event import AuditRecord
 from fhir.export.lines import BrokenExport
 from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews, Show
@@ -51,9 +52,18 @@ class Passed:
 class ExportFilter:
     """Decides the lines of files of one type, for one token (`plan`)."""
 
-    def __init__(self, plans: ReadPlans, views: ResourceViews, origins: Origins, plan: ReadPlan, kind: str) -> None:
+    def __init__(
+        self,
+        plans: ReadPlans,
+        views: ResourceViews,
+        medications: Medications,
+        origins: Origins,
+        plan: ReadPlan,
+        kind: str,
+    ) -> None:
         self._plans = plans
         self._views = views
+        self._medications = medications
         self._origins = origins
         self._plan = plan
         self._kind = kind
@@ -63,6 +73,7 @@ class ExportFilter:
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
+        await self._medications.learn(*lines)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
         for number, line in enumerate(lines, 1):

@@ -38,7 +38,9 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
         first, position = links.payload.upstream_url, links.payload.position
     pages = Pages(parts, kind)
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
-    page = await fill_page(kind, shape.count, first, position, pages.fetch, show, bundle_type="history")
+    page = await fill_page(
+        kind, shape.count, first, position, pages.fetch, show, bundle_type="history", asks_first=links.payload is None
+    )
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read
     total = links.total(page, counted=asked.plan.patient is not None)

@@ -10,6 +10,7 @@ from typing import Protocol
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.proxy.access_records import Seen
+from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.presented_token import PresentedToken
@@ -67,6 +68,7 @@ class ProxyParts:
     catalogue: Catalogue
     definitions: Definitions
     masks: Masks
+    medications: Medications
     views: ResourceViews
     source_of: Callable[[str], Source]
     """The source of a resource type. Raises TypeNotServed."""
@@ -80,6 +82,13 @@ class ProxyParts:
     clock: Callable[[], datetime]
     writes: Upstreams | None = None
     """Where writes go, each to its type's; None where apps may not write."""
+
+    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+        body = await self.source_of(resource_type).read(resource_type, resource_id, version)
+        if body is not None:
+            await self.medications.learn(body)
+        return body
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -131,10 +140,11 @@ class NothingOpened(ProxyRefusal):
 
 
 class Pages:
-    """Pages of one type's source; what the Provenances on them target is known once they are fetched."""
+    """Pages of one type's source; what must be known to decide on what stands on one is known once it is fetched."""
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
+        self._learn = parts.medications.learn
         self._find = parts.origins.on_page
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
@@ -142,6 +152,7 @@ class Pages:
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
         body = await self._page(url)
+        await self._learn(body)
         self._origins |= await self._find(body)
         return body
 

@@ -15,13 +15,14 @@ from fhir.minimization.members import MemberReader
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
+from fhir.proxy.medications import REFERRING, Medications
 from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, OriginsByContent
 from fhir.proxy.searchset import Shown
 from fhir.r4.definitions import Definitions
 from fhir.r4.resource_body import content_of
 from fhir.writes.merge import merge
 from policies.catalogue import Catalogue
-from policies.classify import classify
+from policies.classify import Classification, classify
 from policies.decide import Decisions, ReadPlan
 from policies.model import Permit, ResourceFacts
 
@@ -34,11 +35,20 @@ Show = Callable[[bytes], Shown | None]
 class ResourceViews:
     """Views of resources under the catalogue's masks."""
 
-    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: Masks, facts: FactsReader) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        definitions: Definitions,
+        masks: Masks,
+        facts: FactsReader,
+        medications: Medications | None = None,
+    ) -> None:
+        """`medications`: what is known of what prescriptions refer to; None where nothing is decided."""
         self._catalogue = catalogue
         self._definitions = definitions
         self._masks = masks
         self._facts = facts
+        self._medications = medications
         self._binary = MaskCompiler(definitions).compile("Binary", frozenset({"contentType", "data"}))
         self._members = MemberReader(facts)
         self._memo = ContentMemo()
@@ -64,7 +74,7 @@ class ResourceViews:
 
         def opens(content: Content, facts: ResourceFacts) -> MaskNode | None:
             node = self._masks.node(plan.purpose, facts.resource_type)
-            return node if isinstance(decisions.of(facts, content.kind), Permit) else None
+            return node if self._is_permitted(decisions, facts, content.kind) else None
 
         def is_open(raw: bytes) -> bool:
             content = self._content(raw)
@@ -94,6 +104,15 @@ class ResourceViews:
             return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
+
+    def _is_permitted(self, decisions: Decisions, facts: ResourceFacts, kind: Classification) -> bool:
+        if self._medications is not None and facts.resource_type in REFERRING:
+            told = self._medications.with_medicines(facts)
+            if told is None:
+                return False
+            if told is not facts:
+                facts, kind = told, classify(told, self._catalogue)
+        return isinstance(decisions.of(facts, kind), Permit)
 
     def merged(self, purpose: str, old: tuple[bytes, bytes] | None, new: dict[str, object]) -> dict[str, object]:
         """What is stored when `new` is written. `old`: the resource as it is and as it is seen; None for none.

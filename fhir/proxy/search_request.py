@@ -31,6 +31,7 @@ DEFAULT_COUNT: Final = 50
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
 _REFERENCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/)?[A-Za-z0-9\-.]{1,64}")
 """What a reference may be searched by: any other one is masked where it is shown (docs/leaks.md L32, L34)."""
+_ALWAYS_THERE: Final = frozenset({"_id", "_lastUpdated"})
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "date": read_date,
@@ -159,6 +160,8 @@ class _Reader:
             raise SearchRefused(400, "invalid", f"`{base}` has no value")
         self._guard(base, modifier)
         if modifier == "missing":
+            if base in _ALWAYS_THERE:
+                raise SearchRefused(400, "not-supported", f"no resource is without `{base}`")
             if value not in ("true", "false"):
                 raise SearchRefused(400, "value", f"`{base}:missing` is `true` or `false`")
         else:

@@ -37,7 +37,14 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     if plan.shares:
         try:
             page = await fill_page(
-                kind, search.count, first, position, pages.fetch, show, including=bool(search.includes)
+                kind,
+                search.count,
+                first,
+                position,
+                pages.fetch,
+                show,
+                including=bool(search.includes),
+                asks_first=links.payload is None,
             )
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None
