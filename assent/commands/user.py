@@ -198,7 +198,7 @@ def unlink(
 
 
 @app.command("forget-passkeys")
-def forget(username: Annotated[str, typer.Argument(help="Whose passkeys.")]) -> None:
+def forget(username: Annotated[str, typer.Argument(help="Whose passkeys.")], json: JsonOption = False) -> None:
     """Remove all of somebody's passkeys; they are signed out."""
 
     async def work(connection: AsyncConnection) -> int | None:
@@ -208,7 +208,7 @@ def forget(username: Annotated[str, typer.Argument(help="Whose passkeys.")]) -> 
     count = in_transaction(settings, work)
     if count is None:
         raise _nobody(username)
-    typer.echo(f"removed {count}")
+    show_record({"username": username, "removed": count}, as_json=json)
 
 
 def _linking(settings: Settings, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
