@@ -2,7 +2,7 @@
 
 It says that its targets exist, since when and by whom, so one withheld target withholds all of it. It needs to name no
 patient: it is about whom its targets are about. Those are looked up before anything is decided, at its own upstream
-(docs/decisions/0037-provenance.md).
+(docs/decisions/0036-provenance.md).
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ SEARCHES = [
     ("Encounter?patient=ana&discharge-disposition=home1", ["Encounter/visit-1"]),
     ("Goal?patient=ana&description=urn:codes|aim0", ["Goal/goal-0"]),
 ]
-MASKED = {"CareTeam?role=role1", "Encounter?discharge-disposition=home1"}
+MASKED = ("CareTeam?role=role1", "Encounter?discharge-disposition=home1")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
