@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from assent.mail.settings import check_mail_address, check_mail_url, mail_misfits
 from assent.settings_lists import Canonicals, GroupIds, HostNames, Networks, Profiles
 from assent.settings_urls import check_base_url, check_database_url, check_issuer
-from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
+from assent.upstream_table import MEBIBYTE, BearerToken, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
 ENVIRONMENT_PREFIX = "ASSENT_"
 FILE_ONLY = frozenset({"upstreams"})
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     )
     upstream_username: str | None = Field(None, description="User name, for `basic`.")
     upstream_password: SecretStr | None = Field(None, description="Password, for `basic`.")
-    upstream_bearer_token: SecretStr | None = Field(None, description="Token, for `bearer`.")
+    upstream_bearer_token: BearerToken | None = Field(None, description="Token, for `bearer`.")
     upstream_token_url: BaseUrl | None = Field(None, description="Token endpoint, for `backend-services`.")
     upstream_client_id: str | None = Field(None, description="Client id there, for `backend-services`.")
     upstream_private_key_file: Path | None = Field(None, description="File with a private JWK, for `backend-services`.")

@@ -107,6 +107,8 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_CLIENT_CERTIFICATE_HEADER", "Authorization", "must be the name of a header"),
         ("ASSENT_UPSTREAM_AUTH", "magic", "`ASSENT_UPSTREAM_AUTH`"),
         ("ASSENT_UPSTREAM_AUTH", "bearer", "`ASSENT_UPSTREAM_BEARER_TOKEN` is missing"),
+        ("ASSENT_UPSTREAM_BEARER_TOKEN", "hunter2\n", "`ASSENT_UPSTREAM_BEARER_TOKEN` must be a token"),
+        ("ASSENT_UPSTREAM_BEARER_TOKEN", "Bearer hunter2", "`ASSENT_UPSTREAM_BEARER_TOKEN` must be a token"),
         (
             "ASSENT_UPSTREAM_PASSWORD",
             "hunter2",
