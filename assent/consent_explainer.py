@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from assent.explained_resource import Found, found_of
 from assent.explanation import Explanation, Rules, explain_plan
 from assent.interaction_explanation import explain_interaction
 from assent.kind_explanation import explain_kind
@@ -46,19 +47,24 @@ class ConsentExplainer:
         )
 
     async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
-        async def read(kind: str, id: str, version: str) -> bytes | None:
-            return self._of(question.patient, await self.source_of(kind).read(kind, id, version))
+        async def read(kind: str, id: str, version: str) -> Found:
+            body = await self.source_of(kind).read(kind, id, version)
+            return self._of(question.patient, await found_of(self.rules.facts, self.source_of, kind, body))
 
         told = await explain_interaction(self.rules, plan, found, question.interaction, question.parameters, read)
         return replace(told, upstream=None)  # the query for the upstream may hold more than the asker gave
 
-    def _of(self, patient: str, body: bytes | None) -> bytes | None:
+    def _of(self, patient: str, found: Found) -> Found:
         """The resource, if it is about this patient alone: of anything else not even its kind is told."""
+        if found.body is None:
+            return found
         try:
-            owners = frozenset() if body is None else self.rules.facts.read(msgspec.json.decode(body)).owners
+            facts = self.rules.facts.read(msgspec.json.decode(found.body))
         except (msgspec.DecodeError, RecursionError):
-            return None
-        return body if owners == {patient} else None
+            return Found(None)
+        origin = found.origins.get(found.body)
+        facts = facts if origin is None else origin.about(facts)
+        return found if facts.owners == {patient} else Found(None)
 
 
 def _answer(question: ExplainQuestion, found: Explanation) -> ExplainAnswer:

@@ -13,12 +13,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from assent.explained_resource import Found
 from fhir.export.request import exportable, plan_export
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
+from fhir.proxy.medications import REFERRING
 from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
+from fhir.proxy.origins import PROVENANCE
 from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRefused
 from fhir.r4.definitions import Definitions, json_members
@@ -152,8 +155,9 @@ def _in_force(access: Access, rule: ConsentRule) -> str:
     return "in force for this app and purpose"
 
 
-def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, body: bytes | None) -> Explanation:
+def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, found: Found) -> Explanation:
     """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away."""
+    body = found.body
     if body is None:
         return denied(so_far, Reason("default", "the server that holds the data has no such resource"))
     try:
@@ -161,6 +165,10 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
             return denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+        told = _with_what_it_refers_to(rules, plan, facts, found)
+        if isinstance(told, Reason):
+            return denied(so_far, told)
+        facts = told
         if plan.patient is None and facts.owners and facts.owners != plan.shares.keys():
             return denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
         decision = decide_resource(plan, facts, rules.catalogue)
@@ -179,6 +187,22 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
         f"masks/{rules.catalogue.purposes[plan.purpose].mask}/{facts.resource_type}",
     )
     return replace(so_far, reasons=(*so_far.reasons, *reasons, mask), removed=removed, masked=masked)
+
+
+def _with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, found: Found) -> ResourceFacts | Reason:
+    """The facts, with those of what decides beside them; a reason where that alone denies."""
+    if facts.resource_type == PROVENANCE:
+        origin = found.origins.get(found.body or b"")
+        if origin is None:
+            return Reason("compartment", "what the Provenance targets can't all be found")
+        targets = (rules.facts.read(_decode(target)) for target in origin.targets)
+        if not all(isinstance(decide_resource(plan, one, rules.catalogue), Permit) for one in targets):
+            return Reason("compartment", "the Provenance targets something that isn't shown")
+        return origin.about(facts)
+    if found.medications is not None and facts.resource_type in REFERRING:
+        told = found.medications.with_medicines(facts)
+        return told or Reason("sensitivity", "a Medication that it refers to can't be told")
+    return facts
 
 
 def denied(so_far: Explanation, *reasons: Reason) -> Explanation:

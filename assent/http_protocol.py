@@ -62,6 +62,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if names.count(b"host") > 1 or codings not in ([], [b"chunked"]):
             raise ValueError(_REFUSED)  # the parser's caller answers 400
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self.cycle is not None:
+            # Refused by answering in HTTP/1.1 (RFC 9110 §7.8). The parser throws away what came along behind such a
+            # request, so the answer to a later one would be taken for the answer to that.
+            self.cycle.keep_alive = False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: what anybody may ask for is no reason to fill the log."""
 
     def on_body(self, body: bytes) -> None:
         self._quiet = 0

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from assent.explained_resource import Found
 from assent.explanation import Explanation, Rules, denied, explain_read, explain_search
 from assent.kind_explanation import explain_kind
 from fhir.r4.interaction import Interaction
@@ -15,8 +16,8 @@ from policies.decide import ReadPlan, Share, decide_resource
 from policies.model import Deny, Reason
 from policies.open_categories import open_categories
 
-Read = Callable[[str, str, str], Awaitable[bytes | None]]
-"""Reads a resource by type, id and version (empty: the current one); None for one of which nothing is said."""
+Read = Callable[[str, str, str], Awaitable[Found]]
+"""Reads a resource by type, id and version (empty: the current one); nothing of one of which nothing is said."""
 _EACH_VERSION: Final = Reason("default", "each version is decided again, on its own content")
 _IN_PART: Final = Reason("mask", "parts of the resource are withheld from this app, so it can't delete it")
 _AS_IT_WAS: Final = Reason("mask", "what is withheld from the app stays as it is")
@@ -40,15 +41,15 @@ async def explain_interaction(
     if not interaction.id:
         return _explain_type(rules, plan, so_far, interaction) if interaction.is_write else so_far
     name = f"{kind}/{interaction.id}"
-    body = await read(kind, interaction.id, "")
+    found = await read(kind, interaction.id, "")
     if interaction.is_write:
-        return _explain_write(rules, plan, so_far, interaction, body)
-    found = explain_read(rules, plan, so_far, name, body)
-    if found.decision == "permit" and interaction.version:  # a version is open while the current one is
+        return _explain_write(rules, plan, so_far, interaction, found)
+    told = explain_read(rules, plan, so_far, name, found)
+    if told.decision == "permit" and interaction.version:  # a version is open while the current one is
         return explain_read(rules, plan, so_far, name, await read(kind, interaction.id, interaction.version))
-    if found.decision == "permit" and interaction.code == "history-instance":
-        return replace(found, reasons=(*found.reasons, _EACH_VERSION))
-    return found
+    if told.decision == "permit" and interaction.code == "history-instance":
+        return replace(told, reasons=(*told.reasons, _EACH_VERSION))
+    return told
 
 
 def _opens(rules: Rules, plan: ReadPlan, kind: str) -> bool:
@@ -60,13 +61,13 @@ def _opens(rules: Rules, plan: ReadPlan, kind: str) -> bool:
 
 
 def _explain_write(
-    rules: Rules, plan: ReadPlan, so_far: Explanation, interaction: Interaction, body: bytes | None
+    rules: Rules, plan: ReadPlan, so_far: Explanation, interaction: Interaction, found: Found
 ) -> Explanation:
     """What is there is changed or deleted by who sees it, and who may change it."""
-    seen = explain_read(rules, _reading(plan), so_far, f"{interaction.resource_type}/{interaction.id}", body)
-    if body is None or seen.decision == "deny":
+    seen = explain_read(rules, _reading(plan), so_far, f"{interaction.resource_type}/{interaction.id}", found)
+    if found.body is None or seen.decision == "deny":
         return seen
-    decision = decide_resource(plan, rules.facts.read(_decode(body)), rules.catalogue)
+    decision = decide_resource(plan, rules.facts.read(_decode(found.body)), rules.catalogue)
     reasons = tuple(reason for reason in decision.reasons if reason not in seen.reasons)
     if isinstance(decision, Deny):
         return denied(seen, *reasons)

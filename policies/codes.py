@@ -1,5 +1,6 @@
 """Code systems that decide, by their canonical URIs, and the other names that are in use for them."""
 
+import re
 from typing import Final
 
 CLIENT_SYSTEM: Final = "urn:assent:client"
@@ -28,6 +29,15 @@ ICD_10_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-10"
 ICD_9_CM_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-9-cm"
 ATC_SYSTEM: Final = "http://www.whocc.no/atc"
 HCPCS_SYSTEM: Final = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
+ICD_10_PCS_SYSTEM: Final = "http://www.cms.gov/Medicare/Coding/ICD10"
+ICD_11_SYSTEM: Final = "http://id.who.int/icd/release/11/mms"
+ICPC_2_SYSTEM: Final = "http://hl7.org/fhir/sid/icpc-2"
+CPT_SYSTEM: Final = "http://www.ama-assn.org/go/cpt"
+REVENUE_SYSTEM: Final = "https://www.nubc.org/CodeSystem/RevenueCodes"
+MS_DRG_SYSTEM: Final = "https://www.cms.gov/Medicare/Medicare-Fee-for-Service-Payment/AcuteInpatientPPS/MS-DRG-Classifications-and-Software"
+PLACE_OF_SERVICE_SYSTEM: Final = "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
+SERVICE_TYPE_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/service-type"
+SERVICE_CATEGORY_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/service-category"
 
 _OID: Final = "urn:oid:2.16.840.1.113883."
 _ALIASES: Final = {
@@ -39,6 +49,13 @@ _ALIASES: Final = {
     f"{_OID}6.103": ICD_9_CM_SYSTEM,
     f"{_OID}6.73": ATC_SYSTEM,
     f"{_OID}6.285": HCPCS_SYSTEM,
+    f"{_OID}6.14": HCPCS_SYSTEM,
+    f"{_OID}6.2": ICD_9_CM_SYSTEM,
+    f"{_OID}6.42": ICD_9_CM_SYSTEM,
+    f"{_OID}6.4": ICD_10_PCS_SYSTEM,
+    f"{_OID}6.139": ICPC_2_SYSTEM,
+    f"{_OID}6.12": CPT_SYSTEM,
+    f"{_OID}6.50": PLACE_OF_SERVICE_SYSTEM,
     f"{_OID}5.4": ACT_CODE_SYSTEM,
     f"{_OID}5.8": ACT_REASON_SYSTEM,
     f"{_OID}5.25": CONFIDENTIALITY_SYSTEM,
@@ -56,29 +73,48 @@ _ALIASES: Final = {
     "http://terminology.hl7.org/CodeSystem/icd9cm": ICD_9_CM_SYSTEM,
     "http://terminology.hl7.org/CodeSystem/hcpcs": HCPCS_SYSTEM,
     "http://www.cms.gov/Medicare/Coding/MedHCPCSGenInfo": HCPCS_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/icd9": ICD_9_CM_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/icd10PCS": ICD_10_PCS_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/POS": PLACE_OF_SERVICE_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-9-cm/diagnosis": ICD_9_CM_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-9": ICD_9_CM_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-10-us": ICD_10_CM_SYSTEM,
+    "http://hl7.org/fhir/sid/icd-11": ICD_11_SYSTEM,
+    "http://hl7.org/fhir/sid/icpc-1": ICPC_2_SYSTEM,
+    "http://hl7.org/fhir/sid/atc": ATC_SYSTEM,
+    "http://id.who.int/icd/release/10": ICD_10_SYSTEM,
+    "http://loinc.org/rdf": LOINC_SYSTEM,
+    "https://bluebutton.cms.gov/resources/codesystem/hcpcs": HCPCS_SYSTEM,
     "http://snomed.info/id": SNOMED_SYSTEM,
+    "http://snomed.info/xsct": SNOMED_SYSTEM,
 }
 _USUAL: Final = (
     *(LOINC_SYSTEM, SNOMED_SYSTEM, RXNORM_SYSTEM, ICD_10_CM_SYSTEM, ICD_10_SYSTEM, ICD_9_CM_SYSTEM, ATC_SYSTEM),
+    *(ICD_10_PCS_SYSTEM, ICD_11_SYSTEM, ICPC_2_SYSTEM, CPT_SYSTEM, REVENUE_SYSTEM, MS_DRG_SYSTEM),
+    *(PLACE_OF_SERVICE_SYSTEM, SERVICE_TYPE_SYSTEM, SERVICE_CATEGORY_SYSTEM),
     *(HCPCS_SYSTEM, ACT_CODE_SYSTEM, ACT_REASON_SYSTEM, CONFIDENTIALITY_SYSTEM, OBSERVATION_VALUE_SYSTEM),
 )
 
 
+_AFTER_NAME: Final = re.compile(r"[|#?].*", re.DOTALL)
+
+
 def _spelt(name: str) -> str:
-    return name.lower().replace("https://", "http://", 1).partition("|")[0].rstrip("/")
+    name = _AFTER_NAME.sub("", name.lower()).replace("https://", "http://", 1).replace("://www.", "://", 1)
+    return (f"urn:{name}" if name.startswith("oid:") else name).rstrip("/")
 
 
 _BY_SPELLING: Final = {
     _spelt(name): usual for name, usual in [*_ALIASES.items(), *((usual, usual) for usual in _USUAL)]
 }
-_EDITIONS: Final = f"{SNOMED_SYSTEM}/"
+_EDITIONS: Final = (f"{SNOMED_SYSTEM}/", "http://snomed.info/xsct/")
 
 
 def usual_system(name: str) -> str:
     """The name under which a code system decides: real systems write the same one in several ways.
 
     Sensitivity must not hang on the spelling: case, https, a closing slash, a version, an OID, an older name, a
-    SNOMED CT edition. What isn't known stays as it is.
+    SNOMED CT edition, what is appended. What isn't known stays as it is.
     """
     name = name.strip()
     spelt = _spelt(name)

@@ -12,7 +12,21 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from policies.code_sets import CodeSet
-from policies.codes import ATC_SYSTEM, ICD_10_SYSTEM, SNOMED_SYSTEM
+from policies.codes import (
+    ACT_CODE_SYSTEM,
+    ATC_SYSTEM,
+    CPT_SYSTEM,
+    ICD_10_PCS_SYSTEM,
+    ICD_10_SYSTEM,
+    ICD_11_SYSTEM,
+    ICPC_2_SYSTEM,
+    MS_DRG_SYSTEM,
+    PLACE_OF_SERVICE_SYSTEM,
+    REVENUE_SYSTEM,
+    SERVICE_CATEGORY_SYSTEM,
+    SERVICE_TYPE_SYSTEM,
+    SNOMED_SYSTEM,
+)
 from policies.model import Coding
 
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -27,6 +41,15 @@ _NATIONAL: Final = {
     "http://fhir.de/CodeSystem/bfarm/atc": ATC_SYSTEM,
 }
 """Countries' own editions: the same codes, with more below them."""
+_NEVER_BARE: Final = frozenset(
+    {
+        *(ACT_CODE_SYSTEM, CPT_SYSTEM, ICD_10_PCS_SYSTEM, ICD_11_SYSTEM, ICPC_2_SYSTEM, MS_DRG_SYSTEM),
+        *(PLACE_OF_SERVICE_SYSTEM, REVENUE_SYSTEM, SERVICE_CATEGORY_SYSTEM, SERVICE_TYPE_SYSTEM),
+    }
+)
+"""Systems whose codes are so short that they mean something else in others: without a system they say nothing."""
+_SHORT: Final = 3
+"""Characters. So short a code without a system may be anybody's."""
 _CONCEPT: Final = re.compile(r"(?<!\d)\d{6,18}(?!\d)")
 _LONGEST: Final = 4_096
 """Longer codes aren't looked into; nobody writes such an expression."""
@@ -46,9 +69,12 @@ class SensitiveCodes:
         for edition, system in _NATIONAL.items():
             if system in self._blocks:
                 self._blocks.setdefault(edition, self._blocks[system])
+        self._bare_blocks = [blocks for system, blocks in self._blocks.items() if system not in _NEVER_BARE]
         exact = [(s, code) for s in sets if s.system not in self._blocks for code in s.codes]
         self._exact = _gather([*((Coding(s.system, code), s.sensitivity) for s, code in exact), *labels])
-        self._bare = _gather((code, s.sensitivity) for s, code in exact)
+        self._bare = _gather(
+            (code, s.sensitivity) for s, code in exact if s.system not in _NEVER_BARE and len(code) > _SHORT
+        )
 
     def of(self, coding: Coding) -> frozenset[str]:
         """Codes of the sensitive categories that a coding, its system under its usual name, belongs to."""
@@ -61,6 +87,9 @@ class SensitiveCodes:
             return blocks.of(_folded(code))
         if not system:
             return self._of_any_system(code)
+        upper = code.upper()
+        if upper != code and (found := self._exact.get(Coding(system, upper))) is not None:
+            return found
         if system == SNOMED_SYSTEM and not code.isdigit():
             return self._of_expression(code)
         return _NOTHING
@@ -76,7 +105,7 @@ class SensitiveCodes:
             found |= self._of_expression(code)
         folded = _folded(code)
         if _BEGINS_WITH_LETTER.match(folded):  # a block of bare digits would take in any number
-            found = found.union(*(blocks.of(folded) for blocks in self._blocks.values()))
+            found = found.union(*(blocks.of(folded) for blocks in self._bare_blocks))
         return found
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.consent import consent_id, misused, patient_id
 from assent.commands.output import NO, JsonOption, show_record, show_rows
+from assent.explained_resource import Found, found_of
 from assent.explanation import Explanation, Rules, explain_plan, name_of
 from assent.interaction_explanation import explain_interaction
 from assent.load_settings import load_settings
@@ -193,8 +194,8 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
             if plan is None:
                 return so_far
 
-            async def read(kind: str, id: str, version: str) -> bytes | None:
-                return await source_of(kind).read(kind, id, version)
+            async def read(kind: str, id: str, version: str) -> Found:
+                return await found_of(facts, source_of, kind, await source_of(kind).read(kind, id, version))
 
             try:
                 return await explain_interaction(rules, plan, so_far, interaction, question.parameters, read)

@@ -35,7 +35,7 @@ def bulk_export(
             jobs=ExportJobs(engine, schema=schema, secret=secret),
             upstream=upstream,
             served=served,
-            views=ResourceViews(proxy.catalogue, proxy.definitions, proxy.masks, facts),
+            views=ResourceViews(proxy.catalogue, proxy.definitions, proxy.masks, facts, proxy.medications),
             groups=frozenset(settings.export_groups),
             max_line=settings.upstream_max_body_bytes,
         ),

@@ -16,6 +16,8 @@ from fhir.consents.sharing_patients import SharingPatients
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
 from fhir.proxy.capability_statement import capability_statement
+from fhir.proxy.medications import Medications
+from fhir.proxy.origins import Origins
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.read_plans import ReadPlans
@@ -70,8 +72,9 @@ def proxy_parts(
     def serves(resource_type: str) -> bool:
         return resource_type in OWN_TYPES or behind.serves(resource_type)
 
-    masks = Masks(catalogue, definitions)
+    masks, medications = Masks(catalogue, definitions), Medications(source_of, facts)
     today = ground.clock().date().isoformat()
+    views = ResourceViews(catalogue, definitions, masks, facts, medications)
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
         gate=gate,
@@ -79,9 +82,11 @@ def proxy_parts(
         catalogue=catalogue,
         definitions=definitions,
         masks=masks,
-        views=ResourceViews(catalogue, definitions, masks, facts),
+        medications=medications,
+        views=views,
         source_of=source_of,
         serves=serves,
+        origins=Origins(views.facts, views.relative, source_of, serves, medications.learn),
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(

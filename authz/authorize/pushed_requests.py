@@ -23,7 +23,7 @@ from authz.clients.authentication import authenticate_client
 from authz.clients.clients import Client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
-from authz.headers import proof_in
+from authz.headers import authorization_in, proof_in
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of, new_secret
 from authz.tokens.dpop import proven_key, wrong_proof
@@ -55,7 +55,7 @@ class PushEndpoint:
         """Who pushes, authenticated as at `/token`, and the thumbprint of the key that it proves."""
         context, now, url = self._context, self._context.clock(), f"{self._context.issuer}/par"
         # RFC 9126 §2: its own URL is an audience too
-        client = await authenticate_client(context, form, request.headers.get("authorization"), endpoint="/par")
+        client = await authenticate_client(context, form, authorization_in(request), endpoint="/par")
         jkt = await proven_key(context.engine, proof_in(request), url=url, now=now)
         if "authorization_code" not in client.grant_types:
             raise OAuthError("unauthorized_client", "this client has nobody who could decide")

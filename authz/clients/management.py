@@ -26,6 +26,7 @@ from authz.clients.registration import (
 )
 from authz.clients.software_statements import Statement, kept_statement
 from authz.context import AuthzContext
+from authz.headers import authorization_in
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from fhir.store.change_bus import Change
 
@@ -81,7 +82,7 @@ class ManagementEndpoint:
     async def __call__(self, request: Request, client_id: str) -> Response:
         """200 with the metadata, 204 once it is gone, or RFC 7591 §3.2.2 JSON; 401 for every wrong token."""
         context = self._context
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _, token = (authorization_in(request) or "").partition(" ")
         if scheme.lower() != "bearer":
             return unauthorized(_WRONG)
         try:

@@ -15,6 +15,7 @@ from authz.clients.clients import Client, ClientError, RedirectUriError, add_cli
 from authz.clients.initial_access_tokens import use_initial_token
 from authz.clients.metadata import described, new_client_from, parse_metadata, read_body
 from authz.context import AuthzContext
+from authz.headers import authorization_in
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from fhir.audit.event import Action, AuditRecord
 
@@ -29,7 +30,7 @@ class RegistrationEndpoint:
         """201 with the registered metadata, or RFC 7591 §3.2.2 JSON."""
         context = self._context
         now = context.clock()
-        scheme, _, initial = request.headers.get("authorization", "").partition(" ")
+        scheme, _, initial = (authorization_in(request) or "").partition(" ")
         bearer = scheme.lower() == "bearer"
         invited = bearer or context.open_registration
         try:

@@ -24,6 +24,7 @@ from authz.clients.clients import TOKEN_EXCHANGE, Client
 from authz.consents.recorders import letters_of
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
+from authz.headers import authorization_in
 from authz.oauth_errors import NO_STORE, OAuthError, details_come_first, error_response
 from authz.tokens.access_tokens import TokenClaims
 from authz.tokens.dpop import wrong_proof
@@ -81,7 +82,7 @@ class TokenEndpoint:
         context = self._context
         # Who asks is looked at before the answer.
         subject = await read_subject(self._gate, form)
-        client = await authenticate_client(context, form, request.headers.get("authorization"), endpoint="/token")
+        client = await authenticate_client(context, form, authorization_in(request), endpoint="/token")
         asked = await asked_by(client, form, request, context)
         try:
             return await self._by_grant_type(asked, subject)

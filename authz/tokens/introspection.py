@@ -15,7 +15,7 @@ from authz.authorize.launch_contexts import token_parameters
 from authz.clients.authentication import authenticate_client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
-from authz.headers import presented_by
+from authz.headers import authorization_in, presented_by
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
@@ -56,7 +56,7 @@ class Introspection:
 
     async def _check_caller(self, request: Request, form: Any) -> None:
         """A gateway client, or an access token with scope `assent/introspect`. Raises OAuthError."""
-        authorization = request.headers.get("authorization")
+        authorization = authorization_in(request)
         if authorization is not None and authorization.partition(" ")[0].lower() in ("bearer", "dpop"):
             caller = await self._gate.claims(presented_by(request))
             if isinstance(caller, TokenRefused):

@@ -15,6 +15,7 @@ from authz.clients.authentication import authenticate_client
 from authz.clients.clients import Client
 from authz.context import AuthzContext
 from authz.form_parameters import read_form
+from authz.headers import authorization_in
 from authz.oauth_errors import NO_STORE, OAuthError, error_response
 from authz.opaque_secret import hash_of
 from authz.tokens.access_tokens import TokenRefused
@@ -34,7 +35,7 @@ class RevocationEndpoint:
         context, now = self._context, self._context.clock()
         try:
             form = await read_form(request)
-            authorization = request.headers.get("authorization")
+            authorization = authorization_in(request)
             client = await authenticate_client(context, form, authorization, endpoint="/revoke")
             if "token" not in form:
                 raise OAuthError("invalid_request", "`token` is missing")

@@ -10,6 +10,8 @@ from typing import Protocol
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.proxy.access_records import Seen
+from fhir.proxy.medications import Medications
+from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
@@ -66,11 +68,13 @@ class ProxyParts:
     catalogue: Catalogue
     definitions: Definitions
     masks: Masks
+    medications: Medications
     views: ResourceViews
     source_of: Callable[[str], Source]
     """The source of a resource type. Raises TypeNotServed."""
     serves: Callable[[str], bool]
     """Whether a resource type has a source."""
+    origins: Origins
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
@@ -78,6 +82,13 @@ class ProxyParts:
     clock: Callable[[], datetime]
     writes: Upstreams | None = None
     """Where writes go, each to its type's; None where apps may not write."""
+
+    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+        body = await self.source_of(resource_type).read(resource_type, resource_id, version)
+        if body is not None:
+            await self.medications.learn(body)
+        return body
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -126,6 +137,24 @@ class NothingOpened(ProxyRefusal):
 
     def __init__(self) -> None:
         super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+class Pages:
+    """Pages of one type's source; what must be known to decide on what stands on one is known once it is fetched."""
+
+    def __init__(self, parts: ProxyParts, resource_type: str) -> None:
+        self._page = parts.source_of(resource_type).page
+        self._learn = parts.medications.learn
+        self._find = parts.origins.on_page
+        self._origins: dict[bytes, Origin] = {}
+        self.origins: OriginsByContent = self._origins
+
+    async def fetch(self, url: str) -> bytes:
+        """As `Source.page`."""
+        body = await self._page(url)
+        await self._learn(body)
+        self._origins |= await self._find(body)
+        return body
 
 
 def guarded_search(

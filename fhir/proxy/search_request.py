@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhir.r4.definitions import Definitions, SearchParameter
+from fhir.r4.definitions import Definitions, SearchParameter, SearchPath
 from fhir.search.literals import (
     read_date,
     read_number,
@@ -31,6 +31,7 @@ DEFAULT_COUNT: Final = 50
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
 _REFERENCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/)?[A-Za-z0-9\-.]{1,64}")
 """What a reference may be searched by: any other one is masked where it is shown (docs/leaks.md L32, L34)."""
+_ALWAYS_THERE: Final = frozenset({"_id", "_lastUpdated"})
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _READERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     "date": read_date,
@@ -159,6 +160,8 @@ class _Reader:
             raise SearchRefused(400, "invalid", f"`{base}` has no value")
         self._guard(base, modifier)
         if modifier == "missing":
+            if base in _ALWAYS_THERE:
+                raise SearchRefused(400, "not-supported", f"no resource is without `{base}`")
             if value not in ("true", "false"):
                 raise SearchRefused(400, "value", f"`{base}:missing` is `true` or `false`")
         else:
@@ -270,7 +273,13 @@ class _Reader:
 
 def touched(parameter: SearchParameter) -> tuple[str, ...]:
     """The member paths below the type that the official expression reads."""
-    return tuple(sorted({".".join(path.steps) for path in parameter.paths}))
+    return tuple(sorted(set(map(_touch, parameter.paths))))
+
+
+def _touch(path: SearchPath) -> str:
+    """An extension of the resource itself is named by its URL, as masks name it: `extension(http://…)`."""
+    url = next((value for step, name, value in path.where if (step, name) == (0, "url")), None)
+    return ".".join(path.steps) if url is None else f"extension({url})"
 
 
 def _shown(text: str) -> str:

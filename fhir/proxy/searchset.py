@@ -18,8 +18,11 @@ import msgspec
 from fhir.minimization.high_water import bundle_meta
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import NO_LINKS, Links
+from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
+_FEWER: Final = 5
+"""By how much less is asked for when an answer was too large."""
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 MAX_UPSTREAM_PAGES: Final = 8
 MAX_UPSTREAM_COUNT: Final = 5_000
@@ -97,18 +100,23 @@ async def fill_page(
     *,
     including: bool = False,
     bundle_type: str = "searchset",
+    asks_first: bool = False,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
     It looks one match further than needed: only a next page that will hold something is announced. With `including`,
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
-    it already has on the page, and where its pages end hangs on what is withheld. Raises BrokenBundle, and what
-    `fetch` raises.
+    it already has on the page, and where its pages end hangs on what is withheld. `asks_first`: `first` is a question
+    of our own and no link of the upstream; it may be asked for fewer results. Raises BrokenBundle, and what `fetch`
+    raises.
     """
     page, url = Page(), first
     candidates: list[Shown] = []
-    for _ in range(MAX_UPSTREAM_PAGES):
-        bundle = _read(await fetch(url), bundle_type)
+    for number in range(MAX_UPSTREAM_PAGES):
+        if asks_first and number == 0:
+            bundle, url = await _first_page(url, fetch, bundle_type)
+        else:
+            bundle = _read(await fetch(url), bundle_type)
         seen = 0
         for entry in bundle.entry:
             mode = "match" if entry.search is None else entry.search.mode
@@ -134,6 +142,28 @@ async def fill_page(
         url, position = following
     page.next_url, page.next_position = url, position
     return _with_includes(page, candidates)
+
+
+async def _first_page(url: str, fetch: Callable[[str], Awaitable[bytes]], bundle_type: str) -> tuple[_Bundle, str]:
+    """The first page, and by which URL it was had: what is too large is asked for again with fewer results.
+
+    Else the failure would tell an app that there are large resources, though it sees none of them (L04).
+    """
+    try:
+        return _read(await fetch(url), bundle_type), url
+    except UpstreamFailure as failure:
+        kind, _, query = url.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        count = next((int(value) for name, value in pairs if name == "_count" and value.isdigit()), 0)
+        if failure.kind != "too-large" or count < _FEWER:
+            raise
+        fewer = count // _FEWER
+        others = [(name, value) for name, value in pairs if name != "_count"]
+        shorter = f"{kind}?{urlencode([*others, ('_count', str(fewer))])}"
+        bundle, asked = await _first_page(shorter, fetch, bundle_type)
+        if len(bundle.entry) >= fewer and all(link.relation != "next" for link in bundle.link):
+            raise  # it leads to no more: what is there would be lost without a word
+        return bundle, asked
 
 
 def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, int] | None:

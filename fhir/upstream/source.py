@@ -16,6 +16,7 @@ from fhir.upstream.client import UpstreamClient
 from fhir.upstream.failure import UpstreamFailure
 
 _MAX_PAGE: Final = 500
+_FORBIDDEN: Final = 403
 _BEFORE: Final = "_before"
 """In a history's next link: the version where the page before ended."""
 
@@ -59,9 +60,14 @@ class UpstreamSource:
         self.place: Final = place
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`."""
+        """As `Source.read`. What the upstream keeps from us is, like what isn't there, none (docs/leaks.md L06)."""
         path = f"{resource_type}/{resource_id}" + (f"/_history/{version}" if version else "")
-        answer = await self._client.get(path, ())
+        try:
+            answer = await self._client.get(path, ())
+        except UpstreamFailure as failure:
+            if failure.status == _FORBIDDEN:
+                return None
+            raise
         return answer.body if answer.status == 200 else None
 
     async def page(self, url: str) -> bytes:

@@ -101,7 +101,7 @@ async def _current(parts: ProxyParts, asked: Asked) -> _Current:
         text = "what is there is changed or deleted by who sees it: the token needs a scope that reads (`r`) too"
         raise await _closed(parts, asked, text)
     kind = asked.interaction.resource_type
-    raw = await parts.source_of(kind).read(kind, asked.interaction.id, "")
+    raw = await parts.read(kind, asked.interaction.id, "")
     try:
         shown = None if raw is None else parts.views.under(read.plan, {})(raw)
     except NotMinimizable:
@@ -146,6 +146,7 @@ async def _decided(
         merged = parts.views.merged(asked.plan.purpose, old, content)
         body = encode_body(merged)
         await _check_where_it_points(parts, asked, current, content)
+        await parts.medications.learn(body)
         shown = parts.views.under(asked.plan, {})(body)
     except NotWritable as refused:
         text = f"`{refused.place}` can't be set, changed or removed by this app"

@@ -250,3 +250,25 @@ async def test_a_consent_that_names_no_app_needs_to_be_told_which(place: Place) 
 
 
 _CODE = [{"coding": [{"system": "http://loinc.org", "code": "1-1"}]}]
+
+
+async def test_a_prescription_is_decided_with_the_medication_that_it_refers_to(place: Place) -> None:
+    methadone = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "6813"}]}
+    request = {
+        "resourceType": "MedicationRequest",
+        "id": "referring",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/ana"},
+        "medicationReference": {"reference": "Medication/methadone"},
+    }
+    medicine = {"resourceType": "Medication", "id": "methadone", "code": methadone}
+    await place.world.upstream.write([medicine, request])
+    app = await place.world.app(["medications"])
+    consent_id = await app.consent_id()
+    told = _told(await place.clerk.get(f"Consent/{consent_id}/$explain?resource=MedicationRequest/referring"))
+    asked = ("--consent", consent_id, "--read", "MedicationRequest/referring", "--json")
+    printed = json.loads((await place.assent.run("explain", *asked)).stdout)
+    assert (told["decision"], printed["decision"]) == ("deny", "deny")
+    assert "category/substance-use" in [reason["source"] for reason in told["reasons"]]
+    assert (await app.get("MedicationRequest/referring")).status_code == 404

@@ -126,3 +126,16 @@ async def test_an_answer_that_takes_long_is_not_cut_short(monkeypatch: pytest.Mo
         for following in ("", "GET /"):
             answer = await _answer(listener.getsockname()[1], f"{HEAD}Content-Length: 1\r\n\r\nx{following}")
             assert b'"size": 1' in answer
+
+
+@pytest.mark.leak("L72")
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "foo"])
+async def test_l72_what_follows_an_upgrade_that_is_refused_gets_no_answer_of_another_request(
+    port: int, protocol: str
+) -> None:
+    upgrade = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+    thrown_away = "GET / HTTP/1.1\r\nHost: x\r\nX-Second: x\r\n\r\n"
+    answer = await _answer(port, upgrade + thrown_away, "GET / HTTP/1.1\r\nHost: x\r\nX-Third: x\r\n\r\n", pause=0.1)
+    assert _status(answer) == 200
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer

@@ -93,6 +93,7 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_PUBLIC_URL", "http://assent.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
         ("ASSENT_PUBLIC_URL", "http://127.0.0.1.evil.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
         ("ASSENT_PUBLIC_URL", "https://assent.example/?x=1", "no query"),
+        ("ASSENT_PUBLIC_URL", "https://hospital.example/assent", "`ASSENT_PUBLIC_URL` must have no path"),
         ("ASSENT_PUBLIC_URL", "https://user@assent.example", "credentials"),
         ("ASSENT_PUBLIC_URL", "ftp://assent.example", "must be a URL"),
         ("ASSENT_PUBLIC_URL", "https://assent.example:99999", "valid host and port"),

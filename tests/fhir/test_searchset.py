@@ -10,6 +10,7 @@ import pytest
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import Links
 from fhir.proxy.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
 
@@ -129,6 +130,44 @@ async def test_an_upstream_without_page_links_is_asked_for_all_it_has() -> None:
     following = await _fill(pages, count=4, first="Observation?_count=5", position=4)
     assert [m.name for m in following.matches] == names[4:]
     assert following.next_url is None
+
+
+async def _fill_first(pages: dict[str, bytes], most: int, count: int = 2) -> tuple[Page, list[str]]:
+    """From an upstream whose answers may have `most` bytes; and what it was asked."""
+    asked: list[str] = []
+
+    async def fetch(url: str) -> bytes:
+        asked.append(url)
+        if len(pages[url]) > most:
+            raise UpstreamFailure("too-large", status=200)
+        return pages[url]
+
+    return await fill_page("Observation", count, "Observation?a=b&_count=51", 0, fetch, _show, asks_first=True), asked
+
+
+async def test_a_first_page_that_is_too_large_is_asked_for_with_fewer_results() -> None:
+    few = _bundle([_entry("Observation/hidden"), _entry("Observation/a")], "2")
+    large = _bundle([_entry(f"Observation/hidden{n}") for n in range(50)], "3")
+    pages = {
+        "Observation?a=b&_count=51": large,
+        "Observation?a=b&_count=10": large,
+        "Observation?a=b&_count=2": few,
+        "2": _bundle([_entry("Observation/b"), _entry("Observation/c")]),
+    }
+    page, asked = await _fill_first(pages, 1_000)
+    assert [m.name for m in page.matches] == ["Observation/a", "Observation/b"]
+    assert (page.next_url, page.next_position) == ("2", 1)
+    assert asked == list(pages)
+    with pytest.raises(UpstreamFailure, match="too large"):
+        await _fill_first(pages, 100)
+
+
+async def test_a_shorter_page_that_does_not_say_how_to_go_on_is_not_taken_for_the_whole() -> None:
+    whole = _bundle([_entry(f"Observation/{n}") for n in range(40)], total=40)
+    first = _bundle([_entry(f"Observation/{n}") for n in range(10)], total=40)
+    pages = {"Observation?a=b&_count=51": whole, "Observation?a=b&_count=10": first}
+    with pytest.raises(UpstreamFailure, match="too large"):
+        await _fill_first(pages, 2_000)
 
 
 async def test_a_total_that_was_counted_wrong_doesnt_make_the_search_go_round() -> None:

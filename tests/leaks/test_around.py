@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 
 import pytest
 from structlog.testing import capture_logs
 
+from authz.clients.clients import NewClient, add_client
 from authz.consents.decisions import Choice, Decisions
 from tests.leaks.world import App, World
 
@@ -122,3 +124,26 @@ async def test_l62_an_answer_that_waited_long_is_given_when_nothing_changed(leak
         assert leaky.upstream.held is not None
         leaky.upstream.held.set()
         assert (await asking).status_code == 200
+
+
+@pytest.mark.leak("L72")
+@pytest.mark.parametrize("path", ["/userinfo", "/introspect", "/fhir/Observation/lab0", "/fhir/Consent/x/$explain"])
+async def test_l72_of_two_tokens_in_one_request_none_counts(leaky: World, path: str) -> None:
+    app = await leaky.app(["laboratory"], scope="launch/patient openid fhirUser patient/*.rs")
+    token = ("Authorization", f"Bearer {app.token['access_token']}")
+    for second in ("Bearer x", "Basic YTpi", token[1]):
+        answer = await leaky.http.post(path, headers=[token, ("Authorization", second)], data={"token": "x"})
+        assert answer.status_code in (400, 401), answer.text
+
+
+@pytest.mark.leak("L72")
+async def test_l72_of_two_secrets_in_one_request_none_counts(leaky: World) -> None:
+    context = leaky.assent.authz
+    async with context.engine.begin() as connection:
+        new = NewClient("App", "confidential-symmetric", ("https://app.example/cb",))
+        client, secret = await add_client(connection, new, context.clock())
+    right = ("Authorization", f"Basic {b64encode(f'{client.client_id}:{secret}'.encode()).decode()}")
+    form = {"grant_type": "refresh_token", "refresh_token": "x"}
+    told = (await leaky.http.post("/token", data=form, headers=[right])).json()["error"]
+    answer = await leaky.http.post("/token", data=form, headers=[right, ("Authorization", "Basic YTpi")])
+    assert (told, answer.status_code, answer.json()["error"]) == ("invalid_grant", 401, "invalid_client")

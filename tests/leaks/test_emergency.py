@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from authz.tokens.access_tokens import TokenClaims
-from tests.authz.emergency_ward import OPENED, Ward, ground, people, ward
+from tests.authz.emergency_ward import OPENED, REASON, Ward, ground, people, ward
 from tests.leaks.service import service
 
 __all__ = ["ground", "people", "ward"]
@@ -25,6 +25,17 @@ async def test_l65_what_stays_closed_looks_as_if_it_werent_there(ward: Ward, clo
         found = await app.get(f"Observation?{query.format(closed)}")
         missed = await app.get(f"Observation?{query.format('nowhere0')}")
         assert _told(found, closed) == _told(missed, "nowhere0")
+
+
+@pytest.mark.leak("L65", "L70")
+async def test_l65_l70_no_other_app_reads_why_the_record_was_opened(ward: Ward) -> None:
+    await ward.opened()
+    other = await ward.server.app(["sharing-record"])
+    found = await other.get("AuditEvent?subtype=110127")
+    purposes = [purpose for e in found.json()["entry"] for purpose in e["resource"]["purposeOfEvent"]]
+    assert purposes
+    assert all(purpose.keys() == {"coding"} for purpose in purposes)
+    assert REASON not in found.text
 
 
 @pytest.mark.leak("L65")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.leaks.twins import next_link
+from tests.leaks.twins import next_link, seen
 from tests.leaks.world import World, observation, patient
 
 HIDDEN = "UPSTREAM-HIDDEN"
@@ -95,9 +96,23 @@ async def test_l48_nothing_of_an_upstream_error_is_passed_on(leaky: World, path:
     headers = dict.fromkeys(("x-powered-by", "location", "content-location", "server", "etag"), HIDDEN)
     with leaky.upstream.saying("/" + path.partition("?")[0], told, status, headers):
         answer = await app.get(path)
-    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (502, "transient")
+    kept_from_us = status == 403 and "?" not in path
+    expected = (404, "not-found") if kept_from_us else (502, "transient")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == expected
     assert HIDDEN not in answer.text
     assert HIDDEN not in str(answer.headers)
+
+
+@pytest.mark.leak("L06")
+@pytest.mark.parametrize("path", ["Observation/lab0", "Observation/lab0/_history/1", "Observation/lab0/_history"])
+async def test_l06_what_the_upstream_keeps_from_us_is_not_there(leaky: World, path: str) -> None:
+    app = await leaky.app(["laboratory"])
+    absent = await app.get(path.replace("lab0", "absent"))
+    with ExitStack() as keeping:
+        for kept in {"Observation/lab0", path}:
+            keeping.enter_context(leaky.upstream.saying(f"/{kept}", b"{}", 403))
+        answer = await app.get(path)
+    assert seen(answer) == seen(absent)
 
 
 @pytest.mark.leak("L48", "L23")

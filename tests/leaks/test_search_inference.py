@@ -108,6 +108,8 @@ async def test_l03_whatever_searches_beyond_the_resource_is_refused(leaky: World
         ("Observation?status=final,", "value"),
         ("Observation?code:missing=perhaps", "value"),
         ("Observation?_id=%20", "value"),
+        ("Observation?_id:missing=true", "not-supported"),
+        ("Observation?_lastUpdated:missing=false", "not-supported"),
     ],
 )
 async def test_a_value_that_cannot_be_read_is_refused_without_asking_the_upstream(

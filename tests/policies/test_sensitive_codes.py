@@ -9,7 +9,7 @@ import pytest
 
 from policies.catalogue_document import CatalogueError
 from policies.code_sets import read_code_sets
-from policies.codes import ICD_10_CM_SYSTEM, LOINC_SYSTEM, SNOMED_SYSTEM, usual_system
+from policies.codes import HCPCS_SYSTEM, ICD_9_CM_SYSTEM, ICD_10_CM_SYSTEM, LOINC_SYSTEM, SNOMED_SYSTEM, usual_system
 from policies.model import Coding
 from policies.sensitive_codes import SensitiveCodes
 
@@ -75,6 +75,18 @@ def test_a_code_is_found_as_it_is_written(system: str, code: str, expected: set[
         ("URN:OID:2.16.840.1.113883.6.96", SNOMED_SYSTEM),
         (" http://LOINC.org ", LOINC_SYSTEM),
         ("http://terminology.hl7.org/CodeSystem/icd10CM", ICD_10_CM_SYSTEM),
+        ("http://www.snomed.info/sct", SNOMED_SYSTEM),
+        ("http://snomed.info/sct#", SNOMED_SYSTEM),
+        ("http://snomed.info/sct?fhir_vs", SNOMED_SYSTEM),
+        ("http://snomed.info/xsct/900000000000207008", SNOMED_SYSTEM),
+        ("oid:2.16.840.1.113883.6.96", SNOMED_SYSTEM),
+        ("http://www.loinc.org/", LOINC_SYSTEM),
+        ("http://loinc.org/rdf#", LOINC_SYSTEM),
+        ("http://hl7.org/fhir/sid/icd-10-us", ICD_10_CM_SYSTEM),
+        ("http://hl7.org/fhir/sid/icd-9-cm/diagnosis", ICD_9_CM_SYSTEM),
+        ("urn:oid:2.16.840.1.113883.6.42", ICD_9_CM_SYSTEM),
+        ("https://bluebutton.cms.gov/resources/codesystem/hcpcs", HCPCS_SYSTEM),
+        ("HTTP://www.cms.gov/medicare/coding/HCPCSReleaseCodeSets", HCPCS_SYSTEM),
         ("http://snomed.info/sctx", "http://snomed.info/sctx"),
         ("urn:oid:2.16.840.1.113883.6.960", "urn:oid:2.16.840.1.113883.6.960"),
         ("urn:Example:Local", "urn:Example:Local"),

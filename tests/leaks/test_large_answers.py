@@ -1,0 +1,50 @@
+"""L04: an answer of the upstream that is too large because of what is withheld says no more than one that isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.leaks.content import document
+from tests.leaks.twins import twins
+from tests.leaks.world import ACT_CODE, observation, patient, world
+
+_MOST = 100_000
+"""Bytes that the upstream's answers may have here."""
+_TICKED = ("demographics", "laboratory", "documents")
+_SHOWN = [
+    patient("ana"),
+    *(document(f"letter{n}", f"Binary/{n}") for n in range(12)),
+    *(observation(f"lab{n}") for n in range(3)),
+]
+
+
+def _withheld(number: int) -> dict[str, object]:
+    labels = {"security": [{"system": ACT_CODE, "code": "PSY"}]}
+    return document(f"large{number}", "Binary/x", meta=labels, description="x" * 10_000)
+
+
+@pytest.mark.leak("L04", "L75")
+async def test_l04_large_resources_that_are_withheld_break_no_answer(
+    make_database: Callable[[], Awaitable[str]], tmp_path: Path
+) -> None:
+    mixed = [resource for n, shown in enumerate(_SHOWN) for resource in (shown, _withheld(n))]
+    async with (
+        world(await make_database(), tmp_path / "bare", _SHOWN, upstream_max_body_bytes=_MOST) as bare,
+        world(await make_database(), tmp_path / "full", mixed, upstream_max_body_bytes=_MOST) as full,
+    ):
+        pair = await twins(bare, full, _TICKED)
+        assert len(await pair.other.ids("DocumentReference?_count=20")) == 12
+        await pair.same_seen(
+            [
+                "DocumentReference",
+                "DocumentReference?_count=5",
+                "DocumentReference?_count=5&_sort=-_id",
+                "DocumentReference?_include=DocumentReference:subject",
+                "Patient/ana/$everything?_count=4",
+                "?_type=Observation,DocumentReference&_count=4",
+            ],
+            pages=4,
+        )
