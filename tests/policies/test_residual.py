@@ -65,7 +65,8 @@ def test_the_published_examples_leave_what_their_notes_say(
     ("category", "kept_back", "let_through"),
     [
         ("hiv", {"HIV"}, {"R", "PSY"}),
-        ("mental-health", {"MH", "PSY", "BH"}, {"HIV", "R"}),
+        ("mental-health", {"MH", "PSY", "BH"}, {"HIV", "R", "ETH", "OPIOIDUD"}),
+        ("substance-use", {"SUD", "ETH", "ETHUD", "OPIOIDUD", "BH"}, {"MH", "PSY"}),
         ("other-sensitive", {"R", "V"}, {"HIV", "N"}),
     ],
 )
