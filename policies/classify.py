@@ -16,7 +16,7 @@ from policies.codes import CONFIDENTIALITY_SYSTEM
 from policies.model import Coding, ResourceFacts
 from policies.scope_match import covers
 
-_RESTRICTED: Final = frozenset({Coding(CONFIDENTIALITY_SYSTEM, "R"), Coding(CONFIDENTIALITY_SYSTEM, "V")})
+RESTRICTED: Final = frozenset({Coding(CONFIDENTIALITY_SYSTEM, "R"), Coding(CONFIDENTIALITY_SYSTEM, "V")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +78,4 @@ def own_labels(catalogue: Catalogue, category: Category) -> frozenset[Coding]:
 def _unexplained(facts: ResourceFacts, catalogue: Catalogue, *, known: bool) -> bool:
     explained = {label for category in catalogue.sensitive for label in category.labels} | catalogue.harmless_labels
     unknown = facts.labels - explained
-    return bool(unknown - _RESTRICTED) or (bool(unknown) and not known)
+    return bool(unknown - RESTRICTED) or (bool(unknown) and not known)

@@ -7,12 +7,13 @@ loses conditions, a permit is left out, and where both would be wrong everything
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
-from policies.catalogue import Catalogue
-from policies.classify import own_labels
+from policies.catalogue import OTHER_SENSITIVE, Catalogue, Category
+from policies.classify import RESTRICTED
 from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.consent_evaluation import Circumstances, applicable, concerns, holds
 from policies.consent_rule import ConsentRule, Period, Provision
@@ -78,7 +79,7 @@ def _condition(provision: Provision) -> ResidualRule:
 def _beyond(around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
     """Sensitive categories to which the token isn't held."""
     beyond = [category for category in catalogue.sensitive if not holds(around.within, category.code)]
-    return [_forbid(own_labels(catalogue, category)) for category in beyond]
+    return [_forbid(_labels_of(category)) for category in beyond]
 
 
 def _kept_back(provision: Provision, around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
@@ -100,7 +101,7 @@ def _forbidden(deny: Provision, catalogue: Catalogue) -> list[ResidualRule]:
     everyday = len(sensitive) < len(codes) and bool(deny.codes or deny.data or deny.data_period)
     if everyday:
         return [ResidualRule(False, (), deny.data_period, deny.data)]
-    by_label = [_forbid(_reached_by(own_labels(catalogue, category))) for category in sensitive]
+    by_label = [_forbid(_labels_of(category)) for category in sensitive]
     return [rule if rule == _ALL else replace(_condition(deny), labels=rule.labels) for rule in by_label]
 
 
@@ -108,11 +109,14 @@ def _forbid(labels: Iterable[Coding]) -> ResidualRule:
     return ResidualRule(False, tuple(sorted(labels)))
 
 
-def _reached_by(labels: frozenset[Coding]) -> tuple[Coding, ...]:
-    return _reached(tuple(sorted(labels)))
+def _labels_of(category: Category) -> tuple[Coding, ...]:
+    """Labels by which data may be in a sensitive category; any that is restricted may be in the one for the rest."""
+    rest = RESTRICTED if OTHER_SENSITIVE in category.labels else frozenset()
+    return tuple(sorted(category.labels | rest))
 
 
-def _reached(labels: Sequence[Coding]) -> tuple[Coding, ...]:
+@lru_cache(maxsize=500)
+def _reached(labels: tuple[Coding, ...]) -> tuple[Coding, ...]:
     """The labels that a deny names, and those that count as them."""
     levels = [Coding(CONFIDENTIALITY_SYSTEM, code) for code in LEVELS]
     known = {*labels, *levels, *(Coding(ACT_CODE_SYSTEM, c.code) for row in DENIED.values() for c in row)}

@@ -106,7 +106,6 @@ class Introspection:
                 "subject_name": access.subject,
             }
         }
-        if opened.consents:
-            pcf = {"patient_id": f"{base}/Patient/{access.patient}", "doc_id": [f"{base}/{c}" for c in opened.consents]}
-            extensions["ihe_pcf"] = pcf | pcf_rules(opened, base)
+        if opened.consents or opened.residual:
+            extensions["ihe_pcf"] = {"patient_id": f"{base}/Patient/{access.patient}"} | pcf_rules(opened, base)
         return extensions

@@ -11,8 +11,10 @@ from policies.residual import ResidualRule
 
 
 def pcf_rules(opened: OpenNow, base: str) -> dict[str, Any]:
-    """`acp` and `residual`, where there are any. `base`: where resources are, for references."""
+    """`doc_id`, `acp` and `residual`, where there are any. `base`: where resources are, for references."""
     found: dict[str, Any] = {}
+    if opened.consents:
+        found["doc_id"] = [f"{base}/{reference}" for reference in opened.consents]
     if opened.policies:
         found["acp"] = list(opened.policies)
     if opened.residual:

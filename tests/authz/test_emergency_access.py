@@ -107,7 +107,10 @@ async def test_introspection_says_break_glass_and_names_no_consent(ward: Ward) -
     found = (await ward.server.http.post("/introspect", data=form, auth=auth)).json()
     assert (found["active"], found["consent"]) == (True, [])
     assert found["extensions"]["ihe_iua"]["purpose_of_use"][0]["code"] == "BTG"
-    assert "ihe_pcf" not in found["extensions"]
+    kept_back = found["extensions"]["ihe_pcf"]
+    assert kept_back.keys() == {"patient_id", "residual"}
+    assert {rule["type"] for rule in kept_back["residual"]} == {"forbid"}
+    assert {"SDV", "R"} <= {label["code"] for rule in kept_back["residual"] for label in rule["securityLabel"]}
 
 
 @pytest.mark.parametrize("purpose", [None, "TREAT", "ETREAT", "BTG"])

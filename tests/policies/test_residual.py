@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from policies.classify import classify
-from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM
+from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.model import Coding, Permit, ResourceFacts
 from policies.open_categories import open_categories
 from policies.residual import CLOSED, ResidualRule, residual_rules
@@ -59,6 +59,49 @@ def test_the_published_examples_leave_what_their_notes_say(
         assert [rule.permit for rule in found] == [False, True]
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("category", "kept_back", "let_through"),
+    [
+        ("hiv", {"HIV"}, {"R", "PSY"}),
+        ("mental-health", {"MH", "PSY", "BH"}, {"HIV", "R", "ETH", "OPIOIDUD"}),
+        ("substance-use", {"SUD", "ETH", "ETHUD", "OPIOIDUD", "BH"}, {"MH", "PSY"}),
+        ("other-sensitive", {"R", "V"}, {"HIV", "N"}),
+    ],
+)
+def test_a_sensitive_category_that_is_kept_back_is_told_by_every_label_that_may_mean_it(
+    category: str, kept_back: set[str], let_through: set[str]
+) -> None:
+    classes = [{"system": DATA_CATEGORY_SYSTEM, "code": category}]
+    provision = {"provision": [{"type": "deny", "class": classes}]}
+    (rule,) = _residual("basic-treat", provision=provision)
+    codes = {code for _, code in rule.labels}
+    assert not rule.permit
+    assert kept_back <= codes
+    assert codes.isdisjoint(let_through)
+
+
+def test_an_everyday_category_that_is_kept_back_is_told_by_the_scopes() -> None:
+    classes = [{"system": DATA_CATEGORY_SYSTEM, "code": "laboratory"}]
+    assert _residual("basic-treat", provision={"provision": [{"type": "deny", "class": classes}]}) == ()
+
+
+@pytest.mark.parametrize(
+    "provision",
+    [
+        {"code": [{"coding": [{"system": "http://loinc.org", "code": "718-7"}]}]},
+        {"class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]},
+        {"provision": [{"type": "deny", "code": [{"coding": [{"system": "http://loinc.org", "code": "718-7"}]}]}]},
+        {"provision": [{"type": "deny", "modifierExtension": [{}]}]},
+        {
+            "securityLabel": [{"system": CONFIDENTIALITY_SYSTEM, "code": "N"}],
+            "provision": [{"type": "deny", "securityLabel": [{"system": ACT_CODE_SYSTEM, "code": "HIV"}]}],
+        },
+    ],
+)
+def test_what_cant_be_said_is_forbidden(provision: dict[str, Any]) -> None:
+    assert _residual("basic-treat", provision=provision) == CLOSED
 
 
 def test_a_time_frame_is_the_only_time_let_through() -> None:
