@@ -28,8 +28,12 @@ run: $(VENV)/.run ## Install, start everything with synthetic patients, serve on
 install: $(VENV)/.run ## Install what running needs, and start nothing
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test that needs nothing but packages (WORKERS= PYTEST_ARGS=)
-	@$(BIN)/python -m pytest -ra -m "not interop" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: $(VENV)/.dev ## Run the tests that need nothing but packages (WORKERS= PYTEST_ARGS=)
+	@$(BIN)/python -m pytest -ra -m "not interop and not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+.PHONY: slow
+slow: $(VENV)/.dev ## Run the tests that take minutes: every page under axe, made-up requests by the API's description, clients from npm
+	@$(BIN)/python -m pytest -ra -m slow --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)

@@ -154,9 +154,10 @@ async def build(
 
 async def _begin(ground: Ground, context: AuthzContext, settings: Settings, clock: Clock) -> AuditCheckpoints:
     """Begin to hear changes, to sign, and to keep the record; returns what signs the record."""
-    ground.bus.subscribe(context.keys.on_change)
     ground.bus.subscribe(context.client_keys.on_change)
     await ground.bus.start()
+    # Not before: the bus begins with "forget everything", and every key would be opened twice.
+    ground.bus.subscribe(context.keys.on_change)
     await context.keys.start()
     await context.keys.rotate_when_older_than(timedelta(days=settings.signing_key_days))
     ground.audit.start()

@@ -12,9 +12,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-async def respond(send: Send, status: int, body: bytes, content_type: str) -> None:
-    """Send a whole answer."""
-    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+async def respond(send: Send, status: int, body: bytes, content_type: str, *more: tuple[bytes, bytes]) -> None:
+    """Send a whole answer; `more` are headers beside its type and length."""
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -32,7 +32,7 @@ def read_only(app: App) -> App:
     return answer
 
 
-async def respond_problem(send: Send, status: int, title: str) -> None:
+async def respond_problem(send: Send, status: int, title: str, *more: tuple[bytes, bytes]) -> None:
     """Send problem details (RFC 9457) with nothing but a title."""
     body = b'{"type":"about:blank","title":"%s","status":%d}' % (title.encode(), status)
-    await respond(send, status, body, "application/problem+json")
+    await respond(send, status, body, "application/problem+json", *more)

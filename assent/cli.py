@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from assent.commands import audit, client, consent, keys, policy, user
@@ -11,32 +9,9 @@ from assent.commands.consent_grant import grant_command
 from assent.commands.doctor import doctor_command
 from assent.commands.explain import explain_command
 from assent.commands.migrate import migrate_command
-from assent.commands.output import MISUSED, NO
 from assent.commands.sandbox import sandbox_command
 from assent.commands.serve import serve_command
-from assent.database import DatabaseUnreachableError
-from assent.embedded_postgres.account import EmbeddedPostgresError
-from assent.load_settings import SettingsError
-from assent.migrate import NewerSchemaError
-from assent.named_file import NamedFileError
-from assent.secret_file import SecretFileError
-from assent.server import ListenError
-from assent.statement_issuers import StatementIssuersError
-from fhir.minimization.mask_plan import MaskError
-from policies.catalogue_document import CatalogueError
-from smart.brands import BrandError
-
-FAILURES = (
-    BrandError,
-    CatalogueError,
-    DatabaseUnreachableError,
-    EmbeddedPostgresError,
-    ListenError,
-    MaskError,
-    NewerSchemaError,
-    SecretFileError,
-    StatementIssuersError,
-)
+from assent.failures import told
 
 app = typer.Typer(
     name="assent",
@@ -64,14 +39,8 @@ for name, noun in (
 
 def main() -> None:
     """Run a command; what is known to go wrong ends with a sentence, not with a stack trace."""
-    try:
+    with told():
         app()
-    except (SettingsError, NamedFileError) as error:
-        typer.echo(str(error), err=True)
-        sys.exit(MISUSED)
-    except FAILURES as error:
-        typer.echo(str(error), err=True)
-        sys.exit(NO)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from datetime import datetime
 
 import msgspec
 
-from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search
+from assent.explained_resource import Found, found_of
+from assent.explanation import Explanation, Rules, explain_plan
+from assent.interaction_explanation import explain_interaction
 from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
-from fhir.proxy.medications import Medications
 from fhir.upstream.source import Source
 from policies.decide import ReadPlan, users_of
 
@@ -46,25 +47,24 @@ class ConsentExplainer:
         )
 
     async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
-        interaction, patient = question.interaction, question.patient
-        kind, wanted = interaction.resource_type, f"{interaction.resource_type}/{interaction.id}"
-        if interaction.code == "search-type":
-            # The query for the upstream may hold more than the asker gave.
-            return replace(explain_search(self.rules, plan, found, kind, question.parameters), upstream=None)
-        if interaction.id:
-            body = await self.source_of(kind).read(kind, interaction.id, "")
-            medications = Medications(self.source_of, self.rules.facts)
-            await medications.learn(body or b"")
-            return explain_read(self.rules, plan, found, wanted, self._of(patient, body), medications)
-        return found
+        async def read(kind: str, id: str, version: str) -> Found:
+            body = await self.source_of(kind).read(kind, id, version)
+            return self._of(question.patient, await found_of(self.rules.facts, self.source_of, kind, body))
 
-    def _of(self, patient: str, body: bytes | None) -> bytes | None:
+        told = await explain_interaction(self.rules, plan, found, question.interaction, question.parameters, read)
+        return replace(told, upstream=None)  # the query for the upstream may hold more than the asker gave
+
+    def _of(self, patient: str, found: Found) -> Found:
         """The resource, if it is about this patient alone: of anything else not even its kind is told."""
+        if found.body is None:
+            return found
         try:
-            owners = frozenset() if body is None else self.rules.facts.read(msgspec.json.decode(body)).owners
+            facts = self.rules.facts.read(msgspec.json.decode(found.body))
         except (msgspec.DecodeError, RecursionError):
-            return None
-        return body if owners == {patient} else None
+            return Found(None)
+        origin = found.origins.get(found.body)
+        facts = facts if origin is None else origin.about(facts)
+        return found if facts.owners == {patient} else Found(None)
 
 
 def _answer(question: ExplainQuestion, found: Explanation) -> ExplainAnswer:

@@ -112,6 +112,8 @@ async def _database(url: str, *, embedded: bool) -> Found:
     revision, newest = await current_revision(url), newest_revision()
     if (newer := newer_schema(revision)) is not None:
         return "failed", newer
+    if revision is None:
+        return "failed", "there is no schema yet; the first start of a server makes it, as does `assent migrate`"
     if revision != newest:
         return "failed", f"schema is at `{revision}` and this release needs `{newest}`; run `assent migrate`"
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -147,7 +149,10 @@ async def _audit(engine: AsyncEngine, now: Clock) -> Found:
     """
     waiting, failed = await AuditJournal(engine, schema=SCHEMA).counts()
     if failed:
-        return "failed", f"{failed} records can't become AuditEvents; the log says why (`audit_record_not_indexed`)"
+        return "failed", (
+            f"{failed} records can't become AuditEvents; the log says why (`audit_record_not_indexed`), "
+            "and the next start of a server tries them again"
+        )
     async with engine.connect() as connection:
         entries, _ = await AuditChain(schema=SCHEMA).head(connection)
         last = await latest_checkpoint(connection, schema=SCHEMA)

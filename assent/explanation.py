@@ -13,16 +13,19 @@ from typing import Final, Literal
 
 import msgspec
 
+from assent.explained_resource import Found
+from fhir.export.request import exportable, plan_export
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
-from fhir.proxy.medications import REFERRING, Medications
+from fhir.proxy.medications import REFERRING
 from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
+from fhir.proxy.origins import PROVENANCE
 from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRefused
 from fhir.r4.definitions import Definitions, json_members
-from fhir.r4.interaction import Interaction
+from fhir.r4.interaction import NO_EXPORT, Interaction, is_written
 from fhir.search.literals import SearchError
 from policies.catalogue import Catalogue
 from policies.classify import classify
@@ -67,6 +70,8 @@ class Rules:
     facts: FactsReader
     base: str
     """Public FHIR base."""
+    writes: bool = False
+    """Whether apps may write."""
 
 
 def explain_plan(
@@ -85,7 +90,7 @@ def explain_plan(
     kind = interaction.resource_type
     name = name_of(interaction)
     token = Reason("token", f"app `{access.client_id}`, patient `{patient}`, purpose `{access.purpose}`")
-    plan = plan_read(access, interaction.code, kind, rules.catalogue)
+    plan = plan_of(rules, access, interaction)
     speak = tuple(speaking(consents, access, patient or "", rules.catalogue))
     around = circumstances_of(access, patient or "", rules.catalogue, now, knowledge=knowledge)
     asked = _consents_asked(access, around, speak)
@@ -100,9 +105,33 @@ def explain_plan(
     return plan, Explanation(name, "permit", (token, *asked))
 
 
+def plan_of(rules: Rules, access: Access, interaction: Interaction) -> ReadPlan | Deny:
+    """What the token alone lets the interaction do, where this server has it at all."""
+    kind = interaction.resource_type
+    if interaction.code == "export":
+        if not access.is_service:
+            return Deny((Reason("token", NO_EXPORT),))
+        if kind not in exportable(rules.catalogue):
+            return Deny((Reason("category", f"`{kind}` is in no export"),))
+        return plan_export(access, kind, rules.catalogue)
+    if interaction.is_write:
+        if not rules.writes:
+            return Deny((Reason("default", "this server is read-only for apps"),))
+        if not is_written(interaction):
+            return Deny((Reason("default", f"apps don't {interaction.code} `{kind}`"),))
+        reading = plan_read(access, "read", kind, rules.catalogue)
+        if interaction.code != "create" and isinstance(reading, Deny):
+            return reading  # what is there is changed or deleted by who sees it
+    return plan_read(access, interaction.code, kind, rules.catalogue)
+
+
+_OPERATIONS: Final = {"operation": "$everything", "export": "$export"}
+
+
 def name_of(interaction: Interaction) -> str:
     """The interaction as a line: `read Condition/c1`."""
-    return f"{interaction.code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
+    code = _OPERATIONS.get(interaction.code, interaction.code)
+    return f"{code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
 
 
 def _consents_asked(access: Access, around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
@@ -126,42 +155,32 @@ def _in_force(access: Access, rule: ConsentRule) -> str:
     return "in force for this app and purpose"
 
 
-def explain_read(
-    rules: Rules,
-    plan: ReadPlan,
-    so_far: Explanation,
-    wanted: str,
-    body: bytes | None,
-    medications: Medications | None = None,
-) -> Explanation:
-    """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away.
-
-    `medications`: they have learned what it refers to.
-    """
+def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str, found: Found) -> Explanation:
+    """The decision about one resource (`wanted` is its `Type/id`), and what its mask would take away."""
+    body = found.body
     if body is None:
-        return _denied(so_far, Reason("default", "the server that holds the data has no such resource"))
+        return denied(so_far, Reason("default", "the server that holds the data has no such resource"))
     try:
         facts = rules.facts.read(_decode(body))
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
-            return _denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+            return denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
+        told = _with_what_it_refers_to(rules, plan, facts, found)
+        if isinstance(told, Reason):
+            return denied(so_far, told)
+        facts = told
         if plan.patient is None and facts.owners and facts.owners != plan.shares.keys():
-            return _denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
-        if medications is not None and facts.resource_type in REFERRING:
-            told = medications.with_medicines(facts)
-            if told is None:
-                return _denied(so_far, Reason("sensitivity", "a Medication that it refers to can't be told"))
-            facts = told
+            return denied(so_far, Reason("compartment", "the resource is not about the patient asked about alone"))
         decision = decide_resource(plan, facts, rules.catalogue)
         reasons = (*_scope_reasons(plan, facts), *_kind_reasons(rules, facts), *decision.reasons)
         if not isinstance(decision, Permit):
-            return _denied(so_far, *reasons)
+            return denied(so_far, *reasons)
         node = rules.masks.node(plan.purpose, facts.resource_type)
         if node is None:
-            return _denied(so_far, *reasons, Reason("mask", f"no mask for `{facts.resource_type}` and this purpose"))
+            return denied(so_far, *reasons, Reason("mask", f"no mask for `{facts.resource_type}` and this purpose"))
         removed, masked = _mask_effect(rules, plan, facts.resource_type, node, body)
     except (msgspec.DecodeError, RecursionError, NotMinimizable):
-        return _denied(so_far, Reason("mask", "the content is not shaped as FHIR JSON"))
+        return denied(so_far, Reason("mask", "the content is not shaped as FHIR JSON"))
     mask = Reason(
         "mask",
         f"{len(removed)} top-level elements are removed, {len(masked)} are masked",
@@ -170,7 +189,24 @@ def explain_read(
     return replace(so_far, reasons=(*so_far.reasons, *reasons, mask), removed=removed, masked=masked)
 
 
-def _denied(so_far: Explanation, *reasons: Reason) -> Explanation:
+def _with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, found: Found) -> ResourceFacts | Reason:
+    """The facts, with those of what decides beside them; a reason where that alone denies."""
+    if facts.resource_type == PROVENANCE:
+        origin = found.origins.get(found.body or b"")
+        if origin is None:
+            return Reason("compartment", "what the Provenance targets can't all be found")
+        targets = (rules.facts.read(_decode(target)) for target in origin.targets)
+        if not all(isinstance(decide_resource(plan, one, rules.catalogue), Permit) for one in targets):
+            return Reason("compartment", "the Provenance targets something that isn't shown")
+        return origin.about(facts)
+    if found.medications is not None and facts.resource_type in REFERRING:
+        told = found.medications.with_medicines(facts)
+        return told or Reason("sensitivity", "a Medication that it refers to can't be told")
+    return facts
+
+
+def denied(so_far: Explanation, *reasons: Reason) -> Explanation:
+    """What it comes to with a last reason that denies."""
     return replace(so_far, decision="deny", reasons=(*so_far.reasons, *reasons))
 
 
@@ -220,14 +256,14 @@ def explain_search(
     try:
         search = guard_search(kind, pairs, plan, rules.masks, rules.definitions, base=rules.base)
     except SearchRefused as refused:
-        return _denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
+        return denied(so_far, Reason("guard", f"{refused.text} (`{refused.status}`)"))
     except SearchError as refused:
-        return _denied(so_far, Reason("guard", str(refused)))
+        return denied(so_far, Reason("guard", str(refused)))
     reasons: list[Reason] = []
     if plan.patient is None:
         named = named_patients(search)
         if named is not None and plan.shares.keys().isdisjoint(named):
-            return _denied(so_far, Reason("guard", "the search names other patients than the one asked about"))
+            return denied(so_far, Reason("guard", "the search names other patients than the one asked about"))
         reasons.append(Reason("default", "a service's search is told for the patient asked about alone"))
     scopes = [s for s in plan.scopes if plan.permission in s.permissions and names_type(s, kind)]
     reasons += [Reason("scope", "the scope names the type", format_scope(scope)) for scope in scopes]

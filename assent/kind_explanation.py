@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from assent.explanation import Explanation, Rules, explain_search
 from fhir.minimization.mask_plan import MaskNode
@@ -22,6 +23,8 @@ from policies.decide import ReadPlan, decide_resource
 from policies.model import Coding, Deny, Permit, Reason, ResourceFacts, Scope
 from policies.scope_match import covers
 from smart.scope_syntax import format_scope
+
+_NOT_IN_PART: Final = Reason("mask", "a resource of which parts are withheld isn't deleted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def explain_kind(
         return KindExplanation(replace(so_far, decision="deny", reasons=(*so_far.reasons, Reason("category", text))))
     place = next((n for n, one in enumerate(found) if one.decision == "permit"), 0)
     best = _with_mask(rules, plan, found[place], interaction.resource_type)
+    if interaction.code == "delete" and best.decision == "permit" and (best.removed or best.masked):
+        best = replace(best, reasons=(*best.reasons, _NOT_IN_PART))
     closed = () if category.sensitive or best.decision == "deny" else _kept(rules, plan, *asked[place][:2])
     detailed = any(_looks_closer(rule.root) for share in plan.shares.values() for rule in share.consents)
     return KindExplanation(best, closed, detailed)

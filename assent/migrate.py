@@ -1,21 +1,19 @@
 """Brings the database to this release's schema: Alembic, run from code, one migrator at a time.
 
 Every process may call `migrate` at start; an advisory lock lets one work and the others wait and find nothing to do.
+Nearly every start finds nothing to do, and doesn't load Alembic for that.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, String, column, select, table, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 SCHEMA = "assent"
+MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 0x617373656E74
 """Key of the migration lock: the ASCII bytes of `assent`."""
 
@@ -34,13 +32,13 @@ async def migrate(url: str) -> tuple[str | None, str | None]:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
             await connection.commit()
-            before = await connection.run_sync(_revision)
+            before = await _revision(connection)
             if (newer := newer_schema(before)) is not None:
                 raise NewerSchemaError(newer)
             if before != newest_revision():
                 await connection.run_sync(_upgrade)
                 await connection.commit()
-            after = await connection.run_sync(_revision)
+            after = await _revision(connection)
             await connection.commit()
             await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
             await connection.commit()
@@ -54,20 +52,24 @@ async def current_revision(url: str) -> str | None:
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            return await connection.run_sync(_revision)
+            return await _revision(connection)
     finally:
         await engine.dispose()
 
 
-def newest_revision() -> str | None:
+def known_revisions() -> list[str]:
+    """Those that this release knows, oldest first; the file of revision `0001` is `v0001_….py`."""
+    return sorted(file.name[1:5] for file in (MIGRATIONS / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def newest_revision() -> str:
     """The revision that this release's code expects."""
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+    return known_revisions()[-1]
 
 
 def newer_schema(revision: str | None) -> str | None:
     """What to do about a revision that this release doesn't know; None for one that it can upgrade."""
-    script = ScriptDirectory.from_config(alembic_config())
-    if revision is None or revision in {known.revision for known in script.walk_revisions()}:
+    if revision is None or revision in known_revisions():
         return None
     return (
         f"schema is at `{revision}`, which a newer release made; this one knows `{newest_revision()}`: "
@@ -75,18 +77,19 @@ def newer_schema(revision: str | None) -> str | None:
     )
 
 
-def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration without its file, for use from code."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+async def _revision(connection: AsyncConnection) -> str | None:
+    if await connection.scalar(text("SELECT to_regclass(:table)"), {"table": f"{SCHEMA}.alembic_version"}) is None:
+        return None
+    versions = table("alembic_version", column("version_num", String), schema=SCHEMA)
+    return await connection.scalar(select(versions.c.version_num))
 
 
 def _upgrade(connection: Connection) -> None:
-    command.upgrade(alembic_config(connection), "head")
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -16,6 +16,7 @@ import structlog
 
 from assent.asgi import App, Message, Receive, Scope, Send, respond_problem
 from assent.metrics import METHODS, Metrics
+from fhir.store.passing_failures import passing_failure
 
 REQUEST_KEY = "assent.request"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.-]{7,63}")
@@ -29,6 +30,8 @@ DEFAULT_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
 )
 """Set unless the endpoint decided otherwise; pages set their own policy."""
+BROKEN = (500, "internal error; quote the x-request-id header when you report it")
+AWAY = (503, "this can't be answered now; try again", (b"retry-after", b"5"))
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -67,11 +70,15 @@ class RequestMiddleware:
         self._metrics.open.inc()
         try:
             await self._app(scope, receive, finishing)
-        except Exception:
-            self._log.exception("request failed", route=_route(scope))
+        except Exception as error:
+            passing = passing_failure(error)
+            if passing is None:
+                self._log.exception("request failed", route=_route(scope))
+            else:
+                self._log.error("database_away", route=_route(scope), reason=passing)
             if status:
                 raise  # the answer has begun: the server can only break the connection
-            await respond_problem(finishing, 500, "internal error; quote the x-request-id header when you report it")
+            await respond_problem(finishing, *(BROKEN if passing is None else AWAY))
         finally:
             self._metrics.open.dec()
             self._record(scope, status, self._monotonic() - begun)

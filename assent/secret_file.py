@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from assent.data_directory import using
 from assent.settings import Settings
 from authz import tables
 
@@ -24,18 +25,14 @@ def read_secret(settings: Settings) -> bytes:
     """The secret of `ASSENT_SECRET`, else of the data directory, where it is made the first time."""
     if settings.secret is not None:
         return settings.secret.get_secret_value().encode()
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SecretFileError(
-            f"`{settings.data_dir}` can't be made: {error.strerror}; set ASSENT_DATA_DIR, or ASSENT_SECRET"
-        ) from error
     file = settings.data_dir / FILE_NAME
-    if not file.exists():
-        _create(file)
-    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+    with using(settings.data_dir):
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not file.exists():
+            _create(file)
+        mode, found = stat.S_IMODE(file.stat().st_mode), file.read_bytes().strip()
+    if mode & 0o077:
         raise SecretFileError(f"others may read `{file}`; run `chmod 600` on it")
-    found = file.read_bytes().strip()
     if len(found) < 32:
         raise SecretFileError(f"`{file}` is damaged; restore it from a backup, or remove it to make new signing keys")
     return found
@@ -44,7 +41,9 @@ def read_secret(settings: Settings) -> bytes:
 async def secret_for(settings: Settings, engine: AsyncEngine) -> bytes:
     """As `read_secret`. A new one isn't made while keys are kept: it wouldn't open them, and would hide the loss."""
     file = settings.data_dir / FILE_NAME
-    if settings.secret is None and not file.exists():
+    with using(settings.data_dir):
+        missing = settings.secret is None and not file.exists()
+    if missing:
         async with engine.connect() as connection:
             kept = int(await connection.scalar(select(func.count()).select_from(tables.signing_key)) or 0)
         if kept and not file.exists():  # another process may have made both meanwhile, the file first

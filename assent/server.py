@@ -52,7 +52,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ListenError(
-            f"can't listen on `{host}` port `{port}`: {reason}; stop what uses it or choose another port (ASSENT_PORT)"
+            f"can't listen on `{host}` port `{port}`: {reason}; "
+            "stop what uses it, or choose another (ASSENT_HOST, ASSENT_PORT)"
         ) from error
     listener.listen(BACKLOG)
     listener.setblocking(False)

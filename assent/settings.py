@@ -17,8 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assent.mail.settings import check_mail_address, check_mail_url, mail_misfits
 from assent.settings_lists import Canonicals, GroupIds, HostNames, Networks, Profiles
-from assent.settings_urls import check_base_url, check_database_url, check_issuer
-from assent.upstream_table import MEBIBYTE, UpstreamAuth, UpstreamTable, check_upstreams, misfits
+from assent.settings_urls import check_base_url, check_database_url, check_issuer, check_public_url
+from assent.upstream_table import MEBIBYTE, BearerToken, UpstreamAuth, UpstreamTable, check_upstreams, misfits
 
 ENVIRONMENT_PREFIX = "ASSENT_"
 FILE_ONLY = frozenset({"upstreams"})
@@ -64,6 +64,7 @@ def _lasting_claim(value: str) -> str:
 
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+PublicUrl = Annotated[str, AfterValidator(check_public_url)]
 Issuer = Annotated[str, AfterValidator(check_issuer)]
 SINGLE_UPSTREAM = "upstream"
 """Name of the upstream that `ASSENT_UPSTREAM_URL` describes."""
@@ -77,9 +78,9 @@ class Settings(BaseSettings):
     # Where Assent listens and how it is reached.
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    public_url: BaseUrl = Field(
+    public_url: PublicUrl = Field(
         "",
-        description="URL under which people and apps reach Assent; the issuer. https, unless it is loopback."
+        description="URL under which people and apps reach Assent; the issuer. https, unless it is loopback; no path."
         " Default: `http://127.0.0.1:<port>`.",
     )
     workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
     )
     upstream_username: str | None = Field(None, description="User name, for `basic`.")
     upstream_password: SecretStr | None = Field(None, description="Password, for `basic`.")
-    upstream_bearer_token: SecretStr | None = Field(None, description="Token, for `bearer`.")
+    upstream_bearer_token: BearerToken | None = Field(None, description="Token, for `bearer`.")
     upstream_token_url: BaseUrl | None = Field(None, description="Token endpoint, for `backend-services`.")
     upstream_client_id: str | None = Field(None, description="Client id there, for `backend-services`.")
     upstream_private_key_file: Path | None = Field(None, description="File with a private JWK, for `backend-services`.")

@@ -23,6 +23,14 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_public_url(value: str) -> str:
+    """A base URL that is a host's own: pages and their links begin at its root."""
+    base = check_base_url(value)
+    if _split(base).path:
+        raise ValueError("must have no path; give Assent a host name, or a port, of its own")
+    return base
+
+
 def check_issuer(value: str) -> str:
     """A base URL exactly as it is spelled: a trailing slash is part of an issuer's name (OpenID Connect Core §2)."""
     check_base_url(value)

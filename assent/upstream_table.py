@@ -27,6 +27,17 @@ UPSTREAM_CREDENTIALS: dict[UpstreamAuth, tuple[str, ...]] = {
     "backend-services": ("token_url", "client_id", "private_key_file"),
 }
 Url = Annotated[str, AfterValidator(check_base_url)]
+_TOKEN = re.compile(r"[!-~]+")
+"""RFC 6750 §2.1 allows fewer characters; some servers use others."""
+
+
+def _bearer(given: SecretStr) -> SecretStr:
+    if _TOKEN.fullmatch(given.get_secret_value()) is None:
+        raise ValueError("must be a token, without spaces and line ends")
+    return given
+
+
+BearerToken = Annotated[SecretStr, AfterValidator(_bearer)]
 
 
 def _types(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,7 +62,7 @@ class UpstreamTable(BaseModel):
     auth: UpstreamAuth = "none"
     username: str | None = None
     password: SecretStr | None = None
-    bearer_token: SecretStr | None = None
+    bearer_token: BearerToken | None = None
     token_url: Url | None = None
     client_id: str | None = None
     private_key_file: Path | None = None

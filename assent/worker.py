@@ -1,7 +1,8 @@
 """Several server processes on one socket: a parent that keeps them running, and what each of them does.
 
 The parent owns the database and the socket; a worker gets the socket by inheritance and the settings by its
-environment, so it needs nothing from the parent's memory. A worker that dies is replaced.
+environment, so it needs nothing from the parent's memory. A worker that dies is replaced; one that dies before it ever
+answered ends the start, since its successors would do the same.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import structlog
 
 from assent.app import build
+from assent.failures import WorkerFailed, told
 from assent.load_settings import load_settings
 from assent.log_setup import set_up_logging
 from assent.server import run_until_signal, serve_until
@@ -29,7 +32,10 @@ log = structlog.get_logger("assent.worker")
 async def supervise(
     settings: Settings, database_url: str, listener: socket.socket, stop: asyncio.Event, serve: Callable[[], None]
 ) -> None:
-    """Keep `settings.workers` processes on `listener` until `stop` is set. `serve` is told once all of them answer."""
+    """Keep `settings.workers` processes on `listener` until `stop` is set. `serve` is told once all of them answer.
+
+    Raises WorkerFailed.
+    """
     environment = os.environ | {
         variable("database_url"): database_url,
         variable("public_url"): settings.public_url,
@@ -37,13 +43,17 @@ async def supervise(
     }
     answering = [asyncio.Event() for _ in range(settings.workers)]
     keepers = [asyncio.create_task(_keep(listener, environment, event)) for event in answering]
-    keepers.append(asyncio.create_task(_when_all(answering, serve)))
+    stopping = asyncio.create_task(stop.wait())
+    tasks: list[asyncio.Task[Any]] = [stopping, asyncio.create_task(_when_all(answering, serve)), *keepers]
     try:
-        await stop.wait()
-    finally:
+        await asyncio.wait([stopping, *keepers], return_when=asyncio.FIRST_COMPLETED)
         for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+            if keeper.done():
+                keeper.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _when_all(events: Sequence[asyncio.Event], tell: Callable[[], None]) -> None:
@@ -52,7 +62,7 @@ async def _when_all(events: Sequence[asyncio.Event], tell: Callable[[], None]) -
     tell()
 
 
-async def _keep(listener: socket.socket, environment: dict[str, str], answers: asyncio.Event) -> None:
+async def _keep(listener: socket.socket, environment: dict[str, str], answers: asyncio.Event) -> NoReturn:
     while True:
         heard, said = os.pipe()
         hearing = asyncio.create_task(_hear(heard, answers))
@@ -71,6 +81,8 @@ async def _keep(listener: socket.socket, environment: dict[str, str], answers: a
         try:
             code = await process.wait()
             log.error("worker ended", code=code)
+            if not answers.is_set():
+                raise WorkerFailed("a server process ended before it could answer; what it said stands above")
             await asyncio.sleep(RESTART_SECONDS)
         finally:
             hearing.cancel()
@@ -135,4 +147,5 @@ async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    work(*map(int, sys.argv[1:3]))
+    with told():
+        work(*map(int, sys.argv[1:3]))

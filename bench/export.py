@@ -26,9 +26,11 @@ from fhir.export.request import plan_export
 from fhir.export.stream import MOST_BYTES, MOST_LINES
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
+from fhir.proxy.origins import Origins
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews
 from fhir.r4.definitions import load_definitions
+from fhir.upstream.source import Source
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access, Scope
@@ -98,13 +100,18 @@ def _filter() -> ExportFilter:
     consents = _Consents(catalogue)
     facts = FactsReader(definitions, catalogue)
     views = ResourceViews(catalogue, definitions, Masks(catalogue, definitions), facts)
+    origins = Origins(views.facts, views.relative, _nowhere, lambda kind: False)
     scopes = (Scope("system", "Observation", "rs"),)
     access = Access("service", "", scopes, 0, "jti", subject="service", purpose="TREAT")
     plan = plan_export(access, "Observation", catalogue)
     if not isinstance(plan, ReadPlan):
         raise TypeError("the token opens nothing")
     plans = ReadPlans(ConsentRegister(consents, consents), consents, catalogue, NO_DIRECTORY)
-    return ExportFilter(plans, views, plan, "Observation")
+    return ExportFilter(plans, views, origins, plan, "Observation")
+
+
+def _nowhere(resource_type: str) -> Source:
+    raise LookupError(resource_type)  # Observations have no targets to look up
 
 
 async def _filtered(lines: ExportFilter) -> int:

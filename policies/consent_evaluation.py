@@ -105,6 +105,12 @@ def consent_decision(
     return Deny((Reason("default", "no consent in force permits this"),))
 
 
+def concerns(provision: Provision, around: Circumstances) -> bool:
+    """Whether a provision speaks about these circumstances, whatever the data."""
+    speaks = provision.period.holds(around.now) and _means_asker(provision, around)
+    return speaks and _speaks_of_action(provision, around) and _purpose_covers(provision, around)
+
+
 def holds(within: frozenset[str] | None, category: str) -> bool:
     """Whether a category lies within the bound."""
     return within is None or category in within

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policies.consent_rule import ConsentRule, Provision
-from policies.memberships import CLINICIANS, COLLECTIVES, kind_of
+from policies.memberships import CLINICIANS, COLLECTIVES, is_identifier, kind_of
 
 _ASKED: Final = COLLECTIVES | CLINICIANS
 
@@ -17,7 +17,8 @@ class NamedInConsents:
     """Names as provisions have them."""
 
     actors: frozenset[str] = frozenset()
-    """Groups, care teams, organizations, practitioners and their roles among the grantees."""
+    """Groups, care teams, organizations, practitioners and their roles among the grantees, and identifiers of anybody
+    but apps."""
     authors: frozenset[str] = frozenset()
     """Likewise among those whose data it is about."""
     related: frozenset[str] = frozenset()
@@ -36,7 +37,7 @@ def named_in(rules: Iterable[ConsentRule]) -> NamedInConsents:
 
 
 def _asked(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name for name in names if kind_of(name) in _ASKED)
+    return frozenset(name for name in names if kind_of(name) in _ASKED or is_identifier(name))
 
 
 def _all(provision: Provision) -> Iterator[Provision]:

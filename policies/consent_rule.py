@@ -74,6 +74,8 @@ class ConsentRule:
     period: Period = Period()
     """R5 `Consent.period`."""
     not_understood: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    """URIs of the policies on which it is built: R4 `policy.uri`, R5 `policyBasis.url`. They decide nothing."""
     kind: Literal["consent", "emergency"] = "consent"
     """Whose rule it is: somebody's consent, or the operator's for emergencies (policies.emergency)."""
 

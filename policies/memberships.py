@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from policies.codes import CLIENT_SYSTEM
+
 _MAX_NAMES: Final = 1_000
 COLLECTIVES: Final = frozenset({"CareTeam", "Group", "Organization"})
 """Types of those whose members a directory knows."""
@@ -82,6 +84,11 @@ def kind_of(name: str) -> str:
     """The identifier's system, or the resource type."""
     system, bar, _ = name.rpartition("|")
     return system if bar else name.partition("/")[0]
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a name is `system|value` of somebody who may have another name, too: apps have none."""
+    return "|" in name and not name.startswith(f"{CLIENT_SYSTEM}|")
 
 
 def _told_apart(kind: str, kinds: frozenset[str]) -> bool:

@@ -27,7 +27,7 @@ _SAME: Final = {"SCA": "SICKLE", "SICKLE": "SCA", "VIP": "CEL", "CEL": "VIP"}
 """Two codes for one thing: a retired one and its successor, and one defined twice."""
 _PERMITTED: Final = _table({"SUD": "ETHUD OPIOIDUD", "ETH": "ETHUD OPIOIDUD", "MH": "PSY"} | _SAME)
 _BEHAVIOURAL: Final = "COGN DVD EMOTDIS MH PSY PSYTHPN SUD ETH ETHUD OPIOIDUD"
-_DENIED: Final = _table(
+DENIED: Final = _table(
     {
         # Abuse (ETH) and use disorder (SUD) are two words for what 42 CFR Part 2 protects; data may carry either.
         "SUD": "ETH ETHUD OPIOIDUD",
@@ -39,6 +39,7 @@ _DENIED: Final = _table(
     }
     | _SAME
 )
+"""What counts as a label that is denied."""
 
 
 def confidentiality_of(labels: Iterable[Coding]) -> int:
@@ -64,6 +65,6 @@ def deny_reaches(wanted: Iterable[Coding], labels: frozenset[Coding]) -> bool:
         if label.system == CONFIDENTIALITY_SYSTEM:
             if confidentiality_of(labels) >= LEVELS.get(label.code, -1):
                 return True
-        elif label in labels or not labels.isdisjoint(_DENIED.get(label, ())):
+        elif label in labels or not labels.isdisjoint(DENIED.get(label, ())):
             return True
     return False

@@ -106,6 +106,8 @@ class _Line:
                 return self._in_place(self._said(say("%(who)s changed what %(app)s may see"), writer, app=self._of()))
             case "revoke":
                 return self._in_place(self._said(say("%(who)s ended the sharing with %(app)s"), person, app=self._of()))
+            case "operation":
+                return self._in_place(self._said(say("%(who)s asked what %(app)s may see"), writer, app=self._of()))
             case "110127":
                 return self._opened(app, person)
             case "110138":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from structlog.contextvars import get_contextvars
@@ -16,6 +17,7 @@ from authz.tokens.gate import TokenGate
 from fhir.audit.event import AuditRecord
 from fhir.audit.trail import AuditUnavailable
 from fhir.consents.register import TooManyConsents
+from fhir.r4.asked_interaction import NAMES
 from fhir.r4.interaction import Interaction
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.upstreams import TypeNotServed
@@ -54,18 +56,18 @@ class StoredExplanations:
         if by.account.role != "operator" or asked.id:
             raise CannotExplain
         try:
-            whose = await self._named(named)
+            whose = await self._named(named, asked.purpose)
         except NothingToAsk:
             raise CannotExplain from None
         return await self._answered(whose, asked, by)
 
-    async def _named(self, named: AccessNamed) -> AskedAccess:
+    async def _named(self, named: AccessNamed, purpose: str) -> AskedAccess:
         if named.token:
-            return await access_of_token(self._gate, named.token, named.patient)
+            return _for(await access_of_token(self._gate, named.token, named.patient), purpose)
         try:
-            return await access_of_consent(self._context, named.id)
+            return await access_of_consent(self._context, named.id, purpose)
         except NothingToAsk:
-            return await access_of_grant(self._context, named.id)
+            return _for(await access_of_grant(self._context, named.id), purpose)
 
     async def _answered(self, whose: AskedAccess, asked: WhyAsked, by: SignedInSession) -> Sequence[Why]:
         try:
@@ -89,7 +91,7 @@ class StoredExplanations:
             return Why(kind, False, whose.said)
         if whose.dead is not None:
             return Why(kind, False, (*whose.said, whose.dead))
-        interaction = Interaction(asked.interaction, kind, asked.id)
+        interaction = Interaction(NAMES[asked.interaction], kind, asked.id)
         question = ExplainQuestion(
             whose.consent_id, whose.patient, whose.access, whose.said, interaction, category=asked.category
         )
@@ -120,3 +122,10 @@ class StoredExplanations:
                 entities=(*consent, *record),
             )
         )
+
+
+def _for(whose: AskedAccess, purpose: str) -> AskedAccess:
+    """A grant and a token are for one purpose."""
+    if whose.access is None or whose.dead is not None or purpose in ("", whose.access.purpose):
+        return whose
+    return replace(whose, dead=Reason("token", f"the token is for the purpose `{whose.access.purpose}` alone"))

@@ -14,6 +14,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from authz.sign_in.sessions import SignedInSession
+from fhir.r4.asked_interaction import NAMES, OF_ONE
+from fhir.r4.interaction import WRITES
 from policies.catalogue import Catalogue
 from portal.explain_ports import LONGEST_TOKEN, AccessNamed, CannotAskNow, CannotExplain, Why, WhyAsked
 from portal.explain_words import Step, steps
@@ -23,6 +25,8 @@ from portal.ports import SharedWith
 from portal.visit import Portal, Sent, acting_for, read_sent, sign_in_first
 
 OPERATORS: Final = "/operator/explain"
+INTERACTIONS: Final = tuple(name for name in NAMES if name != "vread")
+"""What is asked by a page; a version is told as the history is."""
 _RECORD: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
 _HANDLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -41,7 +45,7 @@ class _Outcome:
     asked: WhyAsked
     told: Sequence[Told] = ()
     problem: str = ""
-    """`kind`, `record`, `access`, `nothing` or `later`."""
+    """`kind`, `record`, `one`, `access`, `nothing` or `later`."""
 
     @property
     def status(self) -> int:
@@ -119,7 +123,7 @@ async def _own_outcome(portal: Portal, sent: Sent, found: SharedWith) -> _Outcom
 
 
 async def _operators_outcome(portal: Portal, sent: Sent, named: AccessNamed) -> _Outcome:
-    asked = _asked(sent.form, portal.ports.catalogue, (), records=False)
+    asked = _asked(sent.form, portal.ports.catalogue, tuple(portal.ports.catalogue.purposes), records=False)
     if isinstance(asked, _Outcome):
         return asked
     one = bool(named.id) != bool(named.token)
@@ -131,11 +135,11 @@ async def _operators_outcome(portal: Portal, sent: Sent, named: AccessNamed) -> 
 
 def _asked(form: Form, catalogue: Catalogue, purposes: Sequence[str], *, records: bool = True) -> WhyAsked | _Outcome:
     """The question; with a problem where it isn't well put."""
-    by_search, kind = form.one("interaction") == "search-type", form.one("kind")
+    given, kind = form.one("interaction"), form.one("kind")
     record, purpose = form.one("record").strip() if records else "", form.one("purpose")
     asked = WhyAsked(
         category=kind if kind in {c.code for c in (*catalogue.everyday, *catalogue.sensitive)} else "",
-        interaction="search-type" if by_search else "read",
+        interaction=given if given in INTERACTIONS else "read",
         purpose=purpose if purpose in purposes else "",
     )
     if not record:
@@ -144,7 +148,9 @@ def _asked(form: Form, catalogue: Catalogue, purposes: Sequence[str], *, records
     shared = {scope.resource_type for category in catalogue.everyday for scope in category.scopes}
     if found is None or found[1] not in shared:
         return _Outcome(asked, problem="record")
-    return WhyAsked(resource_type=found[1], id=found[2], purpose=asked.purpose)
+    if asked.interaction not in OF_ONE:
+        return _Outcome(asked, problem="one")
+    return WhyAsked(resource_type=found[1], id=found[2], interaction=asked.interaction, purpose=asked.purpose)
 
 
 async def _told(portal: Portal, asked: WhyAsked, answer: Awaitable[Sequence[Why]]) -> _Outcome:
@@ -189,6 +195,7 @@ def _operators_page(
         address=OPERATORS,
         id=given.id[:64],
         patient_id=given.patient[:64],
+        purposes=tuple(portal.ports.catalogue.purposes),
         shown=_shown(portal, shown),
     )
 
@@ -199,6 +206,7 @@ def _shown(portal: Portal, outcome: _Outcome) -> dict[str, object]:
     return {
         "asked": outcome.asked,
         "kind": "" if kind is None else kind.title,
+        "does": "write" if outcome.asked.interaction in WRITES else "see",
         "told": outcome.told,
         "problem": outcome.problem,
         "everyday": catalogue.everyday,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from authz.sign_in.sessions import SignedInSession
 from policies.model import Reason
@@ -22,9 +22,10 @@ class WhyAsked:
     resource_type: str = ""
     id: str = ""
     """Of one record."""
-    interaction: Literal["read", "search-type"] = "read"
+    interaction: str = "read"
+    """A name of `fhir.r4.asked_interaction`."""
     purpose: str = ""
-    """Empty: the consent's."""
+    """Empty: the consent's, or the token's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sandbox.people import USERS
+from sandbox.records.demographics import COMPLETE
+
+POPULATION: Final = "sandbox-population"
+"""The service with which everybody shares who can sign in."""
 _CALLBACKS: Final = (
     "http://127.0.0.1:8000/sandbox/callback",
     "http://localhost:9090/callback",
@@ -60,6 +65,7 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
         client_secret=_secret("sandbox-gateway"),
     ),
     SandboxClient("Nightly Export", "sandbox-backend", "backend", (), "system/*.rs", purposes=("HOPERAT",)),
+    SandboxClient("Population Export", POPULATION, "backend", (), "system/*.rs", purposes=("HOPERAT",)),
     SandboxClient("Consent Desk", "sandbox-recorder", "backend", (), "assent/consents.cruds", purposes=("HOPERAT",)),
     SandboxClient(
         "Sandbox EHR",
@@ -73,8 +79,23 @@ CLIENTS: Final[tuple[SandboxClient, ...]] = (
     SandboxClient("Open Study", "sandbox-research", "public", _CALLBACKS, "", purposes=("HRESCH",)),
 )
 
+EVERYDAY: Final = (
+    *("demographics", "conditions", "medications", "allergies", "laboratory", "vital-signs", "immunizations"),
+    *("procedures", "encounters", "documents", "imaging", "coverage", "care-plans", "social-history"),
+    *("family-history", "devices", "sharing-record"),
+)
+SENSITIVE: Final = (
+    *("mental-health", "substance-use", "hiv", "sexual-health", "domestic-violence", "genetic", "other-sensitive"),
+)
+"""Codes of the catalogue's categories."""
+
 SERVICE_CONSENTS: Final[tuple[ServiceConsent, ...]] = (
     ServiceConsent("sandbox-backend", "fatima-al-rashid", "Fatima Al-Rashid", ("laboratory", "vital-signs")),
     ServiceConsent("sandbox-backend", "adwoa-mensah", "Adwoa Mensah", ("laboratory", "conditions", "encounters")),
     ServiceConsent("sandbox-backend", "daniel-obrien", "Daniel O'Brien", ("vital-signs",)),
+    *(
+        ServiceConsent(POPULATION, patient, name, EVERYDAY + SENSITIVE if patient == COMPLETE else EVERYDAY)
+        for user in USERS
+        for patient, name, _ in user.patients
+    ),
 )

@@ -26,6 +26,8 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MOST_JOBS: Final = 200
+DIRECTORY: Final = frozenset({"Location", "Medication", "Organization", "Practitioner", "PractitionerRole"})
+"""What records refer to: it comes along with those of a group."""
 _PAGE: Final = 500
 _BEGIN: Final = re.compile(r"/(?:(Patient)/|Group/([A-Za-z0-9.-]{1,64})/)?\$export")
 _JOB: Final = re.compile(r"/\$export-jobs/([A-Za-z0-9_-]{1,64})")
@@ -135,9 +137,10 @@ class Exports:
             pairs.append(("_lastUpdated", f"ge{job.since}"))
         if job.members is not None:
             owner = "_id" if kind == "Patient" else "patient"
-            if owner != "_id" and owner not in definitions.search_parameters(kind):
+            if owner == "_id" or owner in definitions.search_parameters(kind):
+                pairs.append((owner, job.members))
+            elif kind not in DIRECTORY:
                 return
-            pairs.append((owner, job.members))
         cursor: str | None = ""
         while cursor is not None:
             after = [(CURSOR, cursor)] if cursor else []

@@ -42,6 +42,9 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no worker is left with it when the others have ended."""
+    here = Path(__file__).parent
+    if renamed := [name for name in LONGEST if not (here / name).is_file()]:
+        raise pytest.UsageError(f"LONGEST names files that aren't there: {', '.join(renamed)}")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(places)))
 

@@ -42,15 +42,21 @@ ClientIdArgument = Annotated[str, typer.Argument(help="Its client_id; `assent cl
 JwksOption = Annotated[Path | None, typer.Option(help="File with its public keys (JWK Set).")]
 JwksUrlOption = Annotated[str | None, typer.Option(help="https URL at which it keeps its public keys (JWK Set).")]
 
+_REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED, "certificate": CERTIFICATE}
+_REQUIRE_HELP = (
+    "What it must do beyond SMART; may be repeated. `dpop`: bind its tokens to a key (RFC 9449). `pushed-request`: "
+    "begin at `/par` (RFC 9126). `signed-request`: sign its requests, for a client with keys (RFC 9101). "
+    "`certificate`: bind its tokens to its TLS certificate (RFC 8705)."
+)
 _OPTIONS = {
     "`client_name`": "the name",
     "`redirect_uris`": "`--redirect-uri`",
     "`scope`": "`--scope`",
     "`jwks`": "`--jwks`",
     "`jwks_uri`": "`--jwks-url`",
+    **{f"`{member}`": f"`--require {name}`" for name, member in _REQUIREMENTS.items()},
 }
 """What the members of a registration are called here."""
-_REQUIREMENTS = {"dpop": DPOP, "pushed-request": PUSHED, "signed-request": SIGNED, "certificate": CERTIFICATE}
 
 
 @app.command("add")
@@ -65,12 +71,13 @@ def add(
     purpose: Annotated[list[str] | None, typer.Option(help="Purposes of use; may be repeated.")] = None,
     jwks: JwksOption = None,
     jwks_url: JwksUrlOption = None,
-    require: Annotated[
-        list[str] | None, typer.Option(help=f"What it must do: {', '.join(_REQUIREMENTS)}; may be repeated.")
-    ] = None,
+    require: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_REQUIRE_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
     """Register an app; a secret, if it has one, is shown this once."""
+    unknown = next((what for what in require or () if what not in _REQUIREMENTS), None)
+    if unknown is not None:
+        raise refuse(f"`--require` takes {', '.join(_REQUIREMENTS)}, not `{unknown}`")
     new = NewClient(
         name=name,
         kind=cast(ClientKind, kind),
@@ -80,7 +87,7 @@ def add(
         purposes=tuple(purpose or ("PATRQT",)),
         jwks=None if jwks is None else _read_jwks(jwks),
         jwks_uri=jwks_url,
-        requires=frozenset(_REQUIREMENTS.get(name, name) for name in require or ()),
+        requires=frozenset(_REQUIREMENTS[what] for what in require or ()),
     )
     settings = load_settings()
     addresses = key_addresses(settings)
@@ -101,7 +108,7 @@ def list_all(json: JsonOption = False) -> None:
     clients = in_transaction(load_settings(), list_clients)
     show_rows(
         [_row(client) for client in clients],
-        ("client_id", "name", "kind", "disabled", "statement_issuer", "scope"),
+        ("client_id", "name", "kind", "disabled", "awaits_review", "statement_issuer", "scope"),
         as_json=json,
     )
 

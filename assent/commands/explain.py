@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from assent.commands.connection import command_engine, now, refuse
 from assent.commands.consent import consent_id, misused, patient_id
 from assent.commands.output import NO, JsonOption, show_record, show_rows
-from assent.explanation import Explanation, Rules, explain_plan, explain_read, explain_search, name_of
+from assent.explained_resource import Found, found_of
+from assent.explanation import Explanation, Rules, explain_plan, name_of
+from assent.interaction_explanation import explain_interaction
 from assent.load_settings import load_settings
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
@@ -28,7 +30,8 @@ from assent.sandbox_mode.upstream import SCHEMA as SANDBOX_SCHEMA
 from assent.secret_file import secret_for
 from assent.settings import Settings
 from assent.upstream_settings import upstreams
-from authz.consents.access import NamesNobody, access_named, why_not_live
+from authz.consents.access import NamesNobody, NotRegistered, access_asked, why_not_live
+from authz.consents.explain_request import PERSONS, is_person
 from authz.tokens.access_tokens import MAX_TOKEN, AccessTokens, TokenRefused
 from authz.tokens.gate import TokenGate
 from authz.tokens.signing_keys import SigningKeys
@@ -40,9 +43,9 @@ from fhir.consents.reading import read_consent
 from fhir.consents.register import ConsentRegister, StoredConsents, TooManyConsents
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
-from fhir.proxy.medications import Medications
+from fhir.r4.asked_interaction import NAMES, UnfitQuestion, asked_interaction
 from fhir.r4.definitions import Definitions, load_definitions
-from fhir.r4.interaction import Interaction, interaction_of
+from fhir.r4.interaction import Interaction
 from fhir.r4.own_types import OWN_TYPES
 from fhir.store.change_bus import ChangeBus
 from fhir.store.repository import Repository
@@ -70,6 +73,9 @@ class Question:
     """Of whom it is asked, for a service's token."""
     interaction: Interaction
     parameters: tuple[tuple[str, str], ...] = ()
+    client: str = ""
+    purpose: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,11 @@ def explain_command(
     patient: Annotated[str | None, typer.Option(metavar="ID", help="Of whom, for a service's token.")] = None,
     read: Annotated[str | None, typer.Option(metavar="TYPE/ID", help="The resource that is read.")] = None,
     search: Annotated[str | None, typer.Option(metavar="TYPE?QUERY", help="The search that is asked.")] = None,
+    interaction: Annotated[str | None, typer.Option(metavar="NAME", help=f"Any of {', '.join(NAMES)}.")] = None,
+    about: Annotated[str | None, typer.Option(metavar="TYPE[/ID]", help="What the interaction is about.")] = None,
+    client: Annotated[str, typer.Option(metavar="ID", help="With --consent: another app than it names.")] = "",
+    purpose: Annotated[str, typer.Option(metavar="CODE", help="With --consent: the purpose of use.")] = "",
+    user: Annotated[str, typer.Option(metavar="TYPE/ID", help="With --consent: the person behind the app.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Say what a token or a consent opens, and why. Exit code 0 when it is permitted, 1 when it is denied."""
@@ -100,14 +111,21 @@ def explain_command(
         )
     if [token, token_file, consent].count(None) != 2:
         raise misused("give one of `--token -`, `--token-file` and `--consent`")
-    interaction, parameters = _interaction(read, search)
+    if consent is None and (client or purpose or user):
+        raise misused("`--client`, `--purpose` and `--user` go with `--consent`: a token says its own")
+    if user and not is_person(user):
+        raise misused(f"`--user` takes `Type/id`, of {', '.join(PERSONS)}")
+    asked, parameters = _interaction(read, search, interaction, about)
     text_of_token = None if consent is not None else _token(token_file)
     question = Question(
         text_of_token,
         None if consent is None else consent_id(consent),
         None if patient is None else patient_id(patient),
-        interaction,
+        asked,
         parameters,
+        client,
+        purpose,
+        user,
     )
     settings = load_settings()
     try:
@@ -119,17 +137,21 @@ def explain_command(
         raise typer.Exit(NO)
 
 
-def _interaction(read: str | None, search: str | None) -> tuple[Interaction, tuple[tuple[str, str], ...]]:
-    if (read is None) == (search is None):
-        raise misused("give one of `--read Type/id` and `--search 'Type?query'`")
-    path, _, query = (read or search or "").partition("?")
-    found = interaction_of("GET", f"/{path}")
-    wanted = ("read", "vread") if read is not None else ("search-type",)
-    if isinstance(found, Interaction) and found.code == "read" and found.resource_type == "Binary":
-        raise misused("a Binary is opened by the DocumentReference that points at it: ask about that one")
-    if not isinstance(found, Interaction) or found.code not in wanted or (read is not None and query):
-        shape = "`--read` takes `Type/id`" if read is not None else "`--search` takes `Type?query`"
-        raise misused(f"{shape}, such as " + ("`Condition/c1`" if read is not None else "`Condition?code=44054006`"))
+def _interaction(
+    read: str | None, search: str | None, name: str | None, about: str | None
+) -> tuple[Interaction, tuple[tuple[str, str], ...]]:
+    """`--read` and `--search` are short for what is asked most."""
+    if [read, search, name].count(None) != 2 or (name is None) is not (about is None):
+        raise misused("give one of `--read Type/id`, `--search 'Type?query'` and `--interaction NAME --about Type/id`")
+    place, _, query = (search or "").partition("?")
+    if read is not None:
+        place, name = read, "vread" if "/_history/" in read else "read"
+    try:
+        found = asked_interaction(name or "search-type", about or place)
+    except UnfitQuestion as unfit:
+        raise misused(str(unfit)) from None
+    if read is not None and not found.id:
+        raise misused("`--read` takes `Type/id`, such as `Condition/c1`")
     return found, tuple(parse_qsl(query, keep_blank_values=True))
 
 
@@ -149,18 +171,19 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
     catalogue = load_catalogue(settings.policy_dir)
     facts = FactsReader(definitions, catalogue, upstream_bases=_bases(settings))
     rules = Rules(catalogue, definitions, Masks(catalogue, definitions), facts, f"{settings.public_url}/fhir")
+    rules = replace(rules, writes=settings.upstream_writes)
     async with command_engine(settings) as engine:
         repository = Repository(engine, definitions, schema=SCHEMA, clock=now)
         # A bus that isn't started isn't healthy: token and consents are asked of the database, as a server does then.
         bus = ChangeBus(engine.url.render_as_string(hide_password=False))
         bench = Bench(settings, engine, definitions, repository, bus)
         at = now()
-        access, said = await (_of_consent(bench, question.consent) if question.consent else _of_token(bench, question))
+        access, said, named = await (_of_consent(bench, question) if question.consent else _of_token(bench, question))
         interaction = question.interaction
         if access is None:
             return Explanation(name_of(interaction), "deny", said)
         register = ConsentRegister(StoredConsents(repository), bus)
-        patient = _patient(access, question.patient)
+        patient = _patient(access, question.patient or named)
         consents = () if patient is None else await register.rules(patient)
         async with _sources(bench) as source_of:
             lookup = DirectoryLookup(source_of, _bases(settings))
@@ -170,16 +193,15 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
             so_far = Explanation(so_far.interaction, so_far.decision, (*said, *so_far.reasons))
             if plan is None:
                 return so_far
-            kind = interaction.resource_type
-            if interaction.code == "search-type":
-                return explain_search(rules, plan, so_far, kind, question.parameters)
+
+            async def read(kind: str, id: str, version: str) -> Found:
+                return await found_of(facts, source_of, kind, await source_of(kind).read(kind, id, version))
+
             try:
-                body = await source_of(kind).read(kind, interaction.id, interaction.version)
-                medications = Medications(source_of, facts)
-                await medications.learn(body or b"")
+                return await explain_interaction(rules, plan, so_far, interaction, question.parameters, read)
             except TypeNotServed:
+                kind = interaction.resource_type
                 raise CannotExplain(_NO_UPSTREAM.format(kind) if _bases(settings) else _NO_DATA) from None
-            return explain_read(rules, plan, so_far, f"{kind}/{interaction.id}", body, medications)
 
 
 def _patient(access: Access, asked: str | None) -> str | None:
@@ -191,7 +213,11 @@ def _patient(access: Access, asked: str | None) -> str | None:
     return asked if access.is_service else access.patient
 
 
-async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tuple[Reason, ...]]:
+_Whose = tuple[Access | None, tuple[Reason, ...], str | None]
+"""An access, where it comes from, and the patient whom a consent names for a service's."""
+
+
+async def _of_token(bench: Bench, question: Question) -> _Whose:
     """The token as the server sees it: its signature and claims, then whether it is live."""
     keys = SigningKeys(bench.engine, await secret_for(bench.settings, bench.engine), now)
     await keys.reload()
@@ -200,17 +226,18 @@ async def _of_token(bench: Bench, question: Question) -> tuple[Access | None, tu
     token = question.token or ""
     if isinstance(tokens.verify(token), TokenRefused):
         text = f"the token has expired, or is not one that `{issuer}` (ASSENT_PUBLIC_URL) signed for its FHIR base"
-        return None, (Reason("token", text),)
+        return None, (Reason("token", text),), None
     live = await TokenGate(tokens, bench.engine, bench.bus, now).live(token)
     if isinstance(live, TokenRefused):
-        return None, (Reason("token", "the token, its grant or its app has been revoked or disabled"),)
+        return None, (Reason("token", "the token, its grant or its app has been revoked or disabled"),), None
     access, claims = live
     until = datetime.fromtimestamp(access.expires_at, now().tzinfo).isoformat()
-    return access, (Reason("token", f"the token is valid until `{until}`", str(claims["scope"])),)
+    return access, (Reason("token", f"the token is valid until `{until}`", str(claims["scope"])),), None
 
 
-async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[Reason, ...]]:
-    """The access of the app that the consent names."""
+async def _of_consent(bench: Bench, question: Question) -> _Whose:
+    """The access of the app that the consent names, or of the one that is asked about."""
+    consent = question.consent or ""
     stored = await bench.repository.read("Consent", consent)
     if stored is None or stored.deleted:
         raise CannotExplain(f"there is no consent `{consent}`; see `assent consent list`")
@@ -218,13 +245,17 @@ async def _of_consent(bench: Bench, consent: str) -> tuple[Access | None, tuple[
     rule = read_consent(content)
     async with bench.engine.connect() as connection:
         try:
-            access, told = await access_named(connection, rule)
+            access, told = await access_asked(connection, rule, question.client, question.purpose, question.user)
+        except NotRegistered as unknown:
+            raise CannotExplain(f"`--{unknown}` is none that is registered for that app, or no app's") from None
         except NamesNobody:
             text = f"the consent `{consent}` names no app or no patient, so it says nothing about any access"
             raise CannotExplain(text) from None
         dead = await why_not_live(connection, access.client_id)
     said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
-    return (access, said) if dead is None else (None, (*said, dead))
+    if dead is not None:
+        return None, (*said, dead), None
+    return access, said, rule.patient if access.is_service else None
 
 
 @asynccontextmanager

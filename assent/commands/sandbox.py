@@ -61,7 +61,11 @@ def edition() -> str:
 def made_by() -> list[Traversable]:
     """The source of the generator, and of how resources are stored and indexed."""
     records = sorted(resources.files("sandbox.records").iterdir(), key=lambda file: file.name)
-    stored = [resources.files("fhir.store") / "tables.py", resources.files("fhir.search") / "values.py"]
+    stored = [
+        resources.files("fhir.store") / "tables.py",
+        resources.files("fhir.search") / "values.py",
+        resources.files("fhir.r4.data") / "r4.json.gz",
+    ]
     return [*(file for file in records if file.name.endswith(".py")), *stored]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -26,7 +27,9 @@ from authz.sign_in.accounts import (
     change_password,
     find_by_username,
     list_accounts,
+    load_account,
 )
+from authz.sign_in.endings import close_account, decide_for
 from authz.sign_in.identities import LinkRefused, link_identity, unlink_identity
 from authz.sign_in.passkeys import forget_passkeys
 from authz.sign_in.passwords import NO_PASSWORD, Passwords
@@ -38,6 +41,8 @@ MIN_PASSWORD_LENGTH = 8
 EmailOption = Annotated[str | None, typer.Option("--email", help="Where they are told; they confirm it by a code.")]
 LanguageOption = Annotated[str, typer.Option(help="Language of what they are told, such as `es`.")]
 
+PatientOption = Annotated[list[str] | None, typer.Option(help="`id=name` of another patient they decide for; repeat.")]
+
 app = typer.Typer(help="The people who can sign in.", no_args_is_help=True)
 
 
@@ -47,7 +52,7 @@ def add(
     role: Annotated[str, typer.Option(help=f"One of: {', '.join(ROLES)}.")] = "patient",
     name: Annotated[str, typer.Option(help="How pages call them.")] = "",
     fhir_user: Annotated[str | None, typer.Option(help="Who they are in FHIR, for example `Patient/p1`.")] = None,
-    patient: Annotated[list[str] | None, typer.Option(help="`id=name` of a patient they decide for; repeat.")] = None,
+    patient: PatientOption = None,
     no_password: Annotated[
         bool, typer.Option("--no-password", help="They sign in at the identity provider only.")
     ] = False,
@@ -58,7 +63,8 @@ def add(
     """Add somebody; the password is asked for, or read from standard input, never taken from the command line."""
     if role not in ROLES:
         raise _misused(f"there is no role `{role}`; choose one of {', '.join(ROLES)}")
-    account = Account("", username, name or username, fhir_user, role, _acts_for(patient or [], fhir_user))
+    called = name or username
+    account = Account("", username, called, fhir_user, role, _acts_for(patient or [], fhir_user, called))
     password = None if no_password else _password()
 
     async def work(connection: AsyncConnection) -> Account:
@@ -75,7 +81,7 @@ def add(
         made = in_transaction(settings, work)
     except (AccountExists, ValueError) as error:
         raise refuse(str(error)) from None
-    show_record(_row(made) | {"patients": [one.patient_id for one in made.acts_for]}, as_json=json)
+    show_record(_row(made) | {"patients": _patients(made)}, as_json=json)
 
 
 @app.command("email")
@@ -118,6 +124,39 @@ def set_password(username: Annotated[str, typer.Argument(help="Whose password.")
 
     if not in_transaction(settings, work):
         raise _nobody(username)
+
+
+@app.command("patients")
+def set_patients(
+    username: Annotated[str, typer.Argument(help="Who decides.")],
+    patient: PatientOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let somebody decide for these patients, themselves included, and for no others; what they decided stays."""
+
+    async def work(connection: AsyncConnection) -> tuple[Account, int] | None:
+        found = await find_by_username(connection, username)
+        account = None if found is None else await load_account(connection, found[0])
+        if account is None:
+            return None
+        patients = _acts_for(patient or [], account.fhir_user, account.display_name)
+        ended = await decide_for(connection, account.id, patients, now())
+        return replace(account, acts_for=patients), ended
+
+    done = in_transaction(load_settings(), work)
+    if done is None:
+        raise _nobody(username)
+    account, ended = done
+    show_record(_row(account) | {"patients": _patients(account), "grants_ended": ended}, as_json=json)
+
+
+@app.command("close")
+def close(username: Annotated[str, typer.Argument(help="Who left.")], json: JsonOption = False) -> None:
+    """End an account: nobody signs in with it any more, apps lose what they hold in this person's name."""
+    ended = in_transaction(load_settings(), lambda connection: close_account(connection, username, now()))
+    if ended is None:
+        raise _nobody(username)
+    show_record({"username": username, "closed": True, "grants_ended": ended}, as_json=json)
 
 
 @app.command("list")
@@ -186,14 +225,24 @@ def _issuer(settings: Settings, given: str | None) -> str:
     return named
 
 
-def _acts_for(patients: list[str], fhir_user: str | None) -> tuple[ActsFor, ...]:
-    found = []
+def _acts_for(patients: list[str], fhir_user: str | None, called: str) -> tuple[ActsFor, ...]:
+    """Who is a patient decides for themselves, and for those who are named."""
+    names = {}
     for text in patients:
         patient_id, separator, name = text.partition("=")
         if not separator or not patient_id or not name:
             raise _misused(f"`{text}` isn't `id=name`")
-        found.append(ActsFor(patient_id, name, own=fhir_user == f"Patient/{patient_id}"))
-    return tuple(found)
+        names[patient_id] = name
+    resource_type, _, own = (fhir_user or "").partition("/")
+    if resource_type == "Patient" and own:
+        names.setdefault(own, called)
+    return tuple(
+        ActsFor(patient_id, name, own=fhir_user == f"Patient/{patient_id}") for patient_id, name in names.items()
+    )
+
+
+def _patients(account: Account) -> list[str]:
+    return [one.patient_id for one in account.acts_for]
 
 
 def _password() -> str:

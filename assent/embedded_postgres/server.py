@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from assent.data_directory import using
 from assent.embedded_postgres.account import EmbeddedPostgresError, server_account
 from assent.embedded_postgres.binaries import MAJOR_VERSION, Binaries, find_binaries
 from assent.embedded_postgres.cluster import DATABASE, ROLE, create_cluster, set_password
@@ -85,23 +86,19 @@ class EmbeddedPostgres:
 
     def start_blocking(self) -> str:
         """`start`, for callers without an event loop."""
-        try:
+        with using(self._data_dir):
             self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise EmbeddedPostgresError(
-                f"`{self._data_dir}` can't be made: {error.strerror}; name a directory that can (ASSENT_DATA_DIR)"
-            ) from error
-        self._lock = _lock(self._data_dir)
-        atexit.register(self.stop_blocking)
-        try:
-            self._launch()
-            url = running_url(self._data_dir)
-            if url is None:
-                raise EmbeddedPostgresError(f"PostgreSQL stopped right after its start; see `{self._log}`")
-        except BaseException:
-            self.stop_blocking()
-            raise
-        return url
+            self._lock = _lock(self._data_dir)
+            atexit.register(self.stop_blocking)
+            try:
+                self._launch()
+                url = running_url(self._data_dir)
+                if url is None:
+                    raise EmbeddedPostgresError(f"PostgreSQL stopped right after its start; see `{self._log}`")
+            except BaseException:
+                self.stop_blocking()
+                raise
+            return url
 
     def stop_blocking(self) -> None:
         """`stop`, for callers without an event loop."""
@@ -170,10 +167,11 @@ class EmbeddedPostgres:
 def running_url(data_dir: Path) -> str | None:
     """SQLAlchemy URL of the server that runs on `data_dir` now, this process's or another's; None when none does."""
     cluster = data_dir.absolute() / "postgres" / "cluster"
-    found = read_postmaster(cluster)
-    if found is None or not found.ready or not is_serving(cluster, found.pid):
-        return None
-    password = _password_file(data_dir.absolute()).read_text().strip()
+    with using(data_dir):
+        found = read_postmaster(cluster)
+        if found is None or not found.ready or not is_serving(cluster, found.pid):
+            return None
+        password = _password_file(data_dir.absolute()).read_text().strip()
     return f"postgresql+asyncpg://{ROLE}:{password}@127.0.0.1:{found.port}/{DATABASE}"
 
 

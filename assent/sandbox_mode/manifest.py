@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assent.app import Assent
+from assent.data_directory import using
 from assent.policy_files import load_policy_text
 from assent.sandbox_mode.demo import demo_routes
 from assent.sandbox_mode.launcher import launcher_routes
@@ -28,7 +29,7 @@ from authz.clients.clients import ClientKind, NewClient, add_client, find_client
 from authz.consents.recorded_consents import Decided, record_consent
 from authz.context import AuthzContext
 from authz.mail.addresses import put_address
-from authz.sign_in.accounts import Account, AccountExists, ActsFor, add_account, find_by_username
+from authz.sign_in.accounts import Account, ActsFor, add_account, find_by_username
 from authz.sign_in.passwords import Passwords
 from portal.settings import DemoUser
 from sandbox.brands import sandbox_brands
@@ -117,19 +118,23 @@ def redirect_uris(client: SandboxClient, issuer: str) -> tuple[str, ...]:
 def sandbox_keys(data_dir: Path) -> Mapping[str, Any]:
     """Private JWKs of the asymmetric clients, made at the first start and kept."""
     file = data_dir / "sandbox-client-keys.json"
-    if not file.exists():
-        keys = {
-            c.client_id: ECKey.generate_key(
-                "P-384", {"kid": f"{c.client_id}-1", "use": "sig", "alg": "ES384"}, private=True
-            ).as_dict(private=True)
-            for c in CLIENTS
-            if c.kind in ("confidential-asymmetric", "backend")
-        }
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writer:
-            json.dump(keys, writer)
-    found: Mapping[str, Any] = json.loads(file.read_text())
+    with using(data_dir):
+        if not file.exists():
+            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writer:
+                json.dump(_new_keys(), writer)
+        found: Mapping[str, Any] = json.loads(file.read_text())
     return found
+
+
+def _new_keys() -> Mapping[str, Any]:
+    return {
+        c.client_id: ECKey.generate_key(
+            "P-384", {"kid": f"{c.client_id}-1", "use": "sig", "alg": "ES384"}, private=True
+        ).as_dict(private=True)
+        for c in CLIENTS
+        if c.kind in ("confidential-asymmetric", "backend")
+    }
 
 
 async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
@@ -142,7 +147,6 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
                 if user.password not in hashes:
                     hashes[user.password] = await passwords.hash(user.password)
                 await _add_user(connection, user, hashes[user.password], now)
-            await _give_address(connection, user)
         for client in CLIENTS:
             if await find_client(connection, client.client_id) is None:
                 await _add_client(connection, client, assent.authz.issuer, keys, now)
@@ -152,16 +156,8 @@ async def seed(assent: Assent, keys: Mapping[str, Any]) -> None:
 async def _add_user(connection: AsyncConnection, user: SandboxUser, password_hash: str, now: datetime) -> None:
     patients = tuple(ActsFor(*patient) for patient in user.patients)
     account = Account("", user.username, user.display_name, user.fhir_user, user.role, patients)
-    try:
-        await add_account(connection, account, password_hash, now)
-    except AccountExists:
-        return
-
-
-async def _give_address(connection: AsyncConnection, user: SandboxUser) -> None:
-    found = await find_by_username(connection, user.username)
-    if found is not None:
-        await put_address(connection, found[0], f"{user.username}@sandbox.example", "en")
+    added = await add_account(connection, account, password_hash, now)
+    await put_address(connection, added.id, f"{user.username}@sandbox.example", "en")
 
 
 async def _add_client(

@@ -21,6 +21,7 @@ from assent.sandbox_mode.upstream import BuiltInUpstream, Dataset, built_in_upst
 from assent.server import listen, serve_until
 from assent.settings import Settings
 from fhir.r4.definitions import Definitions
+from sandbox.profiles import CAPABILITIES, PROFILES
 from sandbox.records.cohorts import EVERYBODY
 
 BuildSandbox = Callable[[Settings, str], Awaitable[Assent]]
@@ -37,6 +38,8 @@ def behind(settings: Settings, upstream: BuiltInUpstream) -> Settings:
             "upstream_bearer_token": SecretStr(upstream.bearer_token),
             "open_registration": True,
             "export_groups": (*settings.export_groups, EVERYBODY),
+            "supported_profiles": settings.supported_profiles or PROFILES,
+            "instantiates": settings.instantiates or (CAPABILITIES,),
         }
     )
 

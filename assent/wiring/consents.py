@@ -21,7 +21,7 @@ def explainer_of(
     parts: ProxyParts, register: ConsentRegister, facts: FactsReader, directory: Directory
 ) -> ConsentExplainer:
     """Says why, by the same rules and sources as the proxy decides."""
-    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts, parts.base)
+    rules = Rules(parts.catalogue, parts.definitions, parts.masks, facts, parts.base, writes=parts.writes is not None)
     return ConsentExplainer(rules, register, parts.source_of, parts.clock, directory)
 
 

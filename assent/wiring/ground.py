@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from assent.language_files import load_languages
 from assent.migrate import SCHEMA
 from assent.policy_files import load_catalogue
 from assent.secret_file import secret_for
@@ -21,6 +22,7 @@ from fhir.r4.definitions import Definitions, load_definitions
 from fhir.store.change_bus import ChangeBus
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue
+from portal.languages import Languages
 
 Clock = Callable[[], datetime]
 
@@ -41,6 +43,7 @@ class Ground:
     bus: ChangeBus
     definitions: Definitions
     catalogue: Catalogue
+    languages: Languages
     repository: Repository
     audit: AuditTrail
 
@@ -59,6 +62,7 @@ async def lay_ground(settings: Settings, database_url: str, clock: Clock) -> Gro
         engine, definitions, schema=SCHEMA, clock=clock, cursor_key=_derived(secret, b"search cursors")
     )
     journal = AuditJournal(engine, schema=SCHEMA)
+    catalogue = load_catalogue(settings.policy_dir)
     return Ground(
         settings=settings,
         secret=secret,
@@ -66,7 +70,8 @@ async def lay_ground(settings: Settings, database_url: str, clock: Clock) -> Gro
         engine=engine,
         bus=ChangeBus(database_url),
         definitions=definitions,
-        catalogue=load_catalogue(settings.policy_dir),
+        catalogue=catalogue,
+        languages=load_languages(catalogue, settings.policy_dir),
         repository=repository,
         audit=AuditTrail(journal, AuditIndexing(journal, repository)),
     )

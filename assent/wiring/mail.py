@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from assent.language_files import load_languages
 from assent.mail.transport import Sender, Transport, smtp_transport
 from assent.mail.worker import MailWorker, Post
 from assent.settings import Settings
@@ -47,7 +46,7 @@ class Mail:
             Outbox(ground.engine, ground.clock),
             self.transport,
             Sender(settings.mail_from or SANDBOX_SENDER, settings.public_url),
-            load_languages(ground.catalogue, settings.policy_dir),
+            ground.languages,
             ground.clock,
             partial(tell_of_endings, context),
         )

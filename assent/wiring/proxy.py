@@ -17,6 +17,7 @@ from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
 from fhir.proxy.capability_statement import capability_statement
 from fhir.proxy.medications import Medications
+from fhir.proxy.origins import Origins
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.read_plans import ReadPlans
@@ -71,8 +72,10 @@ def proxy_parts(
     def serves(resource_type: str) -> bool:
         return resource_type in OWN_TYPES or behind.serves(resource_type)
 
-    masks, medications = Masks(catalogue, definitions), Medications(source_of, facts)
+    masks = Masks(catalogue, definitions)
     today = ground.clock().date().isoformat()
+    medications = Medications(source_of, facts)
+    views = ResourceViews(catalogue, definitions, masks, facts, medications)
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
         gate=gate,
@@ -81,9 +84,10 @@ def proxy_parts(
         definitions=definitions,
         masks=masks,
         medications=medications,
-        views=ResourceViews(catalogue, definitions, masks, facts, medications),
+        views=views,
         source_of=source_of,
         serves=serves,
+        origins=Origins(views.facts, views.relative, source_of, serves),
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(

@@ -12,7 +12,6 @@ from assent.api_description import describe
 from assent.brands import PATH as BRANDS_PATH
 from assent.brands import brand_routes, load_brands
 from assent.doctor import examine
-from assent.language_files import load_languages
 from assent.mail.transport import Transport
 from assent.wiring.ground import Ground
 from authz.context import AuthzContext
@@ -80,7 +79,7 @@ def portal_of(
             AppRegistrations(context),
             lambda parameters: read_ending(context, parameters),
             lambda: examine(settings, ground.clock, behind),
-            load_languages(ground.catalogue, settings.policy_dir),
+            ground.languages,
             StoredEmergencies(context, requests),
             explanations,
             ways,

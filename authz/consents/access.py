@@ -18,7 +18,7 @@ from policies.consent_rule import ConsentRule
 from policies.model import Access, Reason, Scope
 from smart.scope_syntax import split_scope
 
-_WIDEST: Final[tuple[Scope, ...]] = (Scope("patient", "*", "rs"),)
+_WIDEST: Final[tuple[Scope, ...]] = (Scope("patient", "*", "cruds"),)
 """What is asked about when no token is at hand: everything that a scope could open."""
 Asked = tuple[Access, Reason]
 """An access, and where its scopes come from."""
@@ -26,6 +26,30 @@ Asked = tuple[Access, Reason]
 
 class NamesNobody(ValueError):
     """The Consent names no app or no patient, so it says nothing about any access."""
+
+
+class NotRegistered(ValueError):
+    """There is no such app, or it isn't registered for the purpose; the text says which of the two, as a parameter."""
+
+
+async def access_asked(
+    connection: AsyncConnection, rule: ConsentRule, client_id: str = "", purpose: str = "", user: str = ""
+) -> Asked:
+    """The access of an app to the Consent's patient; without `client_id` of the one that the Consent names.
+
+    `user`: the person behind it, as `Type/id`. Raises NamesNobody and NotRegistered.
+    """
+    if not client_id:
+        access, told = await access_named(connection, rule, purpose)
+    else:
+        client = await find_client(connection, client_id)
+        if client is None:
+            raise NotRegistered("client")
+        wanted = purpose or next(iter(client.purposes), "")
+        if wanted not in client.purposes:
+            raise NotRegistered("purpose")
+        access, told = access_of(client, rule.patient, wanted)
+    return (replace(access, user=user) if user else access), told
 
 
 async def access_named(connection: AsyncConnection, rule: ConsentRule, purpose: str = "") -> Asked:
@@ -41,7 +65,7 @@ async def access_named(connection: AsyncConnection, rule: ConsentRule, purpose: 
     granted = await _granted(connection, rule.id)
     if granted is None:
         told = "no grant hangs on the consent any more; asked as if a token had the widest scope"
-        return _for_patient(client_id, _WIDEST, rule.patient, wanted), Reason("token", told, "patient/*.rs")
+        return _for_patient(client_id, _WIDEST, rule.patient, wanted), Reason("token", told, "patient/*.cruds")
     told = "asked with the scope of the newest grant on the consent"
     scope, within = granted
     access = _for_patient(client_id, split_scope(scope)[1], rule.patient, wanted)
@@ -56,7 +80,7 @@ def access_of(client: Client, patient: str, purpose: str) -> Asked:
         own = tuple(scope for scope in scopes if scope.context == "system")
         return Access(client.client_id, "", own, 0, "", subject=client.client_id, purpose=purpose), told
     if not scopes:
-        told = Reason("token", "the app is registered for any scope; asked with the widest", "patient/*.rs")
+        told = Reason("token", "the app is registered for any scope; asked with the widest", "patient/*.cruds")
     return _for_patient(client.client_id, scopes or _WIDEST, patient, purpose), told
 
 

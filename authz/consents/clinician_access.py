@@ -6,6 +6,7 @@ is written, and what is open is read from the patient's consents at every use.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,12 +19,20 @@ from authz import tables
 from authz.authorize.requests import PendingRequest, choose_patient, complete_request
 from authz.clients.clients import Client
 from authz.consents.decisions import AlreadyDecided
-from authz.consents.standing_consents import TREATMENT, Standing, hold_standing, standing_for_treatment
+from authz.consents.standing_consents import (
+    TREATMENT,
+    Standing,
+    hold_standing,
+    names_of,
+    standing_for_treatment,
+    standing_rules,
+)
 from authz.context import AuthzContext
 from authz.sign_in.accounts import Account
 from authz.sign_in.methods import UNKNOWN, SignInMethods
 from authz.tokens.grants import create_grant
 from fhir.audit.event import AuditRecord
+from policies.memberships import Knowledge
 
 MOST_CANDIDATES: Final = 50
 
@@ -49,16 +58,15 @@ class ClinicianAccess:
 
     async def record(self, request: PendingRequest, account: Account, patient_id: str) -> SharedRecord | None:
         """The patient's record as it is open to this app for treatment; None when it isn't."""
-        async with self._context.engine.connect() as connection:
-            return await self._record(connection, request, account, patient_id)
+        found = await self._found(request, account, [patient_id])
+        return found[0] if found else None
 
     async def records(self, request: PendingRequest, account: Account, name: str) -> Sequence[SharedRecord]:
         """Patients who share with this app for treatment, by name, at most MOST_CANDIDATES."""
         async with self._context.engine.connect() as connection:
             candidates = await connection.execute(_candidates(request.client, name))
             patients = [row.patient_id for row in candidates]
-            found = [await self._record(connection, request, account, patient_id) for patient_id in patients]
-        return [record for record in found if record is not None]
+        return await self._found(request, account, patients)
 
     async def choose(self, request: PendingRequest, account: Account, patient_id: str) -> None:
         """Put a patient in context. Raises NotShared."""
@@ -81,9 +89,11 @@ class ClinicianAccess:
         context, now = self._context, self._context.clock()
         if request.patient_id is None:
             raise NotShared
+        known = await self._known([request.patient_id], account)
         async with context.engine.begin() as connection:
             await hold_standing(connection, request.patient_id)
-            record = await self._record(connection, request, account, request.patient_id)
+            # The consents are those of this moment. Whom only a newer one names isn't known: that opens nothing.
+            record = await self._record(connection, request, account, request.patient_id, known[request.patient_id])
             if record is None:
                 raise NotShared
             if not await complete_request(connection, request, now):
@@ -117,17 +127,40 @@ class ClinicianAccess:
             )
         return request.redirect(context.issuer, code=code)
 
+    async def _found(
+        self, request: PendingRequest, account: Account, patients: Sequence[str]
+    ) -> Sequence[SharedRecord]:
+        known = await self._known(patients, account)
+        async with self._context.engine.connect() as connection:
+            found = [await self._record(connection, request, account, one, known[one]) for one in patients]
+        return [record for record in found if record is not None]
+
+    async def _known(self, patients: Sequence[str], account: Account) -> dict[str, Knowledge]:
+        """What their consents ask of the directory.
+
+        INVARIANT: it is asked without a connection in hand, and for all patients at once: it may be slow.
+        """
+        users, repository, directory = names_of(account.fhir_user), self._context.repository, self._context.directory
+        async with self._context.engine.connect() as connection:
+            consents = [await standing_rules(connection, repository, patient) or () for patient in patients]
+        found = await asyncio.gather(*(directory.knowledge(rules, users) for rules in consents))
+        return dict(zip(patients, found, strict=True))
+
     async def _record(
-        self, connection: AsyncConnection, request: PendingRequest, account: Account, patient_id: str
+        self,
+        connection: AsyncConnection,
+        request: PendingRequest,
+        account: Account,
+        patient_id: str,
+        knowledge: Knowledge,
     ) -> SharedRecord | None:
         if not may_launch(request, account):
             return None
         context = self._context
-        standing = await standing_for_treatment(
-            connection,
-            context.repository,
+        standing = standing_for_treatment(
+            await standing_rules(connection, context.repository, patient_id) or (),
+            knowledge,
             context.catalogue,
-            context.directory,
             client_id=request.client.client_id,
             clinician=account.fhir_user,
             patient_id=patient_id,

@@ -179,8 +179,17 @@ class EmergencyUse:
             rules = await emergency_rules(connection, context.repository, context.catalogue, patient_id)
         known = frozenset(context.catalogue.categories)
         app, person = frozenset({grantee_of(asked.client.client_id)}), frozenset({fhir_user})
-        within = None if asked.details is None else frozenset(asked.details.categories)
-        around = Circumstances(patient_id, app, BREAK_GLASS, now, users=person, categories=known, within=within)
+        knowledge = await context.directory.knowledge(rules, person)
+        around = Circumstances(
+            patient_id,
+            app,
+            BREAK_GLASS,
+            now,
+            users=person,
+            memberships=knowledge.askers,
+            categories=known,
+            within=None if asked.details is None else frozenset(asked.details.categories),
+        )
         opened = open_categories(rules, around, context.catalogue)
         return any(not (category.always or category.sensitive) for category in opened)
 

@@ -9,13 +9,12 @@ composition root, since it knows every floor.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import msgspec
 
-from authz.clients.clients import find_client
-from authz.consents.access import NamesNobody, access_named, access_of, why_not_live
+from authz.consents.access import NamesNobody, NotRegistered, access_asked, why_not_live
 from authz.consents.api_reads import Asked
 from authz.consents.explain_request import ExplainRequest
 from authz.context import AuthzContext
@@ -37,7 +36,7 @@ class ExplainQuestion:
     said: tuple[Reason, ...]
     """Where the access comes from."""
     interaction: Interaction
-    """A read without an id asks about the type."""
+    """Without an id it asks about the type."""
     parameters: tuple[tuple[str, str], ...] = ()
     """Of a search."""
     category: str = ""
@@ -60,6 +59,7 @@ class ExplainAnswer:
     """Of a category: the consents have rules by which a single resource in it may be decided otherwise."""
 
 
+_OTHER_PURPOSE: Final = "is none for which the client is registered"
 Explainer = Callable[[ExplainQuestion], Awaitable[ExplainAnswer]]
 
 
@@ -82,7 +82,6 @@ class ConsentExplain:
         content: dict[str, Any] = msgspec.json.decode(stored.body)
         rule = read_consent(content)
         access, told = await self._access(rule, request)
-        access = access if request.user is None else replace(access, user=request.user)
         said = (Reason("consent", f"its status is `{content.get('status')}`", rule.reference), told)
         question = ExplainQuestion(rule.id, rule.patient, access, said, request.interaction, request.parameters)
         found = await self._answer(question)
@@ -96,19 +95,14 @@ class ConsentExplain:
 
     async def _access(self, rule: ConsentRule, request: ExplainRequest) -> tuple[Access, Reason]:
         async with self._context.engine.connect() as connection:
-            if not request.client:
-                try:
-                    return await access_named(connection, rule, request.purpose)
-                except NamesNobody:
-                    text = "the consent names no app; say with `client` of whose access you ask"
-                    raise ProxyRefusal(400, "required", text) from None
-            client = await find_client(connection, request.client)
-        if client is None:
-            raise ProxyRefusal(400, "value", "`client` is none that is registered")
-        purpose = request.purpose or next(iter(client.purposes), "")
-        if purpose not in client.purposes:
-            raise ProxyRefusal(400, "value", "`purpose` is none for which the client is registered")
-        return access_of(client, rule.patient, purpose)
+            try:
+                return await access_asked(connection, rule, request.client, request.purpose, request.user)
+            except NamesNobody:
+                text = "the consent names no app; say with `client` of whose access you ask"
+                raise ProxyRefusal(400, "required", text) from None
+            except NotRegistered as unknown:
+                text = "is none that is registered" if str(unknown) == "client" else _OTHER_PURPOSE
+                raise ProxyRefusal(400, "value", f"`{unknown}` {text}") from None
 
     async def _record(self, asked: Asked, question: ExplainQuestion) -> None:
         about = question.interaction

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from fhir.proxy.request import ProxyRefusal
+from fhir.r4.asked_interaction import UnfitQuestion, asked_interaction
 from fhir.r4.interaction import Interaction
-from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
 from fhir.r4.strict_json import decode_once
 from fhir.writes.request import read_pairs
 
@@ -19,8 +19,7 @@ MAX_PARAMETERS: Final = 16_384
 """Bytes of a Parameters resource."""
 _NAMES: Final = ("client", "interaction", "type", "resource", "query", "purpose", "user")
 _RESOURCE: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
-_PERSONS: Final = ("Patient", "Practitioner", "PractitionerRole", "RelatedPerson")
-_INTERACTIONS: Final[Mapping[str, Literal["read", "search-type"]]] = {"read": "read", "search-type": "search-type"}
+PERSONS: Final = ("Patient", "Practitioner", "PractitionerRole", "RelatedPerson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,11 @@ class ExplainRequest:
     purpose: str
     """Empty: as the client or the Consent has it."""
     interaction: Interaction
-    """A read without an id asks about the type."""
+    """Without an id it asks about the type."""
     parameters: tuple[tuple[str, str], ...]
     """Of a search."""
-    user: str | None = None
-    """The person behind the app, `Type/id`; None for nobody whom FHIR knows."""
+    user: str = ""
+    """The person behind the app, `Type/id`; empty for nobody whom FHIR knows."""
 
 
 def read_parameters(parameters: Sequence[tuple[str, str]]) -> ExplainRequest:
@@ -46,16 +45,22 @@ def read_parameters(parameters: Sequence[tuple[str, str]]) -> ExplainRequest:
     if len(given) != len(pairs) or not given.keys() <= set(_NAMES):
         names = ", ".join(f"`{name}`" for name in _NAMES)
         raise ProxyRefusal(400, "not-supported", f"$explain takes {names}, each once")
-    code = _INTERACTIONS.get(given.get("interaction", "search-type" if "query" in given else "read"))
-    if code is None:
-        raise ProxyRefusal(400, "value", "`interaction` takes `read` and `search-type`")
-    kind, id = _resource(given)
-    if (id and code != "read") or ("query" in given and code != "search-type"):
-        raise ProxyRefusal(400, "invalid", "`resource` is for `read`, `query` for `search-type`")
+    name = given.get("interaction", "search-type" if "query" in given else "read")
+    if "query" in given and name != "search-type":
+        raise ProxyRefusal(400, "invalid", "`query` is for `search-type`")
+    about, kind = given.get("resource", given.get("type", "")), given.get("type")
+    if not about:
+        raise ProxyRefusal(400, "required", "`type` (a resource type of R4) or `resource` is needed")
+    if kind not in (None, about.partition("/")[0]) or ("resource" in given) is not ("/" in about):
+        raise ProxyRefusal(400, "value", "`resource` must be `Type/id`, and of the `type` if there is one")
+    try:
+        interaction = asked_interaction(name, about)
+    except UnfitQuestion as unfit:
+        raise ProxyRefusal(400, "value", str(unfit)) from None
     return ExplainRequest(
         given.get("client", ""),
         given.get("purpose", ""),
-        Interaction(code, kind, id),
+        interaction,
         read_pairs(given.get("query", ""), "query"),
         _user(given),
     )
@@ -85,24 +90,13 @@ def _pair(item: object) -> tuple[str, str]:
     raise ProxyRefusal(400, "structure", "each parameter needs a `name` and one value, a text or a reference")
 
 
-def _user(given: Mapping[str, str]) -> str | None:
-    found = _RESOURCE.fullmatch(given["user"]) if "user" in given else None
-    if "user" in given and (found is None or found[1] not in _PERSONS):
-        raise ProxyRefusal(400, "value", f"`user` must be `Type/id`, of {', '.join(_PERSONS)}")
-    return given.get("user")
+def _user(given: Mapping[str, str]) -> str:
+    if "user" in given and not is_person(given["user"]):
+        raise ProxyRefusal(400, "value", f"`user` must be `Type/id`, of {', '.join(PERSONS)}")
+    return given.get("user", "")
 
 
-def _resource(given: Mapping[str, str]) -> tuple[str, str]:
-    """Type and id that are asked about; the id is empty for a question about the type."""
-    kind, id = given.get("type", ""), ""
-    if "resource" in given:
-        found = _RESOURCE.fullmatch(given["resource"])
-        if found is None or kind not in ("", found[1]):
-            raise ProxyRefusal(400, "value", "`resource` must be `Type/id`, and of the `type` if there is one")
-        kind, id = found[1], found[2]
-        if kind == "Binary":
-            text = "a Binary is opened by the DocumentReference that points at it: ask about that one"
-            raise ProxyRefusal(400, "not-supported", text)
-    if kind not in RESOURCE_TYPE_NAMES:
-        raise ProxyRefusal(400, "required", "`type` (a resource type of R4) or `resource` is needed")
-    return kind, id
+def is_person(name: str) -> bool:
+    """Whether it is `Type/id` of somebody who uses apps."""
+    found = _RESOURCE.fullmatch(name)
+    return found is not None and found[1] in PERSONS

@@ -6,6 +6,7 @@ the app, the purpose and the moment is for policies.consent_evaluation to say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,13 +14,13 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fhir.consents.directory import Knows
 from fhir.consents.register import MAX_CONSENTS, StoredConsents, rule_of
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue, Category
 from policies.consent_evaluation import Circumstances, applicable
 from policies.consent_rule import ConsentRule
 from policies.decide import grantee_of
+from policies.memberships import Knowledge
 from policies.open_categories import open_categories
 
 TREATMENT: Final = "TREAT"
@@ -53,11 +54,10 @@ async def standing_rules(
     return tuple(map(rule_of, bodies))
 
 
-async def standing_for_treatment(
-    connection: AsyncConnection,
-    repository: Repository,
+def standing_for_treatment(
+    rules: Sequence[ConsentRule],
+    knowledge: Knowledge,
     catalogue: Catalogue,
-    directory: Knows,
     *,
     client_id: str,
     clinician: str | None,
@@ -68,15 +68,12 @@ async def standing_for_treatment(
 
     `clinician`: their name in FHIR, as in `Grant.fhir_user`.
     """
-    rules = await standing_rules(connection, repository, patient_id) or ()
-    users = frozenset[str]() if clinician is None else frozenset({clinician})
-    knowledge = await directory.knowledge(rules, users)
     around = Circumstances(
         patient_id,
         frozenset({grantee_of(client_id)}),
         TREATMENT,
         now,
-        users=users,
+        users=names_of(clinician),
         memberships=knowledge.askers,
         categories=catalogue.codes,
     )
@@ -84,3 +81,8 @@ async def standing_for_treatment(
     if not any(not c.sensitive for c in opened):
         return None
     return Standing(opened, tuple(rule.reference for rule in applicable(rules, around)))
+
+
+def names_of(clinician: str | None) -> frozenset[str]:
+    """Names of the person behind an app."""
+    return frozenset() if clinician is None else frozenset({clinician})

@@ -32,6 +32,7 @@ from policies.memberships import Knowledge
 from policies.model import Scope
 from policies.open_categories import open_categories
 from policies.purpose_of_use import BREAK_GLASS
+from policies.residual import ResidualRule, residual_rules
 from smart.app_state import apart
 from smart.scope_intersection import granted_scopes, granted_with_writes
 from smart.scope_syntax import format_as_asked, split_scope
@@ -95,6 +96,10 @@ class OpenNow:
     clinical: tuple[Scope, ...]
     consents: tuple[str, ...]
     """References with version."""
+    policies: tuple[str, ...] = ()
+    """URIs of the policies on which these are built."""
+    residual: tuple[ResidualRule, ...] = ()
+    """What is kept back of what the scopes name, for gateways that enforce it."""
     categories: tuple[str, ...] | None = None
     """Of those to which the grant is held, the ones of which something is open; None where it is held to none."""
     until: datetime | None = None
@@ -230,7 +235,13 @@ def open_now(
         kept = granted_scopes(clinical, opened, everyday)
     left = (*kept, *state)
     spoke = tuple(rule for rule in applicable(rules, around) if rule.kind == "consent")
-    found = OpenNow(_text(session, left, grant), left, tuple(rule.reference for rule in spoke))
+    found = OpenNow(
+        _text(session, left, grant),
+        left,
+        tuple(rule.reference for rule in spoke),
+        policies=tuple(dict.fromkeys(uri for rule in spoke for uri in rule.policies)),
+        residual=residual_rules(rules, around, catalogue),
+    )
     if grant.categories is None:
         return found
     codes = {category.code for category in opened}

@@ -21,6 +21,7 @@ from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
 from authz.tokens.granted_details import granted_details
 from authz.tokens.grants import OpenNow
+from authz.tokens.pcf_rules import pcf_rules
 from authz.tokens.scope_narrowing import still_open
 from policies.model import Access
 
@@ -94,7 +95,7 @@ class Introspection:
         return answer
 
     def _extensions(self, access: Access, opened: OpenNow) -> dict[str, Any]:
-        """IHE IUA §3.103.4.1.3 and PCF: for gateways that enforce themselves."""
+        """IHE IUA §3.103.4.1.3 and PCF 1.1 §3.71.4.2.2.1.4: for gateways that enforce themselves."""
         base = self._context.fhir_base
         extensions: dict[str, Any] = {
             "ihe_iua": {
@@ -106,6 +107,6 @@ class Introspection:
             }
         }
         if opened.consents:
-            doc_id = f"{base}/{opened.consents[0]}"
-            extensions["ihe_pcf"] = {"patient_id": f"{base}/Patient/{access.patient}", "doc_id": doc_id, "acp": doc_id}
+            pcf = {"patient_id": f"{base}/Patient/{access.patient}", "doc_id": [f"{base}/{c}" for c in opened.consents]}
+            extensions["ihe_pcf"] = pcf | pcf_rules(opened, base)
         return extensions

@@ -81,7 +81,7 @@ def check_pack(file: IO[bytes], expected: bytes | None = None) -> Checked:
         with ZipFile(file) as archive:
             if sorted(archive.namelist()) != sorted((*LISTED, MANIFEST, SIGNATURE)):
                 raise _Found("pack-damaged", "the pack has other files than an evidence pack")
-            keys = _keys(_small(archive, JWKS), "the pack's key set can't be read")
+            keys = _keys(_small(archive, JWKS), "pack-damaged", "the pack's key set can't be read")
             manifest, key = _signed_manifest(archive, keys)
             trusted = expected is not None
             if expected is not None and key not in _thumbprints(expected):
@@ -104,16 +104,16 @@ def _small(archive: ZipFile, name: str) -> bytes:
     return data
 
 
-def _keys(data: bytes, broken: str) -> Keys:
+def _keys(data: bytes, kind: Kind, broken: str) -> Keys:
     try:
         return {str(key.get("kid")): key for key in _read_keys(data)["keys"]}
     except (msgspec.MsgspecError, KeyError):
-        raise _Found("pack-damaged", broken) from None
+        raise _Found(kind, broken) from None
 
 
 def _thumbprints(expected: bytes) -> set[str]:
     found = set()
-    for key in _keys(expected, "the key set given can't be read").values():
+    for key in _keys(expected, "unknown-key", "the key set given can't be read").values():
         if key.get("kty") == "EC":
             found.add(thumbprint(key))
     return found

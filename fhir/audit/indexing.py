@@ -20,6 +20,7 @@ from fhir.audit.chain import AuditChain, ChainUnavailable
 from fhir.audit.event import audit_event
 from fhir.audit.journal import AuditJournal, Entry
 from fhir.audit.record_use import RecordUse, Use
+from fhir.store.passing_failures import passing_failure
 from fhir.store.repository import Repository
 
 BATCH: Final = 50
@@ -73,6 +74,7 @@ class AuditIndexing:
             return await self._use.of_patient(patient, connection)
 
     async def _run(self) -> None:
+        failed_before = True
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -80,6 +82,9 @@ class AuditIndexing:
             except TimeoutError:
                 pass
             try:
+                if failed_before:  # this release may be able to do what another one couldn't
+                    await self._journal.try_failed_again()
+                    failed_before = False
                 await self._move_all_with_rests()
             except Exception as broken:  # the database is away, most likely: the entries stay where they are
                 _log.error("audit_indexing_failed", reason=type(broken).__name__)
@@ -120,6 +125,8 @@ class AuditIndexing:
             except ChainUnavailable:
                 raise
             except Exception as broken:
+                if passing_failure(broken) is not None:  # a full disk, say, where marking would still have room
+                    raise
                 # Only the kind of fault: its text may quote what was to be written.
                 _log.error("audit_record_not_indexed", id=str(entry.id), reason=type(broken).__name__)
                 await self._journal.mark_failed(entry)  # raises when it is the database that fails

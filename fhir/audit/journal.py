@@ -72,7 +72,7 @@ def _json(record: AuditRecord) -> bytes:
 
 
 def journal_table(metadata: MetaData) -> Table:
-    """`audit_journal`: what isn't an AuditEvent yet. `failed`: it can't become one, and an operator must look."""
+    """`audit_journal`: what isn't an AuditEvent yet. `failed`: it couldn't become one; the next start tries again."""
     table = Table(
         "audit_journal",
         metadata,
@@ -110,6 +110,7 @@ class AuditJournal:
         self._take_of_patient = text(f"{waiting} AND patient = :patient{order}")
         self._remove = text(f"DELETE FROM {table} WHERE id = ANY(:ids)")  # noqa: S608 - the schema's name is ours
         self._fail = text(f"UPDATE {table} SET failed = true WHERE id = :id")  # noqa: S608 - the schema's name is ours
+        self._try_again = text(f"UPDATE {table} SET failed = false WHERE failed")  # noqa: S608 - the schema's name is ours
         self._count = text(f"SELECT count(*), count(*) FILTER (WHERE failed) FROM {table}")  # noqa: S608 - as above
 
     async def append(self, entries: Sequence[Entry], held: HeldConnection | None = None) -> None:
@@ -143,6 +144,11 @@ class AuditJournal:
         """Leave an entry alone from now on."""
         async with self._single.connect() as connection:
             await connection.execute(self._fail, {"id": entry.id})
+
+    async def try_failed_again(self) -> None:
+        """Leave no entry alone any more."""
+        async with self._single.connect() as connection:
+            await connection.execute(self._try_again)
 
     async def counts(self) -> tuple[int, int]:
         """How many entries there are, and how many of them failed."""

@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from fhir.consents.directory_lookup import DirectoryLookup, Lookup
+from fhir.consents.identifiers import identified
 from fhir.consents.members import UNKNOWN, Json, is_held, members_of, name_at, references_in
 from policies.consent_names import named_in
 from policies.consent_rule import ConsentRule
-from policies.memberships import CLINICIANS, NOTHING_KNOWN, OF_PERSONS, Knowledge, Memberships, kind_of
+from policies.memberships import CLINICIANS, NOTHING_KNOWN, OF_PERSONS, Knowledge, Memberships, is_identifier, kind_of
 
 _READ: Final = frozenset({"CareTeam", "Group", "PractitionerRole"})
 """What names its members itself."""
@@ -79,6 +80,12 @@ class _Found:
     formerly: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     settled: set[str] = field(default_factory=set)
 
+    async def named(self, references: Iterable[object]) -> list[str]:
+        """As `name_at`, by whom identifiers mean; empty for who can't be told."""
+        names = [name_at(reference) for reference in references]
+        known = await identified(self.lookup, set(filter(is_identifier, names)), self.now)
+        return [known.get(name, "") if is_identifier(name) else name for name in names]
+
     def memberships(self) -> Memberships:
         return Memberships(_frozen(self.held_by), _frozen(self.formerly), frozenset(self.settled))
 
@@ -93,8 +100,10 @@ class _Found:
             for name in level:
                 resource = await self.lookup.resource(name)
                 members = UNKNOWN if resource is None else members_of(resource, self.now)
-                whole = whole and members.whole
-                for member in members.names:
+                known = await identified(self.lookup, set(filter(is_identifier, members.names)), self.now)
+                told = {known.get(member, "") if is_identifier(member) else member for member in members.names}
+                whole = whole and members.whole and "" not in told
+                for member in sorted(told - {""}):
                     self.held_by[member].add(name)
                     if kind_of(member) in _READ:
                         below.add(member)
@@ -110,11 +119,11 @@ class _Found:
         whole = True
         if kind_of(name) == "PractitionerRole":
             role = await self.lookup.resource(name)
-            practitioner = "" if role is None else name_at(role.get("practitioner"))
+            (practitioner,) = await self.named([None if role is None else role.get("practitioner")])
             if role is None or kind_of(practitioner) != "Practitioner" or not is_held(role, self.now):
                 return False
             self.held_by[name].add(practitioner)
-            name = practitioner
+            name, whole = practitioner, await self.role(practitioner, role)
         roles = await self.lookup.search("PractitionerRole", "practitioner", name)
         for role in roles or ():
             if name_at(role.get("practitioner")) == name and is_held(role, self.now):
@@ -127,7 +136,7 @@ class _Found:
         self.held_by[practitioner].add(own)
         if "organization" not in role:
             return True
-        organization = name_at(role.get("organization"))
+        (organization,) = await self.named([role.get("organization")])
         if kind_of(organization) != "Organization":
             return False
         self.held_by[own].add(organization)
@@ -141,7 +150,7 @@ class _Found:
                 return False
             if "partOf" not in resource:
                 return True
-            parent = name_at(resource.get("partOf"))
+            (parent,) = await self.named([resource.get("partOf")])
             if kind_of(parent) != "Organization":
                 return False
             if parent in self.held_by[organization]:
@@ -150,13 +159,46 @@ class _Found:
             organization = parent
         return False
 
+    async def roles_by_identifier(self, users: frozenset[str]) -> bool:
+        """Note who has a role in the organizations found, or in their parts, that names them by an identifier alone.
+
+        A search by the practitioner doesn't find such a role. False when there is one that may be anybody's.
+        """
+        holding, _ = self.memberships().of(users)
+        seen = {name for name in {*self.settled, *self.held_by} - holding if kind_of(name) == "Organization"}
+        level = sorted(seen)
+        for _ in range(_DEEPEST):
+            parts = await self.lookup.search("Organization", "partof", ",".join(level)) if level else ()
+            level = []
+            for part in parts or ():
+                own, parent = f"Organization/{part.get('id')}", name_at(part.get("partOf"))
+                if parent in seen:
+                    self.held_by[own].add(parent)
+                    level += [own] if own not in seen else []
+                    seen.add(own)
+        roles = await self.lookup.search("PractitionerRole", "organization", ",".join(sorted(seen))) if seen else ()
+        logical = [
+            role
+            for role in roles or ()
+            if name_at(role.get("organization")) in seen
+            and is_held(role, self.now)
+            and "practitioner" in role
+            and kind_of(name_at(role.get("practitioner"))) != "Practitioner"
+        ]
+        practitioners = await self.named(role.get("practitioner") for role in logical)
+        for role, practitioner in zip(logical, practitioners, strict=True):
+            own = f"PractitionerRole/{role.get('id')}"
+            self.held_by[own].add(name_at(role.get("organization")))
+            self.held_by[practitioner].add(own)
+        return all(practitioners)
+
     async def staff(self, organization: str, depth: int = 0) -> bool:
         """Note who works in an organization, and in its parts."""
         roles = await self.lookup.search("PractitionerRole", "organization", organization)
         parts = await self.lookup.search("Organization", "partof", organization)
         whole = roles is not None and parts is not None and depth < _DEEPEST
-        for role in roles or ():
-            practitioner = name_at(role.get("practitioner"))
+        practitioners = await self.named(role.get("practitioner") for role in roles or ())
+        for role, practitioner in zip(roles or (), practitioners, strict=True):
             if name_at(role.get("organization")) == organization:
                 own = f"PractitionerRole/{role.get('id')}"
                 holders = self.held_by if is_held(role, self.now) else self.formerly
@@ -175,13 +217,20 @@ class _Found:
 async def _askers(lookup: Lookup, wanted: frozenset[str], users: frozenset[str], now: datetime) -> Memberships:
     """Who of the named ones is the person who asks, or holds them or the app."""
     found = _Found(lookup, now)
+    others = await identified(lookup, set(filter(is_identifier, wanted)), now)
+    for name, own in others.items():
+        found.held_by[own].add(name)
     clinicians = sorted(name for name in users if kind_of(name) in CLINICIANS)
     known = bool(clinicians) and all([await found.person(name) for name in clinicians])
-    for name in sorted(wanted):
+    by_role = any(kind_of(name) == "PractitionerRole" for name in users)
+    for name in sorted({name for name in wanted if not is_identifier(name)} | set(others.values())):
         if kind_of(name) in _READ:
             await found.group(name, organizations=known)
-        elif known:
+        elif known or (kind_of(name) == "Practitioner" and not by_role):
             found.settled.add(name)
+    if known and not await found.roles_by_identifier(users):
+        found.settled = {name for name in found.settled if kind_of(name) == "Practitioner"}
+    found.settled.update(name for name, own in others.items() if own in found.settled)
     return found.memberships()
 
 

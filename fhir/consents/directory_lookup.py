@@ -2,7 +2,7 @@
 
 An answer is believed if it is what was asked for, whole: the very resource, one page of at most `MOST_FOUND`. Anything
 else, and a failure, is None: not known. That is remembered too, for less long, so that an upstream that is down isn't
-asked at every request.
+asked at every request. What several questions need at once is asked once for all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir.consents.members import Json
+from fhir.consents.shared_work import SharedWork
 from fhir.search.literals import SearchError
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.source import Source
@@ -38,17 +39,19 @@ _FAILURES_LAST: Final = timedelta(seconds=5)
 _NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.\-]{1,64})")
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
 
-_Answer = Json | tuple[Json, ...] | None
+Answer = Json | tuple[Json, ...] | None
 
 
 class _Told(NamedTuple):
-    answer: _Answer
+    answer: Answer
     size: int
     """Bytes in which the upstream said it."""
 
 
-class _Kept(NamedTuple):
-    answer: _Answer
+class Kept(NamedTuple):
+    """An answer, and until when it is believed."""
+
+    answer: Answer
     until: datetime
     size: int
 
@@ -63,19 +66,20 @@ class DirectoryLookup:
         """`bases`: of the upstreams; a reference below one of them is `Type/id`."""
         self._source_of = source_of
         self._bases = tuple(f"{base.rstrip('/')}/" for base in bases)
-        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], Kept] = OrderedDict()
         self._size = 0
+        self._under_way: SharedWork[tuple[str, ...], Kept] = SharedWork()
 
     def begin(self, now: datetime, lasts: timedelta) -> Lookup:
         """The look-ups of one question."""
         return Lookup(self, now, lasts)
 
-    def known(self, key: tuple[str, ...], now: datetime) -> _Kept | None:
+    def known(self, key: tuple[str, ...], now: datetime) -> Kept | None:
         """An answer that still counts."""
         kept = self._kept.get(key)
         return kept if kept is not None and now < kept.until else None
 
-    def keep(self, key: tuple[str, ...], kept: _Kept) -> None:
+    def keep(self, key: tuple[str, ...], kept: Kept) -> None:
         """Remember an answer."""
         replaced = self._kept.pop(key, None)
         self._kept[key] = kept
@@ -83,10 +87,26 @@ class DirectoryLookup:
         while self._size > _MOST_KEPT_BYTES:
             self._size -= self._kept.popitem(last=False)[1].size + _OVERHEAD
 
-    async def asked(self, key: tuple[str, ...], seconds: float) -> _Told:
-        """The upstream's answer now; none after so many seconds."""
+    async def asked(self, key: tuple[str, ...], now: datetime, lasts: timedelta, seconds: float) -> Kept:
+        """The upstream's answer now, shared with whoever asks the same meanwhile; none after so many seconds."""
         try:
             async with asyncio.timeout(seconds):
+                return await self._under_way.of(key, lambda: self._remembered(key, now, lasts))
+        except TimeoutError:
+            kept = Kept(None, now + min(lasts, _FAILURES_LAST), 0)
+            if key not in self._under_way:  # others may have more time, and get an answer yet
+                self.keep(key, kept)
+            return kept
+
+    async def _remembered(self, key: tuple[str, ...], now: datetime, lasts: timedelta) -> Kept:
+        answer, size = await self._told(key)
+        kept = Kept(answer, now + (lasts if answer is not None else min(lasts, _FAILURES_LAST)), size)
+        self.keep(key, kept)
+        return kept
+
+    async def _told(self, key: tuple[str, ...]) -> _Told:
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
                 body = await self._body(key)
             if body is None or len(body) > _MOST_BYTES:
                 return _NOT_TOLD
@@ -102,11 +122,11 @@ class DirectoryLookup:
         kind, parameter, value = key
         return await source.page(f"{kind}?{urlencode({parameter: value, '_count': str(MOST_FOUND)})}")
 
-    def _itself(self, resource: dict[str, object], kind: str, wanted: str) -> _Answer:
+    def _itself(self, resource: dict[str, object], kind: str, wanted: str) -> Answer:
         found: Json = self._relative(resource)
         return found if found.get("resourceType") == kind and found.get("id") == wanted else None
 
-    def _found(self, bundle: dict[str, object], kind: str) -> _Answer:
+    def _found(self, bundle: dict[str, object], kind: str) -> Answer:
         links, entries = bundle.get("link", []), bundle.get("entry", [])
         if bundle.get("resourceType") != "Bundle" or not isinstance(links, list) or not isinstance(entries, list):
             return None
@@ -151,17 +171,15 @@ class Lookup:
         answer = await self._answer((kind, parameter, value))
         return answer if isinstance(answer, tuple) else None
 
-    async def _answer(self, key: tuple[str, ...]) -> _Answer:
+    async def _answer(self, key: tuple[str, ...]) -> Answer:
         if self._left <= 0:
             return None
         self._left -= 1
         kept = self._lookup.known(key, self._now)
-        if kept is None:
-            seconds = self._ends - time.monotonic()
-            told = await self._lookup.asked(key, seconds) if seconds > 0 else _NOT_TOLD
-            lasts = self._lasts if told.answer is not None else min(self._lasts, _FAILURES_LAST)
-            kept = _Kept(told.answer, self._now + lasts, told.size)
-            if seconds > 0:  # what wasn't asked for isn't remembered: the next question may have the time
-                self._lookup.keep(key, kept)
+        seconds = self._ends - time.monotonic()
+        if kept is None and seconds > 0:
+            kept = await self._lookup.asked(key, self._now, self._lasts, seconds)
+        if kept is None:  # what wasn't asked for isn't remembered: the next question may have the time
+            kept = Kept(None, self._now + min(self._lasts, _FAILURES_LAST), 0)
         self.until = min(self.until, kept.until)
         return kept.answer

@@ -22,6 +22,7 @@ from policies.codes import (
     usual_system,
 )
 from policies.consent_rule import Period
+from policies.memberships import is_identifier
 from policies.model import Coding
 from policies.purpose_of_use import PURPOSES_OF_USE
 from policies.security_labels import LEVELS
@@ -38,7 +39,8 @@ _DATA: Final = _ELEMENT | {"meaning", "reference"}
 _ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
 _MEANINGS: Final = frozenset({"instance", "related", "dependents", "authoredby"})
 _GRANTEE: Final = frozenset({Coding("", "IRCP"), Coding(PARTICIPATION_SYSTEM, "IRCP")})
-_IN_USE: Final = ("usual", "official", "secondary")
+IN_USE: Final = ("usual", "official", "secondary")
+"""`Identifier.use` of one that still counts."""
 _TYPES: Final = RESOURCE_TYPE_NAMES | {"Resource", "DomainResource"}
 _FHIR_ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}", re.ASCII)
 _MAX_REFERENCE: Final = 2_000
@@ -129,14 +131,15 @@ def names_of(value: object, path: str, problems: list[str], *, permit: bool) -> 
     if "identifier" in item:
         identifier = members(item["identifier"], _IDENTIFIER, f"{path}.identifier", problems)
         system, told = text(identifier.get("system")), text(identifier.get("value"))
-        if not system or not told or identifier.get("use", "usual") not in _IN_USE:
+        if not system or not told or identifier.get("use", "usual") not in IN_USE:
             problems.append(f"{path}.identifier")
         found = (f"{system}|{told}",)
     if "reference" in item or not found:
         literal = reference_names(item.get("reference"), permit=permit)
         if not literal:
             problems.append(f"{path}.reference")
-        found += literal
+        # A permit goes by the literal: an identifier beside it only repeats whom it names, or names somebody else.
+        found = literal if permit and literal and all(map(is_identifier, found)) else (*found, *literal)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ class Envelope:
     active: bool
     patient: str
     problems: list[str]
+    policies: tuple[str, ...] = ()
 
     def rule(
         self, root: Provision, *, about_data: bool = True, period: Period = _ALWAYS, extra: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Envelope:
             root=root,
             period=period,
             not_understood=(*self.problems, *extra),
+            policies=self.policies,
         )
 
 
@@ -60,7 +62,15 @@ def read_envelope(resource: Mapping[str, object], names: frozenset[str], subject
         active=resource.get("status") == "active",
         patient=_patient_id(resource.get(subject), subject, problems),
         problems=problems,
+        policies=tuple(_policies(resource)),
     )
+
+
+def _policies(resource: Mapping[str, object]) -> Iterator[str]:
+    listed, basis = resource.get("policy"), resource.get("policyBasis")
+    told = [item.get("uri") for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    told += [basis.get("url")] if isinstance(basis, dict) else []
+    yield from (uri for uri in told if isinstance(uri, str) and uri)
 
 
 def _has_modifier(value: object) -> bool:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fhir.consents.elements import read_period, reference_names
-from policies.codes import CLIENT_SYSTEM
+from fhir.consents.elements import IN_USE, read_period, reference_names
 
 Json = Mapping[str, object]
 MOST_MEMBERS: Final = 5_000
@@ -26,7 +25,7 @@ class Members:
     names: frozenset[str] = frozenset()
     """`Type/id`, or `system|value` for one who is named by an identifier."""
     whole: bool = False
-    """Whether nobody else does."""
+    """Whether nobody else does: all have names."""
 
 
 UNKNOWN: Final = Members()
@@ -85,7 +84,8 @@ def name_at(value: object) -> str:
     identifier = value.get("identifier")
     if not literal and isinstance(identifier, dict):
         system, told = identifier.get("system"), identifier.get("value")
-        if isinstance(system, str) and isinstance(told, str) and system and told:
+        in_use = identifier.get("use", "usual") in IN_USE
+        if in_use and isinstance(system, str) and isinstance(told, str) and system and told:
             return f"{system}|{told}"
     return ""
 
@@ -104,10 +104,8 @@ def references_in(value: object) -> Iterator[str]:
 
 
 def _named(references: Iterable[object]) -> Members:
-    """Somebody who is named by an identifier may be anybody, but for an app, which has no other name."""
     names = [name_at(reference) for reference in references]
-    certain = all(name and ("|" not in name or name.startswith(f"{CLIENT_SYSTEM}|")) for name in names)
-    return Members(frozenset(name for name in names if name), certain)
+    return Members(frozenset(name for name in names if name), all(names))
 
 
 def _list(value: object) -> list[Json]:

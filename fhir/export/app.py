@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -20,7 +20,16 @@ from fhir.export.filter import ExportFilter
 from fhir.export.jobs import ExportJobs, Job, TooManyJobs
 from fhir.export.lines import BrokenExport
 from fhir.export.manifest import expiry_header, job_url, manifest, progress_headers
-from fhir.export.request import MAX_BODY, TAKEN, Wanted, check_prefer, narrowed_types, plan_export, read_wanted
+from fhir.export.request import (
+    MAX_BODY,
+    TAKEN,
+    Wanted,
+    about_patients,
+    check_prefer,
+    narrowed_types,
+    plan_export,
+    read_wanted,
+)
 from fhir.export.stream import ExportStream, batches
 from fhir.export.upstream import NDJSON, ExportFailed, ExportUpstream
 from fhir.proxy.operation_parameters import read_parameters
@@ -48,6 +57,8 @@ _ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 _BEGIN: Final = re.compile(rf"/(|Patient/|Group/({_ID})/)\$export")
 _JOB: Final = re.compile(r"/\$export/([A-Za-z0-9_-]{1,64})")
 _FILE: Final = re.compile(r"/\$export/([A-Za-z0-9_-]{1,64})/([A-Z][A-Za-z]{1,63})\.ndjson")
+_REFUSED: Final = frozenset({400, 422, 501})
+"""How servers refuse types that they don't export (FHIR R4 §3.1.0.1.3 and practice)."""
 _log = structlog.get_logger(__name__)
 
 
@@ -144,7 +155,7 @@ class BulkExport:
         wanted = read_wanted(parameters)
         asked = f"{level}$export" + (f"?{urlencode(parameters)}" if parameters else "")
         try:
-            types = narrowed_types(wanted, level, access, self._proxy.catalogue, self._parts.served)
+            types = narrowed_types(wanted, access, self._proxy.catalogue, self._parts.served)
             if group is not None and group not in self._parts.groups:
                 raise ProxyRefusal(404, "not-found", "there is no such group that may be exported")
         except ProxyRefusal as refusal:
@@ -152,24 +163,35 @@ class BulkExport:
                 await self._note(request, access, asked, "4")
             raise
         await self._note(request, access, asked, "0")
-        job_id = await self._started(access, asked, f"{level}$export", wanted, types)
+        job_id = await self._started(access, asked, level, wanted, types)
         where = job_url(self._proxy.base, job_id).encode()
         await send_fhir(send, 202, b"", headers=((b"content-location", where),))
 
-    async def _started(self, access: Access, asked: str, path: str, wanted: Wanted, types: tuple[str, ...]) -> str:
+    async def _started(self, access: Access, asked: str, level: str, wanted: Wanted, types: tuple[str, ...]) -> str:
         """The id of a job at which the upstream is at work."""
         jobs, clock = self._parts.jobs, self._proxy.clock
         job_id = await jobs.begin(access.client_id, f"{self._proxy.base}/{asked}", types, clock())
-        given = [("_outputFormat", NDJSON), ("_type", ",".join(types))]
-        if wanted.since is not None:
-            given.append(("_since", wanted.since))
+        given = [("_outputFormat", NDJSON)] + ([] if wanted.since is None else [("_since", wanted.since)])
         try:
-            status_url = await self._parts.upstream.begin(path, given)
+            status_url = await self._begun_upstream(level, wanted, types, given)
         except UpstreamFailure:
             await jobs.fail(job_id, access.client_id, clock())
             raise
         await jobs.started(job_id, access.client_id, status_url, clock())
         return job_id
+
+    async def _begun_upstream(
+        self, level: str, wanted: Wanted, types: Sequence[str], given: Sequence[tuple[str, str]]
+    ) -> str:
+        """Where the upstream's export is asked for; without what an upstream may refuse, if it refuses."""
+        fewer = about_patients(wanted, level, types, self._proxy.catalogue)
+        begin, path = self._parts.upstream.begin, f"{level}$export"
+        try:
+            return await begin(path, [*given, ("_type", ",".join(types))])
+        except UpstreamFailure as failure:
+            if failure.status not in _REFUSED or len(fewer) in (0, len(types)):
+                raise
+        return await begin(path, [*given, ("_type", ",".join(fewer))])
 
     async def _status(self, send: Send, access: Access, job_id: str) -> None:
         job = await self._job(access, job_id)
@@ -217,9 +239,10 @@ class BulkExport:
             there = await self._parts.jobs.find(job_id, access.client_id, self._proxy.clock())
             return there is not None and await self._proxy.gate.goes_on(access)
 
+        origins = replace(self._proxy.origins, facts=self._parts.views.facts)
         stream = ExportStream(
             batches(self._parts.upstream, urls, self._parts.max_line),
-            ExportFilter(self._proxy.plans, self._parts.views, self._proxy.medications, plan, kind),
+            ExportFilter(self._proxy.plans, self._parts.views, origins, self._proxy.medications, plan, kind),
             self._proxy.audit.record_all,
             goes_on,
             self._proxy.clock,

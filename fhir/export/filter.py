@@ -18,6 +18,7 @@ from fhir.audit.event import AuditRecord
 from fhir.export.lines import BrokenExport
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
+from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews, Show
 from fhir.proxy.searchset import Shown
@@ -52,19 +53,27 @@ class ExportFilter:
     """Decides the lines of files of one type, for one token (`plan`)."""
 
     def __init__(
-        self, plans: ReadPlans, views: ResourceViews, medications: Medications, plan: ReadPlan, kind: str
+        self,
+        plans: ReadPlans,
+        views: ResourceViews,
+        origins: Origins,
+        medications: Medications,
+        plan: ReadPlan,
+        kind: str,
     ) -> None:
         self._plans = plans
         self._views = views
+        self._origins = origins
         self._medications = medications
         self._plan = plan
         self._kind = kind
 
     async def passed(self, lines: Sequence[bytes], now: datetime) -> Passed:
         """What may be seen of these lines. Raises BrokenExport for a line that is no JSON object."""
-        batch = _Batch(self._plans, self._views, self._plan, now)
+        origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
+        batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
-        await self._medications.learn(*lines)
+        await self._medications.learn(*lines, *(target for origin in origins.values() for target in origin.targets))
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
         for number, line in enumerate(lines, 1):
@@ -81,7 +90,7 @@ class ExportFilter:
 
     async def _shown(self, line: bytes, batch: _Batch) -> Shown | None:
         try:
-            facts = self._views.facts(line)
+            facts = self._views.facts(line, batch.origins)
             if not line.isascii():
                 line.decode()
             if facts.resource_type != self._kind:
@@ -98,11 +107,14 @@ class ExportFilter:
 class _Batch:
     """The plans by which one batch is decided, by patient."""
 
-    def __init__(self, plans: ReadPlans, views: ResourceViews, plan: ReadPlan, now: datetime) -> None:
+    def __init__(
+        self, plans: ReadPlans, views: ResourceViews, plan: ReadPlan, now: datetime, origins: OriginsByContent
+    ) -> None:
         self._of = plans
         self._views = views
         self._plan = plan
         self._now = now
+        self.origins = origins
         self._candidates: frozenset[str] | None = None
         self._shows: dict[str | None, Show] = {}
         self.plans: dict[str | None, ReadPlan] = {}
@@ -122,7 +134,7 @@ class _Batch:
         show = self._shows.get(owner)
         if show is None:
             plan = await self._of.for_resource(self._plan, facts, self._now)
-            show = self._shows[owner] = self._views.under(plan, {})
+            show = self._shows[owner] = self._views.under(plan, {}, origins=self.origins)
             self.plans[owner] = plan
         return show
 

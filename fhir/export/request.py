@@ -70,19 +70,26 @@ def plan_export(access: Access, kind: str, catalogue: Catalogue) -> ReadPlan | D
 
 
 def narrowed_types(
-    wanted: Wanted, level: str, access: Access, catalogue: Catalogue, served: Callable[[str], bool]
+    wanted: Wanted, access: Access, catalogue: Catalogue, served: Callable[[str], bool]
 ) -> tuple[str, ...]:
     """The types that the upstream is asked for. Raises ProxyRefusal when the token opens none, or not one by name.
 
-    `level`: what stands before `$export`, in the path; below a patient or a group only what is about patients.
+    Providers and places are among them at every level: they belong to what is about patients, and may come along.
     """
     possible = tuple(filter(served, exportable(catalogue)))
     if wanted.types is not None and not set(wanted.types) <= set(possible):
         raise ProxyRefusal(400, "not-supported", f"`_type` may name, for an export: {', '.join(possible)}")
-    if wanted.types is None and level:
-        possible = tuple(kind for kind in possible if kind in everything_types(catalogue))
     decided = {kind: plan_export(access, kind, catalogue) for kind in wanted.types or possible}
     denied = [decision for decision in decided.values() if isinstance(decision, Deny)]
     if denied and (wanted.types is not None or len(denied) == len(decided)):
         raise ProxyRefusal(403, "forbidden", denied[0].reasons[0].text)
     return tuple(kind for kind, decision in decided.items() if isinstance(decision, ReadPlan))
+
+
+def about_patients(wanted: Wanted, level: str, types: Sequence[str], catalogue: Catalogue) -> Sequence[str]:
+    """What to ask an upstream for that refuses the others: many know only what is about patients, below one or a group.
+
+    `level`: what stands before `$export`, in the path. All types where they were asked for by name.
+    """
+    own = [kind for kind in types if kind in everything_types(catalogue)]
+    return own if level and wanted.types is None else types

@@ -22,7 +22,8 @@ class Masks:
             compiler = MaskCompiler(definitions, catalogue.extensions[profile], whole=whole)
             for resource_type, allowed in types.items():
                 self._nodes[profile, resource_type] = compiler.compile(resource_type, allowed)
-                self._members[profile, resource_type] = self._as_members(resource_type, allowed)
+                urls = {f"extension({url})" for url in catalogue.extensions[profile]}
+                self._members[profile, resource_type] = self._as_members(resource_type, allowed) | urls
 
     def node(self, purpose: str, resource_type: str) -> MaskNode | None:
         """The compiled mask; None when nothing of the type may be seen for this purpose."""
@@ -30,7 +31,7 @@ class Masks:
         return None if known is None else self._nodes.get((known.mask, resource_type))
 
     def visible(self, purpose: str, resource_type: str, path: str) -> bool:
-        """Whether a JSON member path (`valueQuantity`, `name.family`) lies within the mask."""
+        """Whether a JSON member path (`valueQuantity`, `name.family`, `extension(http://…)`) lies within the mask."""
         known = self._catalogue.purposes.get(purpose)
         allowed = None if known is None else self._members.get((known.mask, resource_type))
         return allowed is not None and is_visible(allowed, path)

@@ -14,7 +14,7 @@ from fhir.proxy.access_records import Seen
 from fhir.proxy.history import read_since
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page_links import PageLinks, Parameters
-from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
+from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
 from fhir.proxy.searchset import Page, fill_page, searchset
@@ -125,9 +125,10 @@ async def _answer(
             first, position = links.payload.upstream_url, links.payload.position
         if not plan.shares:
             continue
-        show = parts.views.under(plan, {})
+        pages = Pages(parts, kind)
+        show = parts.views.under(plan, {}, origins=pages.origins)
         room = search.count - len(page.matches)
-        more = await fill_page(kind, room, first, position, parts.page_of(kind), show, asks_first=asks_first)
+        more = await fill_page(kind, room, first, position, pages.fetch, show, asks_first=asks_first)
         shown_by = shown_by.sharing({**shown_by.shares, **plan.shares})
         page.matches += more.matches
         page.next_url, page.next_position, goes_on = more.next_url, more.next_position, kind

@@ -12,7 +12,7 @@ import msgspec
 
 from fhir.proxy.access_records import Seen
 from fhir.proxy.page_links import PageLinks, Parameters
-from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
+from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.reading import seen
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import DEFAULT_COUNT
@@ -36,10 +36,10 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
         first, position = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}", 0
     else:
         first, position = links.payload.upstream_url, links.payload.position
-    show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}))
-    fetch = parts.page_of(kind)
+    pages = Pages(parts, kind)
+    show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
     page = await fill_page(
-        kind, shape.count, first, position, fetch, show, bundle_type="history", asks_first=links.payload is None
+        kind, shape.count, first, position, pages.fetch, show, bundle_type="history", asks_first=links.payload is None
     )
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read

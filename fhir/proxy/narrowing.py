@@ -23,9 +23,14 @@ def upstream_search(search: SearchRequest, plan: ReadPlan, catalogue: Catalogue,
     kind = search.resource_type
     known = definitions.search_parameters(kind)
     owner = "_id" if kind == "Patient" else "patient" if "patient" in known else None
-    if is_about_nobody(kind, catalogue):
+    if is_about_nobody(kind, catalogue) or _asks_for_origins(search):
         owner = None
     return f"{kind}?{urlencode(narrowed(search, sorted(plan.shares), owner, category_bound(kind, plan, catalogue)))}"
+
+
+def _asks_for_origins(search: SearchRequest) -> bool:
+    """Whether it looks for certain Provenances: they need to name no patient by whom they could be found."""
+    return search.resource_type == "Provenance" and any(name in ("_id", "target") for name, _ in search.criteria)
 
 
 def is_about_nobody(kind: str, catalogue: Catalogue) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +11,7 @@ from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.proxy.access_records import Seen
 from fhir.proxy.medications import Medications
+from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
@@ -73,6 +74,7 @@ class ProxyParts:
     """The source of a resource type. Raises TypeNotServed."""
     serves: Callable[[str], bool]
     """Whether a resource type has a source."""
+    origins: Origins
     audit: AuditTrail
     sealer: PageSealer
     capability_statement: bytes
@@ -82,22 +84,15 @@ class ProxyParts:
     """Where writes go, each to its type's; None where apps may not write."""
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+        """As `Source.read`, of the type's source. What medicine it refers to is known then."""
         body = await self.source_of(resource_type).read(resource_type, resource_id, version)
         if body is not None:
             await self.medications.learn(body)
         return body
 
-    def page_of(self, resource_type: str) -> Callable[[str], Awaitable[bytes]]:
-        """`Source.page` of the type's source, likewise."""
-        source = self.source_of(resource_type)
-
-        async def page(url: str) -> bytes:
-            body = await source.page(url)
-            await self.medications.learn(body)
-            return body
-
-        return page
+    async def learn(self, body: bytes, origins: OriginsByContent) -> None:
+        """What medicines an answer refers to, and what its Provenances target. Raises UpstreamFailure."""
+        await self.medications.learn(body, *(target for origin in origins.values() for target in origin.targets))
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -146,6 +141,24 @@ class NothingOpened(ProxyRefusal):
 
     def __init__(self) -> None:
         super().__init__(404, "not-found", "there is no such resource that this token opens")
+
+
+class Pages:
+    """Pages of one type's source; once they are fetched it is known what Provenances and prescriptions refer to."""
+
+    def __init__(self, parts: ProxyParts, resource_type: str) -> None:
+        self._page = parts.source_of(resource_type).page
+        self._find, self._learn = parts.origins.on_page, parts.learn
+        self._origins: dict[bytes, Origin] = {}
+        self.origins: OriginsByContent = self._origins
+
+    async def fetch(self, url: str) -> bytes:
+        """As `Source.page`."""
+        body = await self._page(url)
+        found = await self._find(body)
+        await self._learn(body, found)
+        self._origins |= found
+        return body
 
 
 def guarded_search(

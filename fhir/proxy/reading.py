@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
 from fhir.proxy.binary import answer_binary
+from fhir.proxy.origins import NO_ORIGINS, PROVENANCE
 from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 
@@ -31,10 +32,12 @@ async def seen(parts: ProxyParts, asked: Asked, version: str, elements: frozense
     body = await parts.read(kind, asked.interaction.id, version)
     if body is None:
         return None
+    origins = await parts.origins.of([body]) if kind == PROVENANCE else NO_ORIGINS
+    await parts.learn(body, origins)
     try:
         if plan.patient is None:
-            plan = await parts.plans.for_resource(plan, parts.views.facts(body), parts.clock())
-        shown = parts.views.under(plan, {kind: elements})(body)
+            plan = await parts.plans.for_resource(plan, parts.views.facts(body, origins), parts.clock())
+        shown = parts.views.under(plan, {kind: elements}, origins=origins)(body)
     except NotMinimizable:
         return None
     return Seen(plan, (shown,)) if shown is not None and shown.name == asked.name else None

@@ -16,12 +16,13 @@ from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
 from fhir.proxy.medications import REFERRING, Medications
+from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, OriginsByContent
 from fhir.proxy.searchset import Shown
 from fhir.r4.definitions import Definitions
 from fhir.r4.resource_body import content_of
 from fhir.writes.merge import merge
 from policies.catalogue import Catalogue
-from policies.classify import classify
+from policies.classify import Classification, classify
 from policies.decide import Decisions, ReadPlan
 from policies.model import Permit, ResourceFacts
 
@@ -59,19 +60,36 @@ class ResourceViews:
         plan: ReadPlan,
         elements: Mapping[str, frozenset[str] | None],
         includes: Sequence[tuple[str, str]] = (),
+        origins: OriginsByContent = NO_ORIGINS,
     ) -> Show:
-        """The view of one request. `elements`: for a type, the elements that the app asked for, None being all."""
+        """The view of one request. `elements`: for a type, the elements that the app asked for, None being all.
+
+        `origins`: what is known of Provenances when one is shown; it may grow.
+        """
         decisions = Decisions(plan, self._catalogue)
         links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
         rules = self._rules(plan.purpose)
         if plan.unnamed:
             rules = replace(rules, unnamed=plan.unnamed)
 
+        def opens(content: Content, facts: ResourceFacts) -> MaskNode | None:
+            node = self._masks.node(plan.purpose, facts.resource_type)
+            return node if self._is_permitted(decisions, facts, content.kind) else None
+
+        def is_open(raw: bytes) -> bool:
+            content = self._content(raw)
+            return opens(content, content.facts) is not None
+
         def show(raw: bytes) -> Shown | None:
             content = self._content(raw)
             facts = content.facts
-            node = self._masks.node(plan.purpose, facts.resource_type)
-            if node is None or not self._is_permitted(decisions, content):
+            if facts.resource_type == PROVENANCE:
+                origin = origins.get(raw)
+                if origin is None or not all(map(is_open, origin.targets)):
+                    return None
+                facts = origin.about(facts)
+            node = opens(content, facts)
+            if node is None:
                 return None
             wanted = elements.get(facts.resource_type)
             if plan.unnamed:  # what is remembered has their names
@@ -82,12 +100,12 @@ class ResourceViews:
                 shown = Shown(facts, minimize(content.members, kept, rules), categories=content.categories)
             else:
                 shown = content.forms.get(node) or self._form(raw, content, node, rules)
+                shown = shown if facts is content.facts else replace(shown, facts=facts)
             return shown if links is None else replace(shown, links=links.of(_decode(raw)))
 
         return show
 
-    def _is_permitted(self, decisions: Decisions, content: Content) -> bool:
-        facts, kind = content.facts, content.kind
+    def _is_permitted(self, decisions: Decisions, facts: ResourceFacts, kind: Classification) -> bool:
         if self._medications is not None and facts.resource_type in REFERRING:
             told = self._medications.with_medicines(facts)
             if told is None:
@@ -116,9 +134,10 @@ class ResourceViews:
         self._memo.keep_form(raw, content, node, form)
         return form
 
-    def facts(self, raw: bytes) -> ResourceFacts:
+    def facts(self, raw: bytes, origins: OriginsByContent = NO_ORIGINS) -> ResourceFacts:
         """What rules look at in a resource. Raises NotMinimizable."""
-        return self._content(raw).facts
+        facts, origin = self._content(raw).facts, origins.get(raw)
+        return facts if origin is None else origin.about(facts)
 
     def binary(self, raw: bytes, purpose: str) -> bytes:
         """A Binary that may be seen, minimized: what it holds and which type that has. Raises NotMinimizable."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhir.r4.definitions import Definitions, SearchParameter
+from fhir.r4.definitions import Definitions, SearchParameter, SearchPath
 from fhir.search.literals import (
     read_date,
     read_number,
@@ -273,7 +273,13 @@ class _Reader:
 
 def touched(parameter: SearchParameter) -> tuple[str, ...]:
     """The member paths below the type that the official expression reads."""
-    return tuple(sorted({".".join(path.steps) for path in parameter.paths}))
+    return tuple(sorted(set(map(_touch, parameter.paths))))
+
+
+def _touch(path: SearchPath) -> str:
+    """An extension of the resource itself is named by its URL, as masks name it: `extension(http://…)`."""
+    url = next((value for step, name, value in path.where if (step, name) == (0, "url")), None)
+    return ".".join(path.steps) if url is None else f"extension({url})"
 
 
 def _shown(text: str) -> str:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fhir.proxy.access_records import Seen
 from fhir.proxy.include_sources import check_includes, only, together_with
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page_links import PageLinks
-from fhir.proxy.parts import Answered, Asked, ProxyParts, guarded_search
+from fhir.proxy.parts import Answered, Asked, Pages, ProxyParts, guarded_search
+from fhir.proxy.request import ProxyRefusal
+from fhir.proxy.search_request import SearchRequest
 from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.r4.definitions import is_of_r4
+from fhir.upstream.failure import UpstreamFailure
+
+_REFUSES: Final = frozenset({400, 422, 501})
+"""Statuses of servers that don't know a search parameter (FHIR R4 §3.1.1.1)."""
+_BEYOND_R4: Final = "the upstream FHIR server refuses the search; it may not know US Core's parameter {}"
 
 
 async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
@@ -22,19 +32,32 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
         first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
     else:
         first, position = links.payload.upstream_url, links.payload.position
-    show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes))
-    page, fetch = Page(), parts.page_of(kind)
+    page, pages = Page(), Pages(parts, kind)
+    show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
     if plan.shares:
-        page = await fill_page(
-            kind,
-            search.count,
-            first,
-            position,
-            fetch,
-            show,
-            including=bool(search.includes),
-            asks_first=links.payload is None,
-        )
+        try:
+            page = await fill_page(
+                kind,
+                search.count,
+                first,
+                position,
+                pages.fetch,
+                show,
+                including=bool(search.includes),
+                asks_first=links.payload is None,
+            )
+        except UpstreamFailure as failure:
+            raise _refused(parts, search, failure) or failure from None
     total = links.total(page, counted=plan.patient is not None)  # a service gets none
     body = searchset(page, parts.base, links.of(page, kind), total)
     return Answered(body, Seen(plan, (*page.matches, *page.includes)))
+
+
+def _refused(parts: ProxyParts, search: SearchRequest, failure: UpstreamFailure) -> ProxyRefusal | None:
+    """What an upstream may refuse because R4 alone doesn't have it; it follows from the query alone."""
+    known = parts.definitions.search_parameters(search.resource_type)
+    names = dict.fromkeys(name.partition(":")[0] for name, _ in search.criteria)
+    added = [f"`{name}`" for name in names if name in known and not is_of_r4(known[name])]
+    if failure.status not in _REFUSES or not added:
+        return None
+    return ProxyRefusal(400, "not-supported", _BEYOND_R4.format(" or ".join(added)))

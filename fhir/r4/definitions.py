@@ -277,6 +277,11 @@ def json_members(name: str, element: Element) -> list[tuple[str, str]]:
     return [(stem + type_name[0].upper() + type_name[1:], type_name) for type_name in element.types]
 
 
+def is_of_r4(parameter: SearchParameter) -> bool:
+    """Whether R4 itself has the parameter; others are US Core's."""
+    return parameter.url.startswith("http://hl7.org/fhir/SearchParameter/")
+
+
 def _named(elements: Mapping[str, Element], name: str) -> Element:
     """An element by its FHIR name or, for a choice, by one of its JSON names."""
     found = elements.get(name)

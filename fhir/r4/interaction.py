@@ -43,6 +43,7 @@ InteractionCode = Literal[
     "update",
     "patch",
     "delete",
+    "export",
 ]
 
 
@@ -52,7 +53,10 @@ NO_EXPORT: Final = "bulk export is for backend services, each in a request of it
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A supported interaction. `code` is a FHIR restful-interaction code; the one `operation` is `$everything`."""
+    """A supported interaction. `code` is a FHIR restful-interaction code; the one `operation` is `$everything`.
+
+    `export` is no request's interaction (`fhir/export/app.py` answers those): it is asked about.
+    """
 
     code: InteractionCode
     resource_type: str = ""
@@ -90,6 +94,15 @@ def interaction_of(method: str, path: str, *, writes: bool = False) -> Interacti
     """Read the interaction from an undecoded path below the FHIR base (`/Patient/p1`); `writes`: whether apps may."""
     write = _write(method, path) if writes else None
     return write or _supported(method, path) or _unsupported(method, path, writes=writes)
+
+
+_METHODS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+
+
+def is_written(interaction: Interaction) -> bool:
+    """Whether apps write this type so, where they may write at all."""
+    path = f"/{interaction.resource_type}" + ("" if interaction.code == "create" else f"/{interaction.id or 'any'}")
+    return _write(_METHODS[interaction.code], path) is not None
 
 
 def _write(method: str, path: str) -> Interaction | None:

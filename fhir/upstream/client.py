@@ -7,12 +7,11 @@ bounds or it is an UpstreamFailure; redirects aren't followed, and links lead no
 
 from __future__ import annotations
 
+import asyncio
 import re
-import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -21,6 +20,7 @@ import msgspec
 from yarl import URL
 
 from fhir.upstream.circuit_breaker import CircuitBreaker
+from fhir.upstream.connections import Connections
 from fhir.upstream.credentials import BackendServices, Basic, Bearer, Credentials, NoCredentials
 from fhir.upstream.failure import FailureKind, UpstreamFailure
 from fhir.upstream.links import link_below
@@ -41,8 +41,6 @@ __all__ = [
 _TYPE: Final = r"[A-Z][A-Za-z]{1,63}"
 _ID: Final = r"[A-Za-z0-9.-]{1,64}"
 _PATH: Final = re.compile(rf"metadata|{_TYPE}(/{_ID}(/_history(/{_ID})?)?)?")
-_JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
-_HEADERS: Final = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip", "User-Agent": "Assent"}
 _MEBIBYTE: Final = 1024 * 1024
 _Said = TypeVar("_Said")
 
@@ -73,6 +71,9 @@ class UpstreamClient:
         """`timeout` in seconds for a whole answer, `connect_timeout` for a connection; `max_body` once decompressed."""
         self._base = URL(base_url.rstrip("/"))
         self._below = f"{self._base}/"
+        self._path = self._base.raw_path.rstrip("/")
+        self._seconds = timeout
+        self._reading = Connections(self._base, most=connections, connect_timeout=connect_timeout)
         self._credentials: Credentials = credentials or NoCredentials()
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._max_body = max_body
@@ -93,11 +94,11 @@ class UpstreamClient:
         if _PATH.fullmatch(path) is None or "." in parts or ".." in parts:
             raise ValueError("the path is no FHIR read, history or search")
         query = f"?{urlencode(params)}" if params else ""
-        return await self._answer(URL(f"{self._below}{path}{query}", encoded=True))
+        return await self._answer(f"{self._path}/{path}{query}")
 
     async def get_link(self, url: str) -> UpstreamAnswer:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
-        return await self._answer(link_below(self._base, url))
+        return await self._answer(link_below(self._base, url).raw_path_qs)
 
     def below(self, path: str) -> URL:
         """The address of a path below the base, `Observation/o1`, which the caller has checked."""
@@ -129,6 +130,7 @@ class UpstreamClient:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._reading.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -138,72 +140,26 @@ class UpstreamClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections),
                 timeout=self._timeout,
-                # Decompressed here, where the bound is on what comes out.
-                auto_decompress=False,
+                auto_decompress=False,  # nothing compressed is asked for
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
-    async def _answer(self, url: URL) -> UpstreamAnswer:
-        return await self.signed_in(lambda session, authorization: self._attempt(session, url, authorization))
+    async def _answer(self, target: str) -> UpstreamAnswer:
+        return await self.signed_in(lambda _, authorization: self._attempt(target, authorization))
 
-    async def _attempt(self, session: aiohttp.ClientSession, url: URL, authorization: str | None) -> UpstreamAnswer:
-        headers = _HEADERS if authorization is None else _HEADERS | {"Authorization": authorization}
-        begun = False
+    async def _attempt(self, target: str, authorization: str | None) -> UpstreamAnswer:
         try:
-            async with session.get(url, headers=headers, allow_redirects=False) as response:
-                begun = True
-                _check_status(response.status)
-                if response.status != 200:
-                    return UpstreamAnswer(response.status, b"")
-                if response.content_type not in _JSON:
-                    raise UpstreamFailure("not-fhir", status=200)
-                body = _whole_json(await self._body(response))
-                if self.drift is not None:
-                    self.drift.offer(body, response.headers.get("Content-Type", ""))
-                return UpstreamAnswer(200, body)
+            async with asyncio.timeout(self._seconds):
+                answer = await self._reading.get(target, authorization, self._max_body)
         except TimeoutError as slow:
             raise UpstreamFailure("timeout") from slow
-        except aiohttp.ClientResponseError:
-            # aiohttp's own faults quote the URL, and with it what was searched for: none goes along.
-            raise UpstreamFailure("not-fhir") from None
-        except (aiohttp.ClientError, OSError):
-            raise UpstreamFailure("truncated" if begun else "unreachable") from None
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip"):
-            raise UpstreamFailure("not-fhir", status=200)
-        inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-        body = BytesIO()  # gives away what it gathered without copying it: a Bundle may have 20 MB
-        async for piece in response.content.iter_any():
-            if inflate is not None:
-                # One byte more than allowed tells that there is too much, without producing the rest.
-                body.write(_inflated(inflate, piece, self._max_body + 1 - body.tell()))
-            else:
-                body.write(piece)
-            if body.tell() > self._max_body:
-                raise UpstreamFailure("too-large", status=200)
-        if inflate is not None and not inflate.eof:
-            raise UpstreamFailure("truncated", status=200)
-        return body.getvalue()
-
-
-def _check_status(status: int) -> None:
-    if 300 <= status < 400:
-        raise UpstreamFailure("redirect", status=status)
-    if status not in (200, 404, 410):
-        raise UpstreamFailure("bad-status", status=status)
-
-
-def _inflated(inflate: zlib._Decompress, piece: bytes, most: int) -> bytes:
-    try:
-        out = inflate.decompress(piece, most)
-    except zlib.error as broken:
-        raise UpstreamFailure("not-fhir", status=200) from broken
-    if inflate.unused_data:
-        raise UpstreamFailure("not-fhir", status=200)
-    return out
+        if answer.status != 200:
+            return UpstreamAnswer(answer.status, b"")
+        body = _whole_json(answer.body)
+        if self.drift is not None:
+            self.drift.offer(body, answer.content_type)
+        return UpstreamAnswer(200, body)
 
 
 def _whole_json(body: bytes) -> bytes:

@@ -39,6 +39,7 @@ _OXYGEN: Final = (
 _FLOW: Final = Code(LOINC, "3151-8", "Inhaled oxygen flow rate")
 _CONCENTRATION: Final = Code(LOINC, "3150-0", "Inhaled oxygen concentration")
 _NITRITE: Final = Code(LOINC, "5802-4", "Nitrite [Presence] in Urine by Test strip")
+_COLOUR: Final = Code(LOINC, "5778-6", "Color of Urine")
 _NEGATIVE: Final = Code(SNOMED, "260385009", "Negative")
 _UNSURE: Final = Code(TERMINOLOGY + "data-absent-reason", "unknown", "Unknown")
 _COCHLEAR: Final = Code(SNOMED, "43252007", "Cochlear prosthesis")
@@ -113,6 +114,8 @@ def _write_measurements(record: Record, visit: Visit) -> None:
     sample = _write_sample(record, visit)
     strip |= {"specimen": reference(sample), "issued": instant(visit.day, 12, 0)}
     _write(record, visit, LABORATORY_TEST, _NITRITE, strip, "us-core-observation-lab")
+    seen: Resource = {"performer": [LABORATORY], "valueString": "straw-yellow"}
+    _write(record, visit, LABORATORY_TEST, _COLOUR, seen, "us-core-observation-lab")
 
 
 def _write_sample(record: Record, visit: Visit) -> Resource:

@@ -11,6 +11,7 @@ from sandbox.records.encounters import Visit
 from sandbox.records.record import TODAY, Record, Resource, coding, concept, narrative, reference
 from sandbox.records.terminology import ILLNESSES, SNOMED, TERMINOLOGY, Code
 
+_WALKING: Final = Code(SNOMED, "129006008", "Walking")
 _PROFESSIONAL: Final = Code(TERMINOLOGY + "claim-type", "professional", "Professional")
 _NORMAL: Final = Code(TERMINOLOGY + "processpriority", "normal", "Normal")
 _SUBMITTED: Final = Code(TERMINOLOGY + "adjudication", "submitted", "Submitted Amount")
@@ -48,7 +49,7 @@ def write_care(record: Record, conditions: list[Resource]) -> None:
     aim: Resource = {
         "subject": record.subject,
         "lifecycleStatus": "active",
-        "description": {"text": "Walk half an hour every day"},
+        "description": concept(_WALKING, text="Walk half an hour every day"),
         "startDate": (TODAY - timedelta(days=90)).isoformat(),
         "target": [{"dueDate": (TODAY + timedelta(days=90)).isoformat()}],
     }

@@ -134,7 +134,9 @@ def write_unusual_prescription(record: Record, visit: Visit) -> None:
 def write_visit_problem(record: Record, visit: Visit) -> None:
     """What somebody came for, which was over soon (US Core, encounter diagnosis)."""
     illness = ACUTE[0]
+    asserted = "http://hl7.org/fhir/StructureDefinition/condition-assertedDate"
     elements: Resource = {
+        "extension": [{"url": asserted, "valueDateTime": visit.day.isoformat()}],
         "clinicalStatus": concept(_RESOLVED),
         "verificationStatus": concept(CONFIRMED),
         "category": [concept(_DIAGNOSIS)],

@@ -37,6 +37,7 @@ def write_survey(record: Record, visit: Visit) -> None:
     _write(record, visit, asked, _PANEL, {"hasMember": [reference(part) for part in parts]}, answers)
     _write(record, visit, (SURVEY,), _ACTIVE_DAYS, days, answers)
     _write(record, visit, (SURVEY,), {"text": "Eats breakfast"}, {"valueBoolean": True}, answers)
+    _write(record, visit, (SURVEY,), {"text": "Anything else?"}, {"valueString": "no"}, answers)
     _write_concern(record, visit.day)
 
 

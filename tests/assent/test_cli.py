@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from assent import cli
+from assent.commands.output import show_record
 from assent.policy_files import load_catalogue
 from authz.clients.clients import new_client_id
 from policies.model import Coding
@@ -76,7 +78,7 @@ def test_doctor_says_no_when_the_database_is_not_migrated(
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     code, out, _ = run(capsys, monkeypatch, "doctor")
     assert code == 1
-    assert "run `assent migrate`" in out
+    assert "there is no schema yet" in out
 
 
 def test_unreachable_database_and_upstream_are_said_without_the_password(
@@ -232,9 +234,13 @@ def test_the_operator_says_what_a_client_must_do(
     monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
     add = ("client", "add", "Careful", "--redirect-uri", "https://app.example/cb")
     assert run(capsys, monkeypatch, *add, "--require", "dpop", "--require", "pushed-request")[0] == 0
-    for wrong, said in (("everything", "can require"), ("signed-request", "needs `--jwks`")):
+    for wrong, said in (
+        ("everything", "`--require` takes dpop, pushed-request, signed-request, certificate, not `everything`"),
+        ("dpop_bound_access_tokens", "not `dpop_bound_access_tokens`"),
+        ("signed-request", "`--require signed-request` needs `--jwks` or `--jwks-url`"),
+    ):
         code, _, err = run(capsys, monkeypatch, *add, "--require", wrong)
-        assert (code, said in err) == (1, True)
+        assert (code, said in err) == (1, True), err
     _, out, _ = run(capsys, monkeypatch, "client", "list", "--json")
     demanded = ["dpop_bound_access_tokens", "require_pushed_authorization_requests"]
     assert [row["requires"] for row in json.loads(out)] == [demanded]
@@ -316,6 +322,28 @@ def test_user_is_added_once_with_a_password_from_standard_input(
     assert run(capsys, monkeypatch, "user", "add", "joe")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "patients"),
+    [
+        (("--fhir-user", "Patient/p1"), ["p1"]),
+        (("--fhir-user", "Patient/p1", "--patient", "c1=Ann", "--role", "representative"), ["c1", "p1"]),
+        (("--patient", "c1=Ann"), ["c1"]),
+        (("--fhir-user", "Practitioner/d1", "--role", "clinician"), []),
+    ],
+)
+def test_who_is_a_patient_decides_for_themselves(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database_url: str,
+    options: tuple[str, ...],
+    patients: list[str],
+) -> None:
+    monkeypatch.setenv("ASSENT_DATABASE_URL", empty_database_url)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+    code, out, _ = run(capsys, monkeypatch, "user", "add", "jane", *options, "--json")
+    assert (code, sorted(json.loads(out)["patients"])) == (0, patients)
+
+
 def test_keys_are_made_listed_and_rotated(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
@@ -351,3 +379,14 @@ def test_module_runs_like_the_command() -> None:
     ended = subprocess.run([sys.executable, "-m", "assent", "--help"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
     assert "doctor" in ended.stdout
+
+
+def test_tables_are_for_people_and_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+    record = {"ok": True, "disabled": False, "none": None, "since": moment, "kinds": ["a", "b"]}
+    show_record(record, as_json=False)
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    shown = [["ok", "yes"], ["disabled", "no"], ["none"], ["since", "2026-01-02 03:04:05+00:00"], ["kinds", "a, b"]]
+    assert lines == shown
+    show_record(record, as_json=True)
+    assert json.loads(capsys.readouterr().out) == record | {"since": "2026-01-02T03:04:05.000678+00:00"}

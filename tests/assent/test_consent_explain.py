@@ -208,9 +208,12 @@ async def test_who_is_no_recorder_or_gateway_is_not_told(place: Place) -> None:
     "query",
     [
         *("", "type=Nonsense", "type=Observation&resource=Patient/ana", "resource=Observation", "resource=/x"),
-        *("resource=http://x/Observation/1", "type=Observation&interaction=delete", "type=Observation&nonsense=1"),
+        *("resource=http://x/Observation/1", "type=Observation&interaction=erase", "type=Observation&nonsense=1"),
         *("type=Observation&type=Patient", "resource=Observation/lab0&interaction=search-type"),
         *("type=Observation&interaction=read&query=x%3D1", "type=Observation&client=nobody"),
+        *("resource=Observation/lab0&interaction=create", "resource=Observation/lab0&interaction=vread"),
+        *("resource=Observation/lab0&interaction=$everything", "type=Observation/lab0"),
+        *("resource=Observation/lab0/_history/1&interaction=update", "resource=Binary/b&interaction=delete"),
         *("type=Observation&query=%2500%3D1", "type=Observation&query=a"),
     ],
 )

@@ -26,7 +26,7 @@ from tests.leaks.service import service
 from tests.leaks.world import App, World, observation, patient, world
 
 UNSEEN = "NOBODY-MAY-SEE-THIS"
-RESOURCES = [
+RESOURCES: list[dict[str, Any]] = [
     patient("ana", text={"status": "generated", "div": f"<div>{UNSEEN}</div>"}),
     patient("bob"),
     observation("lab0", note=[{"text": UNSEEN}], valueString=UNSEEN),
@@ -34,6 +34,14 @@ RESOURCES = [
     observation("vital0", category="vital-signs"),
     observation("hiv0", code="75622-1"),
     observation("bob1", "bob"),
+    *(
+        {"resourceType": "Provenance", "id": wanted, "target": [{"reference": target}], "recorded": "2026-01-01"}
+        for wanted, target in (
+            ("of-lab0", "Observation/lab0"),
+            ("of-hiv0", "Observation/hiv0"),
+            ("of-gone", "Observation/x"),
+        )
+    ),
 ]
 Place = tuple[World, CommandLine]
 
@@ -105,6 +113,22 @@ async def test_a_denied_read_says_by_which_rule(place: Place, wanted: str, rule:
     said = await _explained(assent, app, "--read", wanted, expect=1)
     assert rule in _rules(said)
     assert (await app.get(wanted)).status_code in (403, 404)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said_last"),
+    [
+        ("of-lab0", ""),
+        ("of-hiv0", "the Provenance targets something that isn't shown"),
+        ("of-gone", "what the Provenance targets can't all be found"),
+    ],
+)
+async def test_a_provenance_is_explained_by_what_it_targets(place: Place, wanted: str, said_last: str) -> None:
+    here, assent = place
+    app = await here.app(["laboratory", "sharing-record"])
+    said = await _explained(assent, app, "--read", f"Provenance/{wanted}", expect=1 if said_last else 0)
+    assert (await app.get(f"Provenance/{wanted}")).status_code == (404 if said_last else 200)
+    assert said_last in said["reasons"][-1]["text"]
 
 
 async def test_a_scope_that_does_not_reach_denies(place: Place) -> None:

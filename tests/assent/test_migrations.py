@@ -9,12 +9,14 @@ from importlib import import_module
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from msgspec.structs import replace
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from assent.migrate import NewerSchemaError, current_revision, migrate, newest_revision
+from assent.migrate import MIGRATIONS, NewerSchemaError, current_revision, known_revisions, migrate
 from assent.migrations.schema import SCHEMA, comparison_options, expected_metadata
 from authz.tokens.grants import find_grant
 from fhir.audit.chain import AuditChain
@@ -51,9 +53,16 @@ async def test_text_columns_have_the_collation_that_the_code_expects(engine: Asy
     assert found == expected
 
 
+def test_the_names_of_the_migrations_say_their_order() -> None:
+    """What a release knows is read from file names at every start; Alembic reads it from the files."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = list(ScriptDirectory.from_config(config).walk_revisions())
+    assert [script.revision for script in reversed(scripts)] == known_revisions()
+
+
 async def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
-    newest = newest_revision()
-    assert newest is not None
+    newest = known_revisions()[-1]
     assert await current_revision(empty_database_url) is None
     assert await migrate(empty_database_url) == (None, newest)
     assert await migrate(empty_database_url) == (newest, newest)
@@ -72,7 +81,7 @@ async def test_a_schema_of_a_newer_release_is_left_alone_and_told(empty_database
 
 async def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:
     results = await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
-    newest = newest_revision()
+    newest = known_revisions()[-1]
     assert sorted(before or "" for before, _ in results) == ["", newest, newest, newest]
 
 

@@ -47,6 +47,10 @@ async def failing(scope: Scope, receive: Receive, send: Send) -> None:
     raise ValueError(CANARY)
 
 
+async def without_database(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ConnectionRefusedError(CANARY)
+
+
 async def reading(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         pass
@@ -65,6 +69,16 @@ async def test_access_log_names_route_and_client_but_never_path_or_query(logged:
     assert CANARY not in logged.getvalue()
     assert (line["method"], line["route"], line["status"], line["client_id"]) == ("GET", "/fhir/{type}", 200, "app-1")
     assert line["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_database_that_is_away_is_a_503_and_one_line_in_the_log(logged: io.StringIO) -> None:
+    async with client(without_database) as http:
+        answer = await http.get("/")
+    assert (answer.status_code, answer.headers["retry-after"], answer.json()["status"]) == (503, "5", 503)
+    assert CANARY not in answer.text + logged.getvalue()
+    error, access = lines(logged)
+    assert (error["event"], error["reason"], "exception" in error) == ("database_away", "ConnectionRefusedError", False)
+    assert access["status"] == 503
 
 
 async def test_unhandled_exception_is_a_500_without_its_message_anywhere(logged: io.StringIO) -> None:

@@ -139,6 +139,56 @@ def test_serving_is_said_once_all_workers_answer(environment: dict[str, str]) ->
     assert process.returncode == 0
 
 
+def test_workers_that_cant_start_end_the_start_with_a_sentence(start: Start, environment: dict[str, str]) -> None:
+    process = start()
+    process.terminate()
+    process.communicate(timeout=20)
+    (Path(environment["ASSENT_DATA_DIR"]) / "secret").unlink()
+    ended = subprocess.run(
+        [sys.executable, "-m", "assent", "serve", "--workers", "2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "signing keys were encrypted; restore it or set ASSENT_SECRET" in ended.stderr
+    assert "a server process ended before it could answer" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert running_url(Path(environment["ASSENT_DATA_DIR"])) is None
+
+
+def test_without_its_database_it_asks_to_try_again(start: Start, environment: dict[str, str]) -> None:
+    process = start()
+    postmaster = Path(environment["ASSENT_DATA_DIR"]) / "postgres" / "cluster" / "postmaster.pid"
+    os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGQUIT)
+    for _ in range(3):
+        answer = httpx.post(url(environment, "/token"), data={"grant_type": "refresh_token", "client_id": "a"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert httpx.get(url(environment, "/readyz")).status_code == 503
+    assert httpx.get(url(environment, "/healthz")).status_code == 200
+    process.terminate()
+    output, _ = process.communicate(timeout=20)
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("arguments", [("serve",), ("sandbox",), ("client", "list")])
+def test_a_data_directory_that_cant_be_used_is_said_and_exits_1(
+    environment: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    ended = subprocess.run(  # noqa: S603 - this interpreter, our module
+        [sys.executable, "-m", "assent", *arguments],
+        env=environment | {"ASSENT_DATA_DIR": str(tmp_path / "file" / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert f"the data directory `{tmp_path}/file/data` can't be used: Not a directory" in ended.stderr.splitlines()[-1]
+
+
 def test_port_in_use_is_said_and_exits_1(environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(environment["ASSENT_PORT"])))

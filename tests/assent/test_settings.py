@@ -93,6 +93,7 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_PUBLIC_URL", "http://assent.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
         ("ASSENT_PUBLIC_URL", "http://127.0.0.1.evil.example", "`ASSENT_PUBLIC_URL` must begin with `https://`"),
         ("ASSENT_PUBLIC_URL", "https://assent.example/?x=1", "no query"),
+        ("ASSENT_PUBLIC_URL", "https://hospital.example/assent", "`ASSENT_PUBLIC_URL` must have no path"),
         ("ASSENT_PUBLIC_URL", "https://user@assent.example", "credentials"),
         ("ASSENT_PUBLIC_URL", "ftp://assent.example", "must be a URL"),
         ("ASSENT_PUBLIC_URL", "https://assent.example:99999", "valid host and port"),
@@ -107,6 +108,8 @@ def test_database_url_is_spelled_for_the_driver_and_never_shown(monkeypatch: pyt
         ("ASSENT_CLIENT_CERTIFICATE_HEADER", "Authorization", "must be the name of a header"),
         ("ASSENT_UPSTREAM_AUTH", "magic", "`ASSENT_UPSTREAM_AUTH`"),
         ("ASSENT_UPSTREAM_AUTH", "bearer", "`ASSENT_UPSTREAM_BEARER_TOKEN` is missing"),
+        ("ASSENT_UPSTREAM_BEARER_TOKEN", "hunter2\n", "`ASSENT_UPSTREAM_BEARER_TOKEN` must be a token"),
+        ("ASSENT_UPSTREAM_BEARER_TOKEN", "Bearer hunter2", "`ASSENT_UPSTREAM_BEARER_TOKEN` must be a token"),
         (
             "ASSENT_UPSTREAM_PASSWORD",
             "hunter2",

@@ -89,6 +89,7 @@ def test_a_table_has_the_keys_of_a_single_upstream_with_the_same_meaning() -> No
         (LAB + "types = ['AuditEvent']\n", "must not name `AuditEvent`"),
         (LAB + "types = ['Binary']\n", "must not name `Binary`, which goes with `DocumentReference`"),
         (LAB + "auth = 'bearer'\n", "`bearer_token` is missing, which `auth=bearer` needs"),
+        (LAB + "auth = 'bearer'\nbearer_token = 'hunter2 '\n", "`bearer_token` of `[upstreams.lab]` must be a token"),
         (LAB + "password = 'hunter2'\n", "`password` is set but `auth` is `none`"),
         (LAB + "connections = 0\n", "`connections` of `[upstreams.lab]`"),
         (LAB + "timeout_seconds = nan\n", "`timeout_seconds` of `[upstreams.lab]`"),

@@ -25,14 +25,15 @@ class Certificate:
     """PEM."""
 
     @classmethod
-    def new(cls) -> Self:
-        """With a key of its own."""
+    def new(cls, host: str = "app") -> Self:
+        """With a key of its own, for a server of that name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         dated = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        signed = dated.serial_number(x509.random_serial_number()).sign(key, hashes.SHA256())
+        named = dated.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        signed = named.serial_number(x509.random_serial_number()).sign(key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return cls(signed.public_bytes(Encoding.DER), private)
 

@@ -37,7 +37,16 @@ def labelled(wanted: str, label: str) -> dict[str, object]:
     return observation(wanted, meta={"security": [{"system": ACT_CODE, "code": label}]})
 
 
-RESOURCES = [
+def _organization(id: str) -> dict[str, object]:
+    return {"resourceType": "Organization", "id": id, "name": id}
+
+
+def _group(id: str, practitioner: str) -> dict[str, object]:
+    member = [{"entity": {"reference": f"Practitioner/{practitioner}"}}]
+    return {"resourceType": "Group", "id": id, "type": "practitioner", "actual": True, "member": member}
+
+
+RESOURCES: list[dict[str, object]] = [
     patient("ana"),
     patient("bob"),
     observation("lab0"),
@@ -46,6 +55,15 @@ RESOURCES = [
     labelled("violence0", "SDV"),
     labelled("unknown0", "no-such-label"),
     observation("bob0", "bob"),
+    {
+        "resourceType": "PractitionerRole",
+        "id": "r",
+        "practitioner": {"reference": "Practitioner/raman"},
+        "organization": {"reference": "Organization/hospital"},
+    },
+    *map(_organization, ("hospital", "elsewhere")),
+    _group("with-raman", "raman"),
+    _group("others", "somebody"),
 ]
 OPENED = {"Observation/lab0", "Observation/hiv0", "Observation/alcohol0"}
 PEOPLE = {

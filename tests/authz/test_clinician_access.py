@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select
@@ -24,12 +25,23 @@ from authz.clients.clients import NewClient, add_client
 from authz.consents.clinician_access import ClinicianAccess, NotShared
 from authz.consents.decisions import AlreadyDecided, end_consent
 from authz.sign_in.accounts import Account, add_account
+from fhir.consents.directory import Knows
 from policies.codes import ACT_REASON_SYSTEM, CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM, PARTICIPATION_SYSTEM
+from policies.consent_rule import ConsentRule
+from policies.memberships import Knowledge
 from tests.authz.state_app import ANA, StateApp, state
-from tests.leaks.world import ISSUER, REDIRECT, App, World, observation, patient, world
+from tests.leaks.world import ACT_CODE, ISSUER, REDIRECT, App, World, observation, patient, world
 
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+def _team(id: str) -> dict[str, object]:
+    participant = [{"member": {"reference": "Practitioner/raman"}}]
+    subject = {"reference": "Patient/ana"}
+    return {"resourceType": "CareTeam", "id": id, "status": "active", "subject": subject, "participant": participant}
+
+
 RESOURCES: list[dict[str, object]] = [
     patient("ana"),
     observation("lab0"),
@@ -42,13 +54,7 @@ RESOURCES: list[dict[str, object]] = [
         "practitioner": {"reference": "Practitioner/raman"},
         "organization": {"reference": "Organization/ward"},
     },
-    {
-        "resourceType": "CareTeam",
-        "id": "t",
-        "status": "active",
-        "subject": {"reference": "Patient/ana"},
-        "participant": [{"member": {"reference": "Practitioner/raman"}}],
-    },
+    *map(_team, ("t", "asked-late", "listed-late")),
 ]
 
 
@@ -238,11 +244,106 @@ async def test_a_deny_of_a_group_reaches_who_belongs_to_it_or_may(ward: Ward, na
     assert (await app.get("Observation/vital0")).status_code == status
 
 
+async def _while_the_directory_thinks(ward: Ward, doing: Awaitable[Any]) -> Any:
+    """What comes of it; asserts that no connection to the database waits meanwhile."""
+    pool: Any = ward.server.assent.authz.engine.pool
+    begun, in_use = len(ward.server.upstream.asked), pool.checkedout()
+    with ward.server.upstream.hanging():
+        task = asyncio.ensure_future(doing)
+        while len(ward.server.upstream.asked) == begun:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        assert pool.checkedout() <= in_use
+    return await task
+
+
+async def test_a_slow_directory_holds_no_connection_while_a_clinician_is_let_in(ward: Ward) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor("CareTeam/asked-late")
+    await ward.keep(consent)
+    code = await _while_the_directory_thinks(ward, ward.allow(await ward.request()))
+    assert (await (await ward.redeem(code)).get("Observation/lab0")).status_code == 200
+
+
+async def test_a_slow_directory_holds_no_connection_while_records_are_found(ward: Ward) -> None:
+    consent = ward.consent("laboratory", actor=None)
+    consent["provision"]["actor"] = _actor("CareTeam/listed-late")
+    await ward.keep(consent)
+    found = await _while_the_directory_thinks(ward, ward.access.record(await ward.request(), ward.clinician, "ana"))
+    assert "laboratory" in {category.code for category in found.standing.categories}
+
+
+async def test_a_consent_that_is_given_while_the_directory_thinks_opens_nothing_by_itself(ward: Ward) -> None:
+    """Whom it names wasn't asked about, so it isn't known who belongs to them."""
+    consent, pending = ward.consent("laboratory", actor=None), await ward.request()
+    consent["provision"]["actor"] = _actor("CareTeam/t")
+    slow = _Slow(ward.server.assent.authz.directory, lambda: ward.keep(consent))
+    context = replace(ward.server.assent.authz, directory=slow)
+    with pytest.raises(NotShared):
+        await ClinicianAccess(context).allow(pending, ward.clinician, context.clock(), "test")
+    await ward.redeem(await ward.allow(pending))
+
+
+@dataclass(frozen=True)
+class _Slow:
+    """A directory during whose answer something else happens."""
+
+    directory: Knows
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def knowledge(self, rules: Iterable[ConsentRule], users: Iterable[str]) -> Knowledge:
+        known = await self.directory.knowledge(rules, users)
+        await self.meanwhile()
+        return known
+
+
 async def test_a_consent_that_names_no_app_opens_to_every_app_for_treatment(ward: Ward) -> None:
     await ward.keep(ward.consent("laboratory", actor=None))
     app = await ward.open()
     assert (await app.get("Observation/lab0")).status_code == 200
     assert (await app.get("Observation/vital0")).status_code == 404
+
+
+async def test_a_gateway_learns_what_to_keep_back_as_pcf_says_it(ward: Ward) -> None:
+    """IHE PCF 1.1, ITI-71: every consent, the policies behind them, and rules for what the scopes can't tell."""
+    hiv = [{"system": ACT_CODE, "code": "HIV"}]
+    one = await ward.keep(
+        {
+            **ward.consent("laboratory", provision=[{"type": "deny", "securityLabel": hiv}]),
+            "policy": [{"uri": "http://example.org/policy"}],
+        }
+    )
+    other = await ward.keep(ward.consent("vital-signs", actor=None))
+    context = ward.server.assent.authz
+    async with context.engine.begin() as connection:
+        gateway, secret = await add_client(connection, NewClient("G", "gateway"), context.clock())
+    auth, app = httpx.BasicAuth(gateway.client_id, secret or ""), await ward.open()
+
+    async def told() -> dict[str, Any]:
+        answer = await ward.server.http.post("/introspect", data={"token": app.token["access_token"]}, auth=auth)
+        found: dict[str, Any] = answer.json()["extensions"]["ihe_pcf"]
+        return found
+
+    fhir = f"{ISSUER}/fhir"
+    assert await told() == {
+        "patient_id": f"{fhir}/Patient/ana",
+        "doc_id": [f"{fhir}/Consent/{id}/_history/1" for id in (one, other)],
+        "acp": ["http://example.org/policy"],
+        "residual": [{"type": "forbid", "securityLabel": hiv}],
+    }
+    denied = {"type": "deny", "dataPeriod": {"end": "2024"}, "data": _data("related", "Encounter/e")}
+    await ward.keep({**ward.consent(), "provision": denied})
+    assert (await told())["residual"][1:] == [
+        {
+            "type": "forbid",
+            "dataPeriod": {"end": "2024-12-31T23:59:59.999Z"},
+            "data": [{"meaning": "related", "reference": {"reference": f"{fhir}/Encounter/e"}}],
+        }
+    ]
+
+
+def _data(meaning: str, reference: str) -> list[dict[str, Any]]:
+    return [{"meaning": meaning, "reference": {"reference": reference}}]
 
 
 async def test_several_consents_open_together_and_each_counts_as_long_as_it_lasts(ward: Ward) -> None:

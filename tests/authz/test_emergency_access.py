@@ -126,6 +126,28 @@ async def test_what_the_patient_denies_outright_stays_closed(ward: Ward, purpose
     assert event["purposeOfEvent"][0]["text"] == REASON
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("Group/others", 303),
+        ("Organization/elsewhere", 303),
+        ("Group/with-raman", 403),
+        ("Organization/hospital", 403),
+        ("Group/nowhere", 403),
+        ("HealthcareService/er", 403),
+    ],
+)
+async def test_a_deny_of_a_group_closes_to_who_belongs_to_it_or_may(ward: Ward, name: str, status: int) -> None:
+    role = {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP"}]}
+    await ward.keep(type="deny", actor=[{"role": role, "reference": {"reference": name}}])
+    async with ward.visit("raman") as visitor:
+        answer = await ward.emergency(visitor, await ward.asked())
+    assert answer.status_code == status
+    if status == 303:
+        app = App(ward.server, ward.client_id, (await ward.redeem(answer)).json())
+        assert (await app.get("Observation/lab0")).status_code == 200
+
+
 async def test_a_deny_of_one_kind_closes_that_kind_alone(ward: Ward) -> None:
     await ward.keep(type="deny", **{"class": [{"system": DATA_CATEGORY_SYSTEM, "code": "hiv"}]})
     app = await ward.opened()

@@ -286,7 +286,7 @@ async def test_challenges_are_kept_as_hashes_and_forgotten_when_they_are_over(de
         ("https://share.example:443", RelyingParty("share.example", "https://share.example")),
         ("https://share.example:8443", RelyingParty("share.example", "https://share.example:8443")),
         ("http://localhost:8000", RelyingParty("localhost", "http://localhost:8000")),
-        ("https://Share.Example/consent", RelyingParty("share.example", "https://share.example")),
+        ("https://Share.Example", RelyingParty("share.example", "https://share.example")),
         ("http://127.0.0.1:8000", None),
         ("https://[::1]", None),
     ],

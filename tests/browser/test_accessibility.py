@@ -15,7 +15,7 @@ from tests.clients.chromium import chromium
 from tests.clients.hospital import Hospital
 from tests.sandbox_server import Sandbox
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 Scheme = Literal["light", "dark"]
 PAGES = 36
 """How many pages the walk passes; a page that goes missing goes unchecked."""

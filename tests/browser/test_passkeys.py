@@ -21,7 +21,7 @@ SCOPE = "launch/patient openid fhirUser patient/Patient.rs"
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 WINDOW = ViewportSize(width=1000, height=900)
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @dataclass(slots=True)

@@ -1,10 +1,16 @@
-"""Behind a TLS proxy: every address that anybody is given is the public one; headers of strangers change nothing."""
+"""Behind a TLS proxy: every address that anybody is given is the public one; headers of strangers change nothing.
+
+And every kind of client goes all the way there, in the order in which conformance kits go.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +21,7 @@ import pytest
 from jose import jwt
 
 from tests.clients.app import App, register
+from tests.clients.kit_app import WAYS, KitApp, registered
 from tests.clients.person import Person
 from tests.clients.tls_proxy import tls_proxy
 from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
@@ -122,3 +129,119 @@ def test_redirects_stay_on_the_public_address(secure: Sandbox, path: str) -> Non
     answer = httpx.get(f"{secure.issuer}{path}", headers=FORGED)
     assert answer.status_code == 303
     assert urlsplit(answer.headers["location"]).netloc in ("", urlsplit(secure.issuer).netloc)
+
+
+def _launched(secure: Sandbox, way: str, launch: str) -> KitApp:
+    """An app on its way from discovery to tokens: by itself, or from the EHR with a patient and an encounter."""
+    user = secure.user()
+    from_ehr = launch == "ehr"
+    app = registered(secure, way, SCOPE.replace("launch/patient", "launch launch/encounter") if from_ehr else SCOPE)
+    if from_ehr:
+        app.launch = _launch_context(secure, {"patient": user["patients"][0], "encounter": "e-17", "intent": "summary"})
+    with Person(user["username"], user["password"]) as person:
+        app.redeem(person.authorize(app.authorize_url()))
+    return app
+
+
+def _launch_context(secure: Sandbox, opened: dict[str, str]) -> str:
+    ehr = secure.client("ehr")
+    form = {"grant_type": "client_credentials", "scope": "assent/launch.c"}
+    answer = httpx.post(f"{secure.issuer}/token", data=form, auth=(ehr["client_id"], ehr["client_secret"]))
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    return str(httpx.post(f"{secure.issuer}/launch-contexts", json=opened, headers=headers).json()["launch"])
+
+
+def _introspected(secure: Sandbox, token: str) -> dict[str, Any]:
+    gateway = secure.client("gateway")
+    auth = (gateway["client_id"], gateway["client_secret"])
+    answer = httpx.post(f"{secure.issuer}/introspect", data={"token": token}, auth=auth)
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("launch", ["standalone", "ehr"])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kind_of_client_goes_from_discovery_to_revocation(secure: Sandbox, way: str, launch: str) -> None:
+    app = _launched(secure, way, launch)
+    patient, first = app.tokens["patient"], dict(app.tokens)
+    assert (first["token_type"], patient) == ("Bearer", secure.user()["patients"][0])
+    assert first.get("encounter") == ("e-17" if launch == "ehr" else None)
+    keys = httpx.get(f"{secure.issuer}/jwks").json()["keys"]
+    rsa = {"keys": [key for key in keys if key["kty"] == "RSA"]}
+    identity = jwt.decode(first["id_token"], rsa, algorithms=["RS256"], audience=app.client_id, issuer=secure.issuer)
+    assert identity["fhirUser"] == f"{secure.fhir_base}/Patient/{patient}"
+    assert app.read(f"Patient/{patient}").json()["id"] == patient
+    assert app.read(f"Observation?patient={patient}&_count=1").status_code == 200
+    assert app.read(f"Condition?patient={patient}").status_code == 403
+
+    narrowed = app.refresh_with(scope="patient/Patient.rs")
+    assert narrowed.json()["scope"] == "patient/Patient.rs"
+    app.tokens["refresh_token"] = narrowed.json().get("refresh_token", first["refresh_token"])
+    answer = app.refresh()
+    assert (answer.status_code, answer.headers["cache-control"], answer.headers["pragma"]) == (
+        200,
+        "no-store",
+        "no-cache",
+    )
+    assert answer.json()["access_token"] != first["access_token"]
+
+    said = _introspected(secure, app.tokens["access_token"])
+    assert (said["active"], said["client_id"], said["patient"]) == (True, app.client_id, patient)
+    assert (said["iss"], said["fhirUser"]) == (secure.issuer, identity["fhirUser"])
+    assert {"scope", "exp", "sub"} <= said.keys()
+
+    assert app.post("revocation_endpoint", token=app.tokens["refresh_token"]).status_code == 200
+    assert _introspected(secure, app.tokens["access_token"]) == {"active": False}
+    assert app.read(f"Patient/{patient}").status_code == 401
+    refused = app.refresh()
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_kits_get_wrong_on_purpose_is_refused(secure: Sandbox, way: str) -> None:
+    app, user = registered(secure, way, SCOPE), secure.user()
+    for wrong in ({"aud": "https://elsewhere.example/fhir"}, {"code_challenge_method": "plain"}, {"launch": "made-up"}):
+        url = httpx.URL(app.authorize_url()).copy_merge_params(wrong)
+        answer = httpx.get(url)
+        assert "code" not in httpx.URL(answer.headers.get("location", "")).params, wrong
+    with Person(user["username"], user["password"]) as person:
+        returned = httpx.URL(person.authorize(app.authorize_url())).params["code"]
+    exchange = {"grant_type": "authorization_code", "redirect_uri": app.redirect_uri}
+    for form in (
+        {**exchange, "code": "BAD_CODE", "code_verifier": "v" * 50},
+        {**exchange, "code": returned},
+        {**exchange, "code": returned, "code_verifier": ""},
+        {**exchange, "code": returned, "code_verifier": "v" * 50},
+    ):
+        answer = app.post("token_endpoint", **form)
+        assert answer.status_code == 400, form
+        assert answer.json()["error"] in ("invalid_grant", "invalid_request")
+    stranger = {"client_assertion": "x.y.z"} if app.key is not None else {"client_id": "BAD_CLIENT_ID"}
+    assert app.post("token_endpoint", **exchange, code=returned, **stranger).status_code in (400, 401)
+    app = _launched(secure, way, "standalone")
+    made_up = app.post("token_endpoint", grant_type="refresh_token", refresh_token=app.client_id)
+    assert (made_up.status_code, made_up.json()["error"]) == (400, "invalid_grant")
+    wider = app.refresh_with(scope="patient/Condition.rs")
+    assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
+    for headers in ({}, {"Authorization": "Bearer invalid"}):
+        answer = httpx.get(f"{secure.fhir_base}/Patient/{app.tokens['patient']}", headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Bearer")
+
+
+def test_older_versions_of_tls_are_not_spoken(secure: Sandbox) -> None:
+    """g10: TLS 1.2 or later; nginx as the documents have it leaves its own defaults."""
+    port = urlsplit(secure.issuer).port
+    for version, works in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
+        context = ssl.create_default_context()
+        context.set_ciphers("DEFAULT@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = version
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            if works:
+                with context.wrap_socket(plain, server_hostname="localhost") as spoken:
+                    assert spoken.version() == "TLSv1.2"
+            else:
+                with pytest.raises(ssl.SSLError):
+                    context.wrap_socket(plain, server_hostname="localhost")

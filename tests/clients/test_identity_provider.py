@@ -17,6 +17,7 @@ from tests.clients.hospital import NAME, Hospital
 from tests.clients.identity_provider import ACR, AMR, Browser
 from tests.clients.person import Person
 
+pytestmark = pytest.mark.slow
 SCOPE = "launch/patient openid fhirUser patient/Patient.rs"
 
 

@@ -17,6 +17,7 @@ from tests.clients.node_modules_folder import HERE, installed
 from tests.clients.person import Person
 from tests.sandbox_server import Sandbox
 
+pytestmark = pytest.mark.slow
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Immunization.rs"
 KINDS = ("public", "secret", "ES384", "RS384")
 

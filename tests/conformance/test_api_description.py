@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from fastapi.routing import iter_route_contexts
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -23,6 +24,7 @@ from tests.conformance.launching import ASSERTION_TYPE
 from tests.leaks.world import World
 from tests.sandbox_server import Sandbox
 
+pytestmark = pytest.mark.slow
 METHODS = {"get", "put", "post", "delete", "patch"}
 EXAMPLES = os.environ.get("ASSENT_API_EXAMPLES", "15")
 """Requests that are made up for each operation, beside those at the bounds of every parameter."""

@@ -49,15 +49,15 @@ class Reader:
         return {name: values[0] for name, values in parse_qs(urlsplit(returned).query).items()}
 
 
-def _lines(language: str = "") -> list[str]:
-    blocks = [text for named, text in BLOCK.findall(PAGE) if named == language]
+def _lines() -> list[str]:
+    blocks = [text for _, text in BLOCK.findall(PAGE)]
     return [line for block in blocks for line in block.splitlines() if not line.startswith("export")]
 
 
 def test_a_launch_by_hand_goes_as_it_is_shown(sandbox: Sandbox) -> None:
     reader = Reader(sandbox)
     register, redeem, *reads, refresh, revoke = [line for line in _lines() if line.startswith("curl")]
-    (address,) = _lines("text")
+    (address,) = [shlex.split(line)[1] for line in _lines() if line.startswith("echo")]
     reader.known["CLIENT_ID"] = json.loads(reader.run(register)[1])["client_id"]
 
     callback = "http%3A%2F%2Flocalhost%3A9090%2Fcallback"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 
+import asyncpg
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -271,3 +272,33 @@ async def test_a_connection_that_is_lost_between_two_records_loses_neither(
             text("SELECT count(*) FROM assent.fhir_resource WHERE resource_type = 'AuditEvent'")
         )
     assert kept == 2
+
+
+async def test_a_full_disk_is_not_the_fault_of_the_records(
+    journal: AuditJournal, indexing: AuditIndexing, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await journal.append([entry_of(RECORD), entry_of(replace(RECORD, request_id="req-2"))])
+    with monkeypatch.context() as full:
+
+        async def no_room(*_: object, **__: object) -> int:
+            raise asyncpg.DiskFullError("could not extend file")
+
+        full.setattr(Repository, "load", no_room)
+        with pytest.raises(asyncpg.DiskFullError):
+            await indexing.settle()
+    assert await journal.counts() == (2, 0)
+    await indexing.settle()
+    assert (await journal.counts(), await count(engine, "fhir_resource")) == ((0, 0), 2)
+
+
+async def test_what_could_not_become_an_event_is_tried_again_by_the_next_start(
+    journal: AuditJournal, indexing: AuditIndexing, engine: AsyncEngine
+) -> None:
+    await journal.append([entry := entry_of(RECORD)])
+    await journal.mark_failed(entry)
+    await indexing.settle()
+    assert await journal.counts() == (1, 1)
+    indexing.start()
+    await until_an_event_is_there(engine)
+    await indexing.close()
+    assert await journal.counts() == (0, 0)

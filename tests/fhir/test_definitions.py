@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 
 from fhir.r4.data.compile_expression import INDEXABLE
@@ -22,8 +25,11 @@ def test_the_definitions_hold_all_of_r4(definitions: Definitions) -> None:
     assert len(definitions.types) == 209
     assert len(definitions.resource_types) == 146
     assert len(definitions.primitives) == 20
-    # 1,400 documents, less 3 examples and the 10 extension parameters that name no base type
-    assert len({p.url for _, p in _all_parameters(definitions)}) == 1387
+    # 1,400 documents, less 3 examples and the 10 extension parameters that name no base type; and US Core's
+    urls = {p.url for _, p in _all_parameters(definitions)}
+    added = json.loads(resources.files("fhir.r4.data").joinpath("us_core.json").read_text())
+    assert {parameter["url"] for parameter in added} < urls
+    assert len(urls) == 1387 + len(added)
     assert {name: len(members) for name, members in definitions.compartments.items()} == {
         "Device": 32,
         "Encounter": 25,

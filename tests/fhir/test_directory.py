@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.leaks.world import World, observation, patient, world
 
 _NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 _APP = "urn:assent:client|app"
+_NPI: dict[str, object] = {"system": "http://hl7.org/fhir/sid/us-npi"}
 
 
 def _to(name: str) -> dict[str, Any]:
@@ -37,8 +38,17 @@ def _group(id: str, *members: object, **more: object) -> dict[str, Any]:
     return {"resourceType": "Group", "id": id, "type": "practitioner", "actual": True, "member": listed, **more}
 
 
-def _role(id: str, practitioner: str, organization: str, **more: object) -> dict[str, Any]:
-    who, where = _to(f"Practitioner/{practitioner}"), _to(f"Organization/{organization}")
+def _practitioner(id: str, *identifiers: object) -> dict[str, Any]:
+    return {"resourceType": "Practitioner", "id": id, "identifier": list(identifiers)}
+
+
+def _npi(value: str) -> dict[str, Any]:
+    return {"identifier": _NPI | {"value": value}}
+
+
+def _role(id: str, practitioner: str | dict[str, Any], organization: str, **more: object) -> dict[str, Any]:
+    who = _to(f"Practitioner/{practitioner}") if isinstance(practitioner, str) else practitioner
+    where = _to(f"Organization/{organization}")
     return {"resourceType": "PractitionerRole", "id": id, "practitioner": who, "organization": where, **more}
 
 
@@ -61,7 +71,10 @@ def _team(id: str, *members: str, status: str = "active", **participant: object)
 
 _DIRECTORY: list[dict[str, object]] = [
     patient("ana"),
-    {"resourceType": "Practitioner", "id": "d"},
+    _practitioner("d", _NPI | {"value": "1"}),
+    _practitioner("e", _NPI | {"value": "2"}, _NPI | {"value": "4", "use": "old"}),
+    *(_practitioner(id, _NPI | {"value": "3"}) for id in ("twin-a", "twin-b")),
+    _practitioner("odd", _NPI | {"value": "a,b|c$"}),
     *(_organization("ward", "hospital"), _organization("hospital", "trust"), _organization("trust")),
     *(_organization("round", "trip"), _organization("trip", "round"), _organization("elsewhere")),
     *(_role("r-d", "d", "ward"), _role("r-left", "d", "elsewhere", active=False), _role("r-e", "e", "elsewhere")),
@@ -74,7 +87,21 @@ _DIRECTORY: list[dict[str, object]] = [
     _group("roles", "PractitionerRole/r-d"),
     _group("apps", {"identifier": {"system": "urn:assent:client", "value": "app"}}),
     _group("others", "Practitioner/e"),
-    _group("by-npi", {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": "1"}}),
+    _group("by-npi", _npi("1")),
+    _group("by-odd-npi", _npi("a,b|c$")),
+    _group("by-npi-of-two", _npi("3")),
+    _group("by-npi-of-nobody", _npi("9")),
+    _group("by-old-npi", _npi("4")),
+    _group("by-npi-out-of-use", {"identifier": _NPI | {"value": "1", "use": "old"}}),
+    _group("by-number-alone", {"identifier": {"value": "1"}}),
+    _group("by-many-npis", *(_npi(str(number)) for number in range(1_000, 1_100)), _npi("1")),
+    _group("named", "Practitioner/e") | {"identifier": [{"system": "urn:groups", "value": "named"}]},
+    _group("of-a-clinic", "Organization/clinic"),
+    *(_organization("clinic", "clinics"), _organization("clinics"), _organization("practice")),
+    *(_role("r-npi", _npi("1"), "clinic"), _role("r-unclear", _npi("9"), "practice")),
+    _role("r-by-npis", _npi("1"), "")
+    | {"organization": {"identifier": {"system": "urn:organizations", "value": "named"}}},
+    _organization("named") | {"identifier": [{"system": "urn:organizations", "value": "named"}]},
     _group("by-name", {"display": "Dr. D"}),
     _group("partly", "Practitioner/e", quantity=2),
     _group("described", "Practitioner/e") | {"actual": False},
@@ -126,8 +153,9 @@ async def directory(upstream: Upstream) -> AsyncIterator[Directory]:
     await behind.close()
 
 
-def _rules(*names: str, **provision: Any) -> list[ConsentRule]:
-    actors = [{"role": {"coding": [{"code": "IRCP"}]}, "reference": _to(name)} for name in names]
+def _rules(*names: str, references: Sequence[object] = (), **provision: Any) -> list[ConsentRule]:
+    meant = [*map(_to, names), *references]
+    actors = [{"role": {"coding": [{"code": "IRCP"}]}, "reference": reference} for reference in meant]
     root = {"type": "permit", **({"actor": actors} if actors else {}), **provision}
     consent = {"resourceType": "Consent", "status": "active", "patient": _to("Patient/ana"), "provision": root}
     return [read_consent(consent)]
@@ -152,7 +180,31 @@ def _meant(name: str, actual: Collection[str], known: Knowledge) -> str:
         ("Group/roles", "Practitioner/e", "no member"),
         ("Group/apps", "Patient/ana", "member"),
         ("Group/others", "Practitioner/d", "no member"),
-        ("Group/by-npi", "Practitioner/d", "unknown"),
+        ("Group/by-npi", "Practitioner/d", "member"),
+        ("Group/by-npi", "PractitionerRole/r-d", "member"),
+        ("Group/by-npi", "Practitioner/e", "no member"),
+        ("Group/by-npi", "Patient/ana", "no member"),
+        ("Group/by-odd-npi", "Practitioner/odd", "member"),
+        ("Group/by-odd-npi", "Practitioner/d", "no member"),
+        ("Group/by-npi-of-two", "Practitioner/twin-a", "unknown"),
+        ("Group/by-npi-of-two", "Practitioner/d", "unknown"),
+        ("Group/by-npi-of-nobody", "Practitioner/d", "unknown"),
+        ("Group/by-old-npi", "Practitioner/e", "unknown"),
+        ("Group/by-npi-out-of-use", "Practitioner/d", "unknown"),
+        ("Group/by-number-alone", "Practitioner/d", "unknown"),
+        ("Group/by-many-npis", "Practitioner/d", "member"),
+        ("Group/by-many-npis", "Practitioner/e", "unknown"),
+        ("Group/of-a-clinic", "Practitioner/d", "member"),
+        ("Group/of-a-clinic", "Practitioner/e", "no member"),
+        ("PractitionerRole/r-npi", "Practitioner/d", "member"),
+        ("PractitionerRole/r-npi", "Practitioner/e", "no member"),
+        ("PractitionerRole/r-unclear", "Practitioner/d", "unknown"),
+        ("Organization/clinic", "Practitioner/d", "member"),
+        ("Organization/clinics", "Practitioner/d", "member"),
+        ("Organization/clinics", "PractitionerRole/r-npi", "member"),
+        ("Organization/clinic", "Practitioner/e", "no member"),
+        ("Organization/practice", "Practitioner/e", "unknown"),
+        ("Organization/named", "PractitionerRole/r-by-npis", "member"),
         ("Group/by-name", "Practitioner/d", "unknown"),
         ("Group/partly", "Practitioner/d", "unknown"),
         ("Group/described", "Practitioner/d", "unknown"),
@@ -197,6 +249,53 @@ async def test_who_is_meant_by_a_name(directory: Directory, name: str, user: str
 
 
 @pytest.mark.parametrize(
+    ("system", "value", "user", "outcome"),
+    [
+        ("http://hl7.org/fhir/sid/us-npi", "1", "Practitioner/d", "member"),
+        ("http://hl7.org/fhir/sid/us-npi", "1", "PractitionerRole/r-d", "member"),
+        ("http://hl7.org/fhir/sid/us-npi", "1", "Practitioner/e", "no member"),
+        ("http://hl7.org/fhir/sid/us-npi", "1", "PractitionerRole/r-e", "no member"),
+        ("http://hl7.org/fhir/sid/us-npi", "1", "PractitionerRole/nowhere", "unknown"),
+        ("http://hl7.org/fhir/sid/us-npi", "1", "Patient/ana", "no member"),
+        ("http://hl7.org/fhir/sid/us-npi", "3", "Practitioner/twin-a", "unknown"),
+        ("http://hl7.org/fhir/sid/us-npi", "4", "Practitioner/e", "unknown"),
+        ("http://hl7.org/fhir/sid/us-npi", "9", "Practitioner/d", "unknown"),
+        ("http://hl7.org/fhir/sid/us-npi", "01", "Practitioner/d", "unknown"),
+        ("urn:elsewhere", "1", "Practitioner/d", "unknown"),
+        ("urn:groups", "named", "Practitioner/e", "member"),
+        ("urn:groups", "named", "Practitioner/d", "no member"),
+        ("urn:organizations", "named", "PractitionerRole/r-by-npis", "member"),
+        ("urn:organizations", "named", "Practitioner/e", "no member"),
+        ("urn:organizations", "named", "Patient/ana", "unknown"),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_is_meant_by_an_identifier(
+    directory: Directory, system: str, value: str, user: str, outcome: str
+) -> None:
+    rules = _rules(references=[{"identifier": {"system": system, "value": value}}])
+    known = await directory.knowledge(rules, {user})
+    assert _meant(f"{system}|{value}", {_APP, user}, known) == outcome
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_identifier_that_the_upstream_fails_to_look_up_is_not_known(
+    directory: Directory, upstream: Upstream
+) -> None:
+    for body in (b"{}", b'{"resourceType":"Bundle","link":[{"relation":"next","url":"x"}],"entry":[]}'):
+        with upstream.saying("/Practitioner", body):
+            known = await directory.knowledge(_rules(references=[_npi("1")]), {"Practitioner/d"})
+        assert _meant("http://hl7.org/fhir/sid/us-npi|1", {_APP, "Practitioner/d"}, known) == "unknown"
+
+
+def test_a_permit_goes_by_the_literal_reference_and_a_deny_by_its_identifier_too() -> None:
+    both = _to("Practitioner/d") | _npi("2")
+    (permit,), (deny,) = _rules(references=[both]), _rules(references=[both], type="deny")
+    assert permit.root.actors == ("Practitioner/d",)
+    assert set(deny.root.actors) == {"Practitioner/d", "http://hl7.org/fhir/sid/us-npi|2"}
+
+
+@pytest.mark.parametrize(
     ("name", "author", "permitted", "denied"),
     [
         ("Organization/hospital", "Practitioner/d", True, True),
@@ -210,6 +309,9 @@ async def test_who_is_meant_by_a_name(directory: Directory, name: str, user: str
         ("Practitioner/d", "PractitionerRole/r-d", True, True),
         ("Practitioner/d", "PractitionerRole/r-e", False, False),
         ("Practitioner/d", "Organization/ward", False, True),
+        ("Organization/clinics", "Practitioner/d", True, True),
+        ("Organization/clinics", "Practitioner/e", False, False),
+        ("Organization/practice", "Practitioner/e", False, True),
     ],
 )
 @pytest.mark.asyncio(loop_scope="session")
@@ -325,6 +427,59 @@ async def test_an_answer_is_remembered_for_its_time(upstream: Upstream) -> None:
         assert known.until == _NOW + timedelta(seconds=60 if seconds < 60 else 120)
     assert asked == [1, 1, 2]
     await behind.close()
+
+
+async def _heard(upstream: Upstream) -> None:
+    """Returns once something is asked."""
+    for _ in range(500):
+        if upstream.asked:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nothing was asked")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_many_need_at_once_is_asked_once(directory: Directory, upstream: Upstream) -> None:
+    with upstream.hanging():
+        waiting = [asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})) for _ in range(20)]
+        await _heard(upstream)
+        waiting[0].cancel()  # it was the one that asked
+        waiting[7].cancel()
+        await asyncio.sleep(0.05)
+        waiting.append(asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})))
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    known = [one for one in found if isinstance(one, Knowledge)]
+    assert len(known) == 19
+    assert {_meant("Group/g", {_APP, "Practitioner/d"}, one) for one in known} == {"member"}
+    assert [asked.target for asked in upstream.asked if "/Group/" in asked.target] == ["/Group/g"]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_question_that_everybody_gave_up_is_asked_anew(directory: Directory, upstream: Upstream) -> None:
+    with upstream.hanging():
+        waiting = [asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"})) for _ in range(3)]
+        await _heard(upstream)
+        for one in waiting:
+            one.cancel()
+        again = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), {"Practitioner/d"}))
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert _meant("Group/g", {_APP, "Practitioner/d"}, await again) == "member"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_who_has_less_time_takes_no_answer_from_who_has_more(
+    directory: Directory, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"Practitioner/d"}
+    with upstream.hanging():
+        patient_one = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
+        await _heard(upstream)
+        monkeypatch.setattr(directory_lookup, "MOST_SECONDS", 0.05)
+        hasty = await directory.knowledge(_rules("Group/g"), user)
+        late = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
+        await asyncio.sleep(0.01)
+    assert _meant("Group/g", {_APP, *user}, hasty) == "unknown"
+    assert {_meant("Group/g", {_APP, *user}, await one) for one in (patient_one, late)} == {"member"}
 
 
 @pytest.mark.asyncio(loop_scope="session")

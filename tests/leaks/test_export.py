@@ -12,9 +12,10 @@ import pytest
 from assent.app import build
 from authz.tokens.access_tokens import TokenClaims
 from fhir.export.jobs import LIFETIME, MOST_OPEN
+from fhir.proxy.responses import Receive, Scope, Send
 from fhir.r4.definitions import load_definitions
 from fhir.search.query import parse_search
-from tests.leaks.exporting import ask, begun, exported, files_of, ids, kick_off, manifest_of
+from tests.leaks.exporting import ask, begun, exported, false_export, files_of, ids, kick_off, manifest_of
 from tests.leaks.service import service
 from tests.leaks.twins import Twins
 from tests.leaks.world import World, client_of, settings_for
@@ -66,6 +67,44 @@ async def test_l41_a_group_is_exported_when_the_operator_says_so(leaky: World) -
     with leaky.upstream.listening() as heard:
         answer = await kick_off(app, "Group/absent/$export")
     assert (answer.status_code, answer.json()["issue"][0]["code"], heard) == (404, "not-found", [])
+
+
+@pytest.mark.leak("L41")
+async def test_l41_providers_and_places_come_along_with_a_group(leaky: World) -> None:
+    found = await exported(await service(leaky, {"ana": ["laboratory"], "bob": ["laboratory"]}), "Group/cohort/$export")
+    assert (ids(found["Observation"]), sorted(ids(found["Practitioner"]))) == (["bob1"], ["doc", "hivdoc"])
+    nobody = await exported(await service(leaky, {}), "Group/cohort/$export")
+    assert (nobody.keys(), set(nobody.values())) == (found.keys(), {b""})
+
+
+@pytest.mark.leak("L41")
+@pytest.mark.parametrize("status", [400, 422, 501, 500])
+async def test_l41_an_upstream_that_refuses_them_is_asked_without_and_the_manifest_is_the_same(
+    leaky: World, status: int
+) -> None:
+    app = await service(leaky, {"bob": ["laboratory"]})
+    expected = {*await exported(app, "Group/cohort/$export")}
+
+    async def picky(scope: Scope, receive: Receive, send: Send) -> None:
+        if b"Practitioner" in scope["query_string"]:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b"UPSTREAM-SECRET"})
+        else:
+            await false(scope, receive, send)
+
+    with false_export(leaky) as false, leaky.upstream.listening() as heard:
+        false.names()
+        leaky.upstream.acts["/Group/cohort/$export"] = picky
+        answer = await kick_off(app, "Group/cohort/$export")
+        assert answer.status_code == (502 if status == 500 else 202)
+        if answer.status_code == 202:
+            manifest = await manifest_of(app, answer.headers["content-location"])
+            assert {file["type"] for file in manifest["output"]} == expected
+        named = await kick_off(app, "Group/cohort/$export?_type=Practitioner,Patient")
+        assert (named.status_code, "SECRET" in named.text) == (502, False)
+        del leaky.upstream.acts["/Group/cohort/$export"]
+    begun = [asked.target for asked in heard if "$export" in asked.target]
+    assert len(begun) == (2 if status == 500 else 3)
 
 
 @pytest.mark.leak("L41")

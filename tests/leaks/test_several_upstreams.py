@@ -181,6 +181,18 @@ async def test_l25_l10_an_upstreams_copy_of_what_is_another_ones_is_not_shown(pl
         assert _names(await app.get(search)) == {"Observation/o1", "Observation/o2"}
 
 
+@pytest.mark.leak("L25", "L13")
+async def test_l25_l13_a_provenance_of_what_is_kept_elsewhere_is_not_shown(place: Several) -> None:
+    targets = {"here": "Condition/c0", "copied": "Observation/of-the-ehr", "elsewhere": "Observation/o1"}
+    said = {"resourceType": "Provenance", "recorded": "2026-01-01T00:00:00Z", "agent": [{}]}
+    await place.ehr.write([{**said, "id": n, "target": [{"reference": t}]} for n, t in targets.items()])
+    app = await place.world.app([*TICKED, "sharing-record"])
+    statuses = {name: (await app.get(f"Provenance/{name}")).status_code for name in targets}
+    assert statuses == {"here": 200, "copied": 404, "elsewhere": 404}
+    assert _names(await app.get("Condition?_revinclude=Provenance:target")) >= {"Provenance/here"}
+    await place.ehr.write([f"Provenance/{name}" for name in targets])
+
+
 @pytest.mark.leak("L25", "L22")
 @pytest.mark.parametrize("search", ["Observation?_count=1", "?_type=Observation&_count=1"])
 async def test_l25_l22_a_page_link_of_one_upstream_is_not_opened_at_another(

@@ -107,7 +107,7 @@ def line(language: Language = ENGLISH, **fields: Any) -> Activity:
                 },
                 f"Desk {verb} what Heart Diary may see",
             )
-            for action, verb in (("C", "recorded"), ("U", "changed"), ("D", "deleted"))
+            for action, verb in (("C", "recorded"), ("U", "changed"), ("D", "deleted"), ("E", "asked"))
         ),
         (
             {"kind": "export", "action": "R", "user": "Patient/ada"},

@@ -77,3 +77,10 @@ def test_the_app_asks_no_server_that_it_doesnt_know(sandbox: Sandbox) -> None:
     query = {"iss": "https://evil.example/fhir", "launch": "x"}
     answer = httpx.get(f"{sandbox.issuer}/sandbox/launch", params=query)
     assert (answer.status_code, "location" in answer.headers) == (400, False)
+
+
+def test_the_metadata_name_us_cores_profiles(sandbox: Sandbox) -> None:
+    found = httpx.get(f"{sandbox.fhir_base}/metadata", timeout=30).json()
+    assert "http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server" in found["instantiates"]
+    (patient,) = [r for r in found["rest"][0]["resource"] if r["type"] == "Patient"]
+    assert patient["supportedProfile"] == ["http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient"]

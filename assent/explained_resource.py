@@ -1,0 +1,54 @@
+"""A resource that is explained, and what must be known beside it to decide on it, found as the proxy finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from fhir.minimization.facts import FactsReader
+from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.medications import Medications
+from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, Origins, OriginsByContent
+from fhir.upstream.source import Source
+from fhir.upstream.upstreams import TypeNotServed
+from policies.model import ResourceFacts
+
+_decode = msgspec.json.Decoder(dict[str, object]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read; `body` None when there is nothing."""
+
+    body: bytes | None
+    origins: OriginsByContent = NO_ORIGINS
+    """What a Provenance targets."""
+    medications: Medications | None = None
+    """They have learned what a prescription refers to."""
+
+
+async def found_of(reader: FactsReader, source_of: Callable[[str], Source], kind: str, body: bytes | None) -> Found:
+    """What was read of a type, with what it refers to. `source_of` raises TypeNotServed. Raises what sources raise."""
+    if body is None:
+        return Found(None)
+    medications = Medications(source_of, reader)
+    await medications.learn(body)
+    if kind != PROVENANCE:
+        return Found(body, medications=medications)
+
+    def facts(raw: bytes) -> ResourceFacts:
+        try:
+            return reader.read(_decode(raw))
+        except (msgspec.DecodeError, RecursionError) as broken:
+            raise NotMinimizable("content is not shaped as FHIR JSON") from broken
+
+    def serves(resource_type: str) -> bool:
+        try:
+            source_of(resource_type)
+        except TypeNotServed:
+            return False
+        return True
+
+    return Found(body, await Origins(facts, reader.relative, source_of, serves).of([body]), medications)

@@ -1,0 +1,135 @@
+"""What consents leave to be kept back from what a token's scopes let through: IHE PCF 1.1, `residual` of ITI-71.
+
+For gateways that enforce by themselves. A residual rule knows labels, dates and resources, and nothing of classes or
+codes, and a permit among them overrides every forbid. INVARIANT: what can't be said so is said too narrowly: a forbid
+loses conditions, a permit is left out, and where both would be wrong everything is forbidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from policies.catalogue import Catalogue
+from policies.classify import own_labels
+from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM, DATA_CATEGORY_SYSTEM
+from policies.consent_evaluation import Circumstances, applicable, concerns, holds
+from policies.consent_rule import ConsentRule, Period, Provision
+from policies.model import Coding
+from policies.security_labels import DENIED, LEVELS, deny_reaches
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualRule:
+    """Data with one of the labels, of the time, and one of the resources; without any of them, all data."""
+
+    permit: bool
+    labels: tuple[Coding, ...] = ()
+    data_period: Period | None = None
+    data: tuple[tuple[str, str], ...] = ()
+
+
+_ALL: Final = ResidualRule(False)
+CLOSED: Final = (_ALL,)
+"""Nothing is let through."""
+
+
+def residual_rules(
+    rules: Iterable[ConsentRule], around: Circumstances, catalogue: Catalogue
+) -> tuple[ResidualRule, ...]:
+    """What to keep back of what the scopes open for these circumstances; empty: nothing."""
+    asked = applicable(rules, around)
+    roots = [rule.root for rule in asked]
+    if any(rule.not_understood or _is_unclear(rule.root) for rule in asked):
+        return CLOSED
+    permitting = [root for root in roots if root.permit and concerns(root, around)]
+    bare = [root for root in permitting if _condition(root) == ResidualRule(True)]
+    if not permitting or any(not _is_told(root) for root in permitting):
+        return CLOSED
+    if len(bare) < len(permitting) and len({frozenset(root.classes) for root in permitting}) > 1:
+        return CLOSED  # the condition of one kind of data would go with the others
+    forbids = [*_beyond(around, catalogue), *(rule for root in roots for rule in _kept_back(root, around, catalogue))]
+    if _ALL in forbids:
+        return CLOSED
+    forbids = list(dict.fromkeys(forbids))
+    if bare:
+        return tuple(forbids)
+    permits = [*map(_condition, permitting), *(rule for root in permitting for rule in _added(root, around))]
+    if forbids and not all(_is_by_level(rule) for rule in (*permits, *forbids)):
+        return CLOSED  # a permit would override a forbid of the same data
+    return (_ALL, *dict.fromkeys(permits), *forbids)
+
+
+def _is_unclear(provision: Provision) -> bool:
+    return bool(provision.not_understood) or any(map(_is_unclear, provision.provisions))
+
+
+def _is_told(provision: Provision) -> bool:
+    """Whether the scopes tell what the residual can't: everyday categories."""
+    by_class = all(coding.system == DATA_CATEGORY_SYSTEM for coding in provision.classes)
+    return by_class and not provision.codes and not provision.document_types
+
+
+def _condition(provision: Provision) -> ResidualRule:
+    return ResidualRule(bool(provision.permit), provision.labels, provision.data_period, provision.data)
+
+
+def _beyond(around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
+    """Sensitive categories to which the token isn't held."""
+    beyond = [category for category in catalogue.sensitive if not holds(around.within, category.code)]
+    return [_forbid(own_labels(catalogue, category)) for category in beyond]
+
+
+def _kept_back(provision: Provision, around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
+    """What a root denies, or its exceptions. What is permitted within a deny stays forbidden."""
+    if not provision.permit:
+        return _forbidden(provision, catalogue) if concerns(provision, around) else []
+    denies = [nested for nested in provision.provisions if not nested.permit and concerns(nested, around)]
+    return [rule for nested in denies for rule in _forbidden(nested, catalogue)]
+
+
+def _forbidden(deny: Provision, catalogue: Catalogue) -> list[ResidualRule]:
+    codes = [coding.code for coding in deny.classes if coding.system == DATA_CATEGORY_SYSTEM]
+    told = len(codes) == len(deny.classes) and all(code in catalogue.categories for code in codes)
+    labels = _reached(deny.labels)
+    if not deny.classes or not told or deny.labels:
+        whole = not deny.labels or deny_reaches(deny.labels, frozenset())
+        return [ResidualRule(False, () if whole else labels, deny.data_period, deny.data)]
+    sensitive = [catalogue.categories[code] for code in codes if catalogue.categories[code].sensitive]
+    everyday = len(sensitive) < len(codes) and bool(deny.codes or deny.data or deny.data_period)
+    if everyday:
+        return [ResidualRule(False, (), deny.data_period, deny.data)]
+    by_label = [_forbid(_reached_by(own_labels(catalogue, category))) for category in sensitive]
+    return [rule if rule == _ALL else replace(_condition(deny), labels=rule.labels) for rule in by_label]
+
+
+def _forbid(labels: Iterable[Coding]) -> ResidualRule:
+    return ResidualRule(False, tuple(sorted(labels)))
+
+
+def _reached_by(labels: frozenset[Coding]) -> tuple[Coding, ...]:
+    return _reached(tuple(sorted(labels)))
+
+
+def _reached(labels: Sequence[Coding]) -> tuple[Coding, ...]:
+    """The labels that a deny names, and those that count as them."""
+    levels = [Coding(CONFIDENTIALITY_SYSTEM, code) for code in LEVELS]
+    known = {*labels, *levels, *(Coding(ACT_CODE_SYSTEM, c.code) for row in DENIED.values() for c in row)}
+    return tuple(sorted(label for label in known if deny_reaches(labels, frozenset({label}))))
+
+
+def _added(root: Provision, around: Circumstances) -> list[ResidualRule]:
+    """Permits under a permit that add to it (policies.consent_evaluation), as far as they can be said."""
+    found = []
+    for nested in root.provisions:
+        plain = not (nested.classes or nested.codes or nested.document_types or nested.provisions or nested.data)
+        if nested.permit and nested.labels and plain and nested.data_period is None and concerns(nested, around):
+            found.append(replace(_condition(root), labels=nested.labels))
+    return found
+
+
+def _is_by_level(rule: ResidualRule) -> bool:
+    """Data has one level, so that rules by levels alone can't speak of the same."""
+    by_level = bool(rule.labels) and all(label.system == CONFIDENTIALITY_SYSTEM for label in rule.labels)
+    return by_level and rule.data_period is None and not rule.data
