@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
-from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, Origins, OriginsByContent
+from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.upstream.source import Source
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import ResourceFacts
@@ -23,7 +23,7 @@ class Found:
     """What was read; `body` None when there is nothing."""
 
     body: bytes | None
-    origins: OriginsByContent = NO_ORIGINS
+    origins: OriginsByContent = field(default_factory=dict)
     """What a Provenance targets."""
     medications: Medications | None = None
     """They have learned what a prescription refers to."""
@@ -51,4 +51,5 @@ async def found_of(reader: FactsReader, source_of: Callable[[str], Source], kind
             return False
         return True
 
-    return Found(body, await Origins(facts, reader.relative, source_of, serves).of([body]), medications)
+    origins = Origins(facts, reader.relative, source_of, serves, medications.learn)
+    return Found(body, await origins.of([body]), medications)

@@ -26,6 +26,7 @@ from fhir.export.request import plan_export
 from fhir.export.stream import MOST_BYTES, MOST_LINES
 from fhir.minimization.facts import FactsReader
 from fhir.minimization.masks import Masks
+from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origins
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews
@@ -99,15 +100,16 @@ def _filter() -> ExportFilter:
     catalogue, definitions = load_catalogue(None), load_definitions()
     consents = _Consents(catalogue)
     facts = FactsReader(definitions, catalogue)
-    views = ResourceViews(catalogue, definitions, Masks(catalogue, definitions), facts)
-    origins = Origins(views.facts, views.relative, _nowhere, lambda kind: False)
+    medications = Medications(_nowhere, facts)
+    views = ResourceViews(catalogue, definitions, Masks(catalogue, definitions), facts, medications)
+    origins = Origins(views.facts, views.relative, _nowhere, lambda kind: False, medications.learn)
     scopes = (Scope("system", "Observation", "rs"),)
     access = Access("service", "", scopes, 0, "jti", subject="service", purpose="TREAT")
     plan = plan_export(access, "Observation", catalogue)
     if not isinstance(plan, ReadPlan):
         raise TypeError("the token opens nothing")
     plans = ReadPlans(ConsentRegister(consents, consents), consents, catalogue, NO_DIRECTORY)
-    return ExportFilter(plans, views, origins, plan, "Observation")
+    return ExportFilter(plans, views, medications, origins, plan, "Observation")
 
 
 def _nowhere(resource_type: str) -> Source:

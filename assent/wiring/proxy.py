@@ -72,9 +72,8 @@ def proxy_parts(
     def serves(resource_type: str) -> bool:
         return resource_type in OWN_TYPES or behind.serves(resource_type)
 
-    masks = Masks(catalogue, definitions)
+    masks, medications = Masks(catalogue, definitions), Medications(source_of, facts)
     today = ground.clock().date().isoformat()
-    medications = Medications(source_of, facts)
     views = ResourceViews(catalogue, definitions, masks, facts, medications)
     return ProxyParts(
         base=f"{settings.public_url}/fhir",
@@ -87,7 +86,7 @@ def proxy_parts(
         views=views,
         source_of=source_of,
         serves=serves,
-        origins=Origins(views.facts, views.relative, source_of, serves),
+        origins=Origins(views.facts, views.relative, source_of, serves, medications.learn),
         audit=ground.audit,
         sealer=PageSealer(ground.secret),
         capability_statement=capability_statement(

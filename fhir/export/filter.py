@@ -56,15 +56,15 @@ class ExportFilter:
         self,
         plans: ReadPlans,
         views: ResourceViews,
-        origins: Origins,
         medications: Medications,
+        origins: Origins,
         plan: ReadPlan,
         kind: str,
     ) -> None:
         self._plans = plans
         self._views = views
-        self._origins = origins
         self._medications = medications
+        self._origins = origins
         self._plan = plan
         self._kind = kind
 

@@ -8,7 +8,7 @@ patient: it is about whom its targets are about. Those are looked up before anyt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
@@ -94,6 +94,8 @@ class Origins:
     relative: Callable[[str], str | None]
     source_of: Callable[[str], Source]
     serves: Callable[[str], bool]
+    learn: Callable[..., Awaitable[None]]
+    """Finds out what must be known of the resources that it is given to decide on them. Raises UpstreamFailure."""
 
     async def of(self, provenances: Iterable[bytes], at_hand: Mapping[str, bytes] | None = None) -> OriginsByContent:
         """Those of which every target was found. `at_hand`: resources by `Type/id` that needn't be asked for.
@@ -105,6 +107,7 @@ class Origins:
         names = {name for targets in wanted.values() for name in targets}
         bodies = {name: raw for name, raw in (at_hand or {}).items() if name in names}
         bodies |= await self._asked(names - bodies.keys())
+        await self.learn(*bodies.values())
         found = {raw: self._origin(targets, bodies) for raw, targets in wanted.items()}
         return {raw: origin for raw, origin in found.items() if origin is not None}
 

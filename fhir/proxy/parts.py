@@ -84,15 +84,15 @@ class ProxyParts:
     """Where writes go, each to its type's; None where apps may not write."""
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`, of the type's source. What medicine it refers to is known then."""
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
         body = await self.source_of(resource_type).read(resource_type, resource_id, version)
         if body is not None:
             await self.medications.learn(body)
         return body
 
-    async def learn(self, body: bytes, origins: OriginsByContent) -> None:
-        """What medicines an answer refers to, and what its Provenances target. Raises UpstreamFailure."""
-        await self.medications.learn(body, *(target for origin in origins.values() for target in origin.targets))
+    async def learn_targets(self, origins: OriginsByContent) -> None:
+        """What decides on what Provenances target. Raises UpstreamFailure."""
+        await self.medications.learn(*(target for origin in origins.values() for target in origin.targets))
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -144,19 +144,20 @@ class NothingOpened(ProxyRefusal):
 
 
 class Pages:
-    """Pages of one type's source; once they are fetched it is known what Provenances and prescriptions refer to."""
+    """Pages of one type's source; what must be known to decide on what stands on one is known once it is fetched."""
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
-        self._find, self._learn = parts.origins.on_page, parts.learn
+        self._parts = parts
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
 
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
         body = await self._page(url)
-        found = await self._find(body)
-        await self._learn(body, found)
+        await self._parts.medications.learn(body)
+        found = await self._parts.origins.on_page(body)
+        await self._parts.learn_targets(found)
         self._origins |= found
         return body
 

@@ -97,7 +97,7 @@ class Exchange:
             self._finish()
 
     def release(self) -> None:
-        """Nothing more will come. The parser holds it, and it the parser: a body would stay until garbage is collected."""
+        """Nothing more will come. It and its parser hold each other, and only collecting garbage would end that."""
         del self._parser
 
     # What the parser calls.
