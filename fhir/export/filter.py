@@ -73,7 +73,7 @@ class ExportFilter:
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
-        await self._medications.learn(*lines, *(target for origin in origins.values() for target in origin.targets))
+        await self._medications.learn(*lines)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
         for number, line in enumerate(lines, 1):

@@ -90,10 +90,6 @@ class ProxyParts:
             await self.medications.learn(body)
         return body
 
-    async def learn_targets(self, origins: OriginsByContent) -> None:
-        """What decides on what Provenances target. Raises UpstreamFailure."""
-        await self.medications.learn(*(target for origin in origins.values() for target in origin.targets))
-
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
         return self.source_of(resource_type).place.name
@@ -148,17 +144,16 @@ class Pages:
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
-        self._parts = parts
+        self._learn = parts.medications.learn
+        self._find = parts.origins.on_page
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
 
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
         body = await self._page(url)
-        await self._parts.medications.learn(body)
-        found = await self._parts.origins.on_page(body)
-        await self._parts.learn_targets(found)
-        self._origins |= found
+        await self._learn(body)
+        self._origins |= await self._find(body)
         return body
 
 

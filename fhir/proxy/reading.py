@@ -33,7 +33,6 @@ async def seen(parts: ProxyParts, asked: Asked, version: str, elements: frozense
     if body is None:
         return None
     origins = await parts.origins.of([body]) if kind == PROVENANCE else NO_ORIGINS
-    await parts.learn_targets(origins)
     try:
         if plan.patient is None:
             plan = await parts.plans.for_resource(plan, parts.views.facts(body, origins), parts.clock())
