@@ -103,6 +103,24 @@ async def test_what_the_patient_opens_is_shown(places: tuple[World, World]) -> N
     assert (await app.get("MedicationRequest/versioned")).status_code == 200
 
 
+@pytest.mark.leak("L06")
+async def test_l06_where_a_prescription_comes_from_is_told_with_the_prescription(places: tuple[World, World]) -> None:
+    place = places[1]
+    agent = [{"who": {"reference": "Practitioner/x"}}]
+    about = {"resourceType": "Provenance", "recorded": "2026-01-01T00:00:00Z", "agent": agent}
+    versions: list[dict[str, object]] = []
+    for name, code in (("usual", "310798"), ("sensitive", "6813")):
+        target = [{"reference": f"MedicationRequest/from-{name}"}]
+        versions += [_medicine(name, code), _referring(f"from-{name}", f"Medication/{name}")]
+        versions.append({**about, "id": f"of-{name}", "target": target})
+    await place.upstream.write(versions)
+    app = await place.app([*_TICKED, "sharing-record"])
+    assert (await app.get("Provenance/of-usual")).status_code == 200
+    assert (await app.get("Provenance/of-sensitive")).status_code == 404
+    for version in versions:
+        await place.upstream.write([f"{version['resourceType']}/{version['id']}"])
+
+
 @pytest.mark.leak("L06", "L41")
 async def test_l41_an_export_leaves_it_out(places: tuple[World, World]) -> None:
     services = [await service(place, {"ana": _TICKED}) for place in places]
