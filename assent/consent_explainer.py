@@ -15,7 +15,7 @@ from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
-from fhir.upstream.source import Source
+from fhir.upstream.source import Source, read_if_given
 from policies.decide import ReadPlan, users_of
 
 
@@ -48,7 +48,7 @@ class ConsentExplainer:
 
     async def _explained(self, question: ExplainQuestion, plan: ReadPlan, found: Explanation) -> Explanation:
         async def read(kind: str, id: str, version: str) -> Found:
-            body = await self.source_of(kind).read(kind, id, version)
+            body = await read_if_given(self.source_of(kind), kind, id, version)
             return self._of(question.patient, await found_of(self.rules.facts, self.source_of, kind, body))
 
         told = await explain_interaction(self.rules, plan, found, question.interaction, question.parameters, read)

@@ -50,7 +50,7 @@ from fhir.r4.own_types import OWN_TYPES
 from fhir.store.change_bus import ChangeBus
 from fhir.store.repository import Repository
 from fhir.upstream.failure import UpstreamFailure
-from fhir.upstream.source import OwnSource, Source
+from fhir.upstream.source import OwnSource, Source, read_if_given
 from fhir.upstream.upstreams import TypeNotServed
 from policies.decide import users_of
 from policies.model import Access, Reason
@@ -195,7 +195,8 @@ async def _answer(settings: Settings, question: Question) -> Explanation:
                 return so_far
 
             async def read(kind: str, id: str, version: str) -> Found:
-                return await found_of(facts, source_of, kind, await source_of(kind).read(kind, id, version))
+                body = await read_if_given(source_of(kind), kind, id, version)
+                return await found_of(facts, source_of, kind, body)
 
             try:
                 return await explain_interaction(rules, plan, so_far, interaction, question.parameters, read)

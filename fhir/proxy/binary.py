@@ -68,7 +68,7 @@ async def answer_binary(parts: ProxyParts, asked: Asked) -> Answered:
     """The content in its own type, or as a Binary where FHIR is asked for (§2.37.3). Raises NothingOpened."""
     wants_fhir = _wants_fhir(asked.request)
     documents, plan = await _documents(parts, asked)
-    body = await parts.source_of("Binary").read("Binary", asked.interaction.id, "") if documents else None
+    body = await parts.read("Binary", asked.interaction.id, "") if documents else None
     if body is None:
         raise NothingOpened
     try:

@@ -22,7 +22,7 @@ import msgspec
 from fhir.minimization.facts import FactsReader
 from fhir.r4.strict_json import decode_once
 from fhir.upstream.failure import UpstreamFailure
-from fhir.upstream.source import Source
+from fhir.upstream.source import FORBIDDEN, Source
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import Coding, ResourceFacts
 
@@ -92,8 +92,8 @@ class Medications:
                     missing.append(name)
         for start in range(0, min(len(missing), _MOST_READS), _READS_AT_ONCE):
             part = missing[start : start + _READS_AT_ONCE]
-            for name, body in zip(part, await gather(*(source.read(_KIND, n, "") for n in part)), strict=True):
-                self._keep(name, None if body is None else _decoded(body), now)
+            for name, resource in zip(part, await gather(*(_read(source, name) for name in part)), strict=True):
+                self._keep(name, resource, now)
 
     def with_medicines(self, facts: ResourceFacts) -> ResourceFacts | None:
         """The facts, with those of the Medications that it refers to; None when one of them can't be told."""
@@ -131,6 +131,17 @@ async def _found(source: Source, names: Sequence[str]) -> Mapping[str, Mapping[s
         if failure.status in _NO_SEARCH:
             return {}
         raise
+
+
+async def _read(source: Source, name: str) -> Mapping[str, Any] | None:
+    """One Medication, None when there is none; nothing of one that the upstream keeps from us."""
+    try:
+        body = await source.read(_KIND, name, "")
+    except UpstreamFailure as failure:
+        if failure.status == FORBIDDEN:
+            return {}
+        raise
+    return None if body is None else _decoded(body)
 
 
 def _by_id(body: bytes) -> dict[str, Mapping[str, Any]]:

@@ -22,7 +22,7 @@ from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRequest
 from fhir.r4.definitions import Definitions
 from fhir.r4.interaction import Interaction
-from fhir.upstream.source import Source
+from fhir.upstream.source import Source, read_if_given
 from fhir.upstream.upstreams import Upstreams
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
@@ -85,7 +85,7 @@ class ProxyParts:
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
-        body = await self.source_of(resource_type).read(resource_type, resource_id, version)
+        body = await read_if_given(self.source_of(resource_type), resource_type, resource_id, version)
         if body is not None:
             await self.medications.learn(body)
         return body

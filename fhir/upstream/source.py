@@ -16,7 +16,7 @@ from fhir.upstream.client import UpstreamClient
 from fhir.upstream.failure import UpstreamFailure
 
 _MAX_PAGE: Final = 500
-_FORBIDDEN: Final = 403
+FORBIDDEN: Final = 403
 _BEFORE: Final = "_before"
 """In a history's next link: the version where the page before ended."""
 
@@ -52,6 +52,16 @@ class Source(Protocol):
         """One page of a search or a history: `Type?query` or `Type/id/_history?query`, or what a `next` link said."""
 
 
+async def read_if_given(source: Source, resource_type: str, resource_id: str, version: str) -> bytes | None:
+    """As `source.read`; what the upstream keeps from us is, like what isn't there, none (docs/leaks.md L06)."""
+    try:
+        return await source.read(resource_type, resource_id, version)
+    except UpstreamFailure as failure:
+        if failure.status == FORBIDDEN:
+            return None
+        raise
+
+
 class UpstreamSource:
     """The upstream FHIR server. Raises what `UpstreamClient` raises."""
 
@@ -60,14 +70,9 @@ class UpstreamSource:
         self.place: Final = place
 
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`. What the upstream keeps from us is, like what isn't there, none (docs/leaks.md L06)."""
+        """As `Source.read`."""
         path = f"{resource_type}/{resource_id}" + (f"/_history/{version}" if version else "")
-        try:
-            answer = await self._client.get(path, ())
-        except UpstreamFailure as failure:
-            if failure.status == _FORBIDDEN:
-                return None
-            raise
+        answer = await self._client.get(path, ())
         return answer.body if answer.status == 200 else None
 
     async def page(self, url: str) -> bytes:

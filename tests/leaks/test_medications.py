@@ -154,3 +154,15 @@ async def test_a_medicine_that_cannot_be_asked_for_closes_what_refers_to_it(pair
     with app.world.upstream.saying("/Medication", b"{}"), app.world.upstream.saying("/Medication/unread", b"{}"):
         assert (await app.get("MedicationRequest/new")).status_code == 404
     await app.world.upstream.write(["MedicationRequest/new"])
+
+
+@pytest.mark.leak("L06")
+async def test_a_medicine_that_the_upstream_keeps_from_us_closes_what_refers_to_it(pair: Twins) -> None:
+    app = pair.other
+    await app.world.upstream.write([_medicine("kept"), _referring("of-kept", "Medication/kept")])
+    nothing = b'{"resourceType":"Bundle","type":"searchset","entry":[]}'
+    with (
+        app.world.upstream.saying("/Medication", nothing, 200),
+        app.world.upstream.saying("/Medication/kept", b"{}", 403),
+    ):
+        assert (await app.get("MedicationRequest/of-kept")).status_code == 404
