@@ -53,6 +53,6 @@ async def test_dataset_is_loaded_once_an_edition_and_replaced_by_another(
 
 def test_the_edition_follows_the_generator_and_how_resources_are_stored_and_indexed() -> None:
     names = [file.name for file in made_by()]
-    assert names[-2:] == ["tables.py", "values.py"]
+    assert names[-3:] == ["tables.py", "values.py", "r4.json.gz"]
     assert "population.py" in names
     assert all(file.is_file() for file in made_by())
