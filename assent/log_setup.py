@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
@@ -53,6 +54,21 @@ def set_up_logging(log_format: str, level: str, stream: TextIO = sys.stderr) -> 
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+
+
+def access_logger() -> Any:
+    """The logger of answered requests, as logging is set up: there is a line for each, so one step makes all of it."""
+    config = structlog.get_config()
+    render = config["processors"][-1]
+
+    def line(logger: WrappedLogger, level: str, event: EventDict) -> Any:
+        event["level"] = level
+        event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+        return render(logger, level, event)
+
+    return structlog.wrap_logger(
+        config["logger_factory"](), processors=[line], wrapper_class=config["wrapper_class"]
+    ).bind()
 
 
 def _json(event: Any, default: Callable[[Any], Any] | None = None, **_: object) -> str:

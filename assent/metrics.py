@@ -32,7 +32,10 @@ class Metrics:
             registry=self.registry,
         )
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self.open = Gauge("assent_requests_open", "Requests being answered.", registry=self.registry)
+        self.open = 0
+        """Requests being answered."""
+        shown = Gauge("assent_requests_open", "Requests being answered.", registry=self.registry)
+        shown.set_function(lambda: self.open)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one finished request."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from assent.asgi import App, Message, Receive, Scope, Send, respond_problem
+from assent.log_setup import access_logger
 from assent.metrics import METHODS, Metrics
 from fhir.store.passing_failures import passing_failure
 
@@ -32,6 +33,7 @@ DEFAULT_HEADERS = (
 """Set unless the endpoint decided otherwise; pages set their own policy."""
 BROKEN = (500, "internal error; quote the x-request-id header when you report it")
 AWAY = (503, "this can't be answered now; try again", (b"retry-after", b"5"))
+_log = structlog.get_logger("assent.access")
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -44,7 +46,7 @@ class RequestMiddleware:
         self._app = app
         self._metrics = metrics
         self._monotonic = monotonic
-        self._log = structlog.get_logger("assent.access").bind()  # once: the way through its proxy costs as much again
+        self._access = access_logger()
         self._headers = (*DEFAULT_HEADERS, STRICT_TRANSPORT) if https else DEFAULT_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,20 +69,20 @@ class RequestMiddleware:
         structlog.contextvars.bind_contextvars(
             request_id=request_id
         )  # each request is a task with a context of its own
-        self._metrics.open.inc()
+        self._metrics.open += 1
         try:
             await self._app(scope, receive, finishing)
         except Exception as error:
             passing = passing_failure(error)
             if passing is None:
-                self._log.exception("request failed", route=_route(scope))
+                _log.exception("request failed", route=_route(scope))
             else:
-                self._log.error("database_away", route=_route(scope), reason=passing)
+                _log.error("database_away", route=_route(scope), reason=passing)
             if status:
                 raise  # the answer has begun: the server can only break the connection
             await respond_problem(finishing, *(BROKEN if passing is None else AWAY))
         finally:
-            self._metrics.open.dec()
+            self._metrics.open -= 1
             self._record(scope, status, self._monotonic() - begun)
 
     def _complete(self, given: object, request_id: str) -> list[tuple[bytes, bytes]]:
@@ -93,13 +95,14 @@ class RequestMiddleware:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = scope["method"], _route(scope)
         self._metrics.observe(method, route, status, seconds)
-        self._log.info(
+        self._access.info(
             "request",
             method=method if method in METHODS else "other",
             route=route,
             status=status,
             ms=round(seconds * 1000, 1),
             client_id=scope[REQUEST_KEY]["client_id"],
+            request_id=scope[REQUEST_KEY]["id"],
         )
 
 

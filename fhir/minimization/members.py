@@ -80,11 +80,16 @@ class MemberReader:
         members: dict[str, Member | msgspec.Raw] = {}
         outline: dict[str, object] = {}
         said: list[MemberFacts] = []
-        looked_into = self._facts.looked_into(kind)
+        looked_into, known = self._facts.looked_into(kind), self._known
         for name, raw in found.items():
             text = bytes(raw)
             if text[0] in _OPENING:
-                member = self._member(kind, name, text, looked_into, checked=not compact)
+                key = kind, name, text
+                member = known.get(key)
+                if member is None:
+                    member = self._member(key, looked_into, checked=not compact)
+                else:
+                    known.move_to_end(key)
                 members[name], outline[name] = member, member.decoded
                 if member.facts is not NOTHING:
                     said.append(member.facts)
@@ -95,12 +100,9 @@ class MemberReader:
                     said.append(self._facts.of_member(kind, name, value))
         return self._facts.gather(kind, outline, said), members
 
-    def _member(self, kind: str, name: str, text: bytes, looked_into: Container[str], *, checked: bool) -> Member:
-        key = kind, name, text
-        known = self._known.get(key)
-        if known is not None:
-            self._known.move_to_end(key)
-            return known
+    def _member(self, key: tuple[str, str, bytes], looked_into: Container[str], *, checked: bool) -> Member:
+        """One that isn't remembered."""
+        kind, name, text = key
         value = _value(text) if checked else decode_value_once(text)
         said = NOTHING if name not in looked_into and _is_plain(text) else self._facts.of_member(kind, name, value)
         member = Member(text, said, value if name in self._facts.whole else None, what_holds(value))

@@ -47,17 +47,17 @@ def records_of_answer(
     if seen is None:
         return []
     if seen.plan.patient is not None:
-        record = _record(request, access, interaction, now, access.patient, seen.shown, access.consents)
-        return [_from(upstream_of, record, seen.shown)]
+        consents, upstreams = access.consents, _sources(upstream_of, seen.shown)
+        return [_record(request, access, interaction, now, access.patient, seen.shown, consents, upstreams=upstreams)]
     by_patient: dict[str | None, list[Shown]] = {None: []}
     for shown in seen.shown:
         by_patient.setdefault(next(iter(shown.facts.owners), None), []).append(shown)
     nobodys = by_patient.pop(None)
     records = [
-        _from(
-            upstream_of,
-            _record(request, access, interaction, now, patient, own, _consents(seen.plan, patient), with_query=False),
-            own,
+        _record(
+            *(request, access, interaction, now, patient, own, _consents(seen.plan, patient)),
+            with_query=False,
+            upstreams=_sources(upstream_of, own),
         )
         for patient, own in by_patient.items()
     ]
@@ -94,9 +94,10 @@ def record_of_write(
     )
 
 
-def _from(upstream_of: Callable[[str], str], record: AuditRecord, shown: Sequence[Shown]) -> AuditRecord:
+def _sources(upstream_of: Callable[[str], str], shown: Sequence[Shown]) -> tuple[str, ...]:
+    """The operator's names for where these came from."""
     types = {one.facts.resource_type for one in shown} - OWN_TYPES
-    return msgspec.structs.replace(record, upstreams=tuple(sorted(set(map(upstream_of, types)))))
+    return tuple(sorted(set(map(upstream_of, types))))
 
 
 def _consents(plan: ReadPlan, patient: str | None) -> tuple[str, ...]:
@@ -123,6 +124,7 @@ def _record(
     *,
     outcome: Outcome = "0",
     with_query: bool = True,
+    upstreams: tuple[str, ...] = (),
 ) -> AuditRecord:
     search = interaction.is_search
     kind: Kind = "search" if search else "write" if interaction.is_write else "read"
@@ -143,4 +145,5 @@ def _record(
         actors=access.actors,
         categories=tuple(sorted(frozenset().union(*(shown.categories for shown in seen)))),
         interaction="" if interaction.code in _USUAL else interaction.code,
+        upstreams=upstreams,
     )

@@ -7,7 +7,6 @@ the default at each; no body leaves before its audit record is durable.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -131,7 +130,7 @@ class FhirProxy:
         # 8 answer
         if seen is not None and not seen.shown:
             await ticks.wait_for_tick(begun)
-        return replace(answered, headers=(*answered.headers, *parts.source_header(interaction)))
+        return answered.with_headers(parts.source_header(interaction))
 
     async def _access(self, request: ProxyRequest, *, admitted: bool) -> Access:
         gate = self._parts.gate

@@ -131,6 +131,10 @@ class Answered:
     headers: Headers = ()
     status: int = 200
 
+    def with_headers(self, more: Headers) -> Answered:
+        """The same, with more headers."""
+        return Answered(self.body, self.seen, self.content_type, (*self.headers, *more), self.status)
+
 
 class NothingOpened(ProxyRefusal):
     """One answer for what is withheld, another patient's, deleted or not there (docs/leaks.md L06)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -69,7 +70,8 @@ async def read_request(scope: Scope, receive: Receive) -> ProxyRequest:
         parameters += read_pairs(await read_body(headers, receive, _FORM, MAX_FORM))
     elif method == "POST" and raw_path.rstrip("/") == FHIR_PREFIX:
         body = await read_body(headers, receive, FHIR_BODY, MAX_BUNDLE)
-    parameters = tuple(pair for pair in parameters if pair not in _LAYOUT)
+    if parameters:
+        parameters = tuple(pair for pair in parameters if pair not in _LAYOUT)
     proof, certificate = _text(headers, b"dpop"), scope.get(_CERTIFICATE_KEY)
     token = PresentedToken(_text(headers, b"authorization"), method, raw_path, proof, certificate)
     return ProxyRequest(
@@ -136,8 +138,14 @@ def read_pairs(text: bytes) -> tuple[tuple[str, str], ...]:
 
 def check_accept(accept: bytes) -> None:
     """FHIR R4 §3.1.0.1.10: only JSON, of R4, is served; what rules it out is refused with 406."""
-    if accept and not any(_is_served(part) for part in accept.decode("latin-1").split(",")):
+    if accept and not _takes_what_is_served(accept):
         raise ProxyRefusal(406, "not-supported", "only application/fhir+json of R4 is served")
+
+
+@lru_cache(maxsize=256)
+def _takes_what_is_served(accept: bytes) -> bool:
+    """Apps send the same header with every request."""
+    return any(_is_served(part) for part in accept.decode("latin-1").split(","))
 
 
 def _is_served(text: str) -> bool:
