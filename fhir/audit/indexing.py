@@ -23,7 +23,7 @@ from fhir.audit.record_use import RecordUse, Use
 from fhir.store.passing_failures import passing_failure
 from fhir.store.repository import Repository
 
-BATCH: Final = 50
+BATCH: Final = 15
 _BUSY_REST: Final = 25.0
 """While records keep coming, for each second of moving so many of rest: requests go first."""
 _LEAST_REST_SECONDS: Final = 0.05
