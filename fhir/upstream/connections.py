@@ -153,7 +153,10 @@ class _Connection(asyncio.Protocol):
     def begin(self, request: bytes, most: int) -> Exchange:
         """Send a request."""
         self._exchange = exchange = Exchange(self.loop.create_future(), most)
-        self._transport.write(request)
+        if self.is_closing:  # the server has ended it already
+            exchange.end(cleanly=False)
+        else:
+            self._transport.write(request)
         return exchange
 
     async def until_done(self, exchange: Exchange) -> None:

@@ -293,6 +293,25 @@ async def test_an_encrypted_upstream_must_be_who_it_says(
         listening.close()
 
 
+def test_a_connection_that_ended_before_it_was_asked_is_unreachable() -> None:
+    async def ended() -> None:
+        server = Server()
+        listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+        server.port = listening.sockets[0].getsockname()[1]
+        async with connected(server) as connections:
+            connection = await connections._opened()
+            connection.abort()
+            await asyncio.sleep(0.05)
+            exchange = connection.begin(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", MOST)
+            with pytest.raises(UpstreamFailure) as failure:
+                async with asyncio.timeout(5):
+                    await connection.until_done(exchange)
+            assert failure.value.kind == "unreachable"
+        listening.close()
+
+    uvloop.run(ended())
+
+
 def test_it_does_so_on_the_loop_that_serves() -> None:
     async def reuse() -> None:
         server = Server()
