@@ -59,12 +59,12 @@ def set_up_logging(log_format: str, level: str, stream: TextIO = sys.stderr) -> 
 def access_logger() -> Any:
     """The logger of answered requests, as logging is set up: there is a line for each, so one step makes all of it."""
     config = structlog.get_config()
-    render = config["processors"][-1]
+    steps = config["processors"]
 
     def line(logger: WrappedLogger, level: str, event: EventDict) -> Any:
         event["level"] = level
         event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
-        return render(logger, level, event)
+        return steps[-1](logger, level, event)  # it renders; who listens to the log may have put another there
 
     return structlog.wrap_logger(
         config["logger_factory"](), processors=[line], wrapper_class=config["wrapper_class"]

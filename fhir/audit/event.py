@@ -102,7 +102,7 @@ def audit_event(record: AuditRecord) -> dict[str, object]:
         "type": kind,
         "subtype": [subtype, *_narrower(record)],
         "action": record.action,
-        "recorded": record.recorded.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "recorded": record.recorded.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "outcome": record.outcome,
     }
     if record.description:

@@ -12,6 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
@@ -33,6 +34,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from fhir.audit.event import AuditRecord
 from fhir.store.prepared_statement import HeldConnection, PreparedStatement
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _PATIENT: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _decode: Final = msgspec.json.Decoder(AuditRecord).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -52,12 +55,11 @@ class Entry(NamedTuple):
 
 def entry_of(record: AuditRecord) -> Entry:
     """A new entry. Its id grows with time, so that the journal is read in the order in which it was written."""
-    milliseconds = int(record.recorded.timestamp() * 1000)
-    # RFC 9562 §5.7 (UUIDv7): 48 bits of time, version, 12 random bits, variant, 62 random bits.
-    chance = secrets.randbits(74)
-    number = (
-        (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
-    )
+    milliseconds, microseconds = divmod((record.recorded - _EPOCH) // _MICROSECOND, 1000)
+    # RFC 9562 §5.7 and §6.2 (UUIDv7, method 3): 48 bits of time, version, 12 more of the time's fraction, variant, 62
+    # random bits.
+    fraction = microseconds * 4096 // 1000
+    number = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
     patient = record.patient if record.patient and _PATIENT.fullmatch(record.patient) else None
     return Entry(uuid.UUID(int=number), patient, _json(record))
 

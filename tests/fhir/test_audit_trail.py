@@ -93,6 +93,17 @@ async def until_an_event_is_there(engine: AsyncEngine) -> None:
             await asyncio.sleep(0.02)
 
 
+def test_ids_grow_with_time_to_the_microsecond() -> None:
+    moments = [datetime(2026, 3, 1, 12, 0, 0, us, UTC) for us in (0, 1, 2, 499, 500, 999, 1000, 1001, 999_999)]
+    ids = [
+        entry_of(replace(RECORD, recorded=moment)).id for moment in [*moments, datetime(2026, 3, 1, 12, 0, 1, 0, UTC)]
+    ]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+    assert {id.version for id in ids} == {7}
+    assert ids[0].int >> 80 == 1_772_366_400_000
+
+
 async def test_a_record_is_committed_when_it_returns(trail: AuditTrail, engine: AsyncEngine) -> None:
     await trail.record(RECORD)
     assert await recorded(engine) == 1
@@ -104,7 +115,7 @@ async def test_a_settled_record_is_a_searchable_audit_event(trail: AuditTrail, r
     query = parse_search("AuditEvent", (("patient", "Patient/p1"),), repository.definitions, max_count=10)
     (found,) = (await repository.search(query)).matches
     event = msgspec.json.decode(found.body)
-    assert event["recorded"] == "2024-06-01T12:00:00.000Z"
+    assert event["recorded"] == "2024-06-01T12:00:00.000000Z"
     assert event["id"] == found.id
 
 

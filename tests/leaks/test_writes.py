@@ -29,8 +29,9 @@ async def _events(world: World) -> list[dict[str, Any]]:
     pairs = [("patient", "Patient/ana"), ("_count", "500"), ("_sort", "-date")]
     query = parse_search("AuditEvent", pairs, load_definitions(), max_count=500)
     found = await world.assent.authz.repository.search(query)
-    events = [json.loads(row.body) for row in found.matches]
-    return [e for e in reversed(events) if e["subtype"][0]["code"] in ("create", "update", "delete")]
+    # Of the same millisecond those recorded first have the smaller id.
+    events = sorted((json.loads(row.body) for row in found.matches), key=lambda event: str(event["id"]))
+    return [e for e in events if e["subtype"][0]["code"] in ("create", "update", "delete")]
 
 
 async def test_a_create_is_stored_under_the_upstreams_id_and_answered_as_it_is_read(writable: World) -> None:
