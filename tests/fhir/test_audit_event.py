@@ -56,7 +56,7 @@ def test_a_read_names_app_person_record_and_consent() -> None:
     found = event(READ)
     assert found["type"]["code"] == "rest"
     assert [c["code"] for c in found["subtype"]] == ["read"]
-    assert found["recorded"] == "2024-06-01T12:00:00.123Z"
+    assert found["recorded"] == "2024-06-01T12:00:00.123456Z"
     assert found["agent"][0]["who"] == {
         "type": "Device",
         "identifier": {"system": "urn:assent:client", "value": "app-1"},
