@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from sandbox.people import USERS
-from sandbox.records.demographics import COMPLETE
+from sandbox.records.demographics import PEOPLE
 
 POPULATION: Final = "sandbox-population"
-"""The service with which everybody shares who can sign in."""
+"""The service with which everybody shares for whom no account decides: nobody finds an app that they didn't allow."""
+_OPEN: Final = "zoe-bronte"
+"""Who shares what is sensitive with it too."""
+_DECIDING: Final = frozenset(patient for user in USERS for patient, _, _ in user.patients)
 _CALLBACKS: Final = (
     "http://127.0.0.1:8000/sandbox/callback",
     "http://localhost:9090/callback",
@@ -94,8 +97,11 @@ SERVICE_CONSENTS: Final[tuple[ServiceConsent, ...]] = (
     ServiceConsent("sandbox-backend", "adwoa-mensah", "Adwoa Mensah", ("laboratory", "conditions", "encounters")),
     ServiceConsent("sandbox-backend", "daniel-obrien", "Daniel O'Brien", ("vital-signs",)),
     *(
-        ServiceConsent(POPULATION, patient, name, EVERYDAY + SENSITIVE if patient == COMPLETE else EVERYDAY)
-        for user in USERS
-        for patient, name, _ in user.patients
+        ServiceConsent(
+            *(POPULATION, person.id, f"{person.given} {person.family}"),
+            EVERYDAY + SENSITIVE if person.id == _OPEN else EVERYDAY,
+        )
+        for person in PEOPLE
+        if person.id not in _DECIDING
     ),
 )
