@@ -165,7 +165,7 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
             return denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
-        told = _with_what_it_refers_to(rules, plan, facts, found)
+        told = with_what_it_refers_to(rules, plan, facts, found)
         if isinstance(told, Reason):
             return denied(so_far, told)
         facts = told
@@ -189,7 +189,7 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
     return replace(so_far, reasons=(*so_far.reasons, *reasons, mask), removed=removed, masked=masked)
 
 
-def _with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, found: Found) -> ResourceFacts | Reason:
+def with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, found: Found) -> ResourceFacts | Reason:
     """The facts, with those of what decides beside them; a reason where that alone denies."""
     if facts.resource_type == PROVENANCE:
         origin = found.origins.get(found.body or b"")

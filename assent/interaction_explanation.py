@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from assent.explained_resource import Found
-from assent.explanation import Explanation, Rules, denied, explain_read, explain_search
+from assent.explanation import Explanation, Rules, denied, explain_read, explain_search, with_what_it_refers_to
 from assent.kind_explanation import explain_kind
 from fhir.r4.interaction import Interaction
 from policies.decide import ReadPlan, Share, decide_resource
@@ -67,7 +67,10 @@ def _explain_write(
     seen = explain_read(rules, _reading(plan), so_far, f"{interaction.resource_type}/{interaction.id}", found)
     if found.body is None or seen.decision == "deny":
         return seen
-    decision = decide_resource(plan, rules.facts.read(_decode(found.body)), rules.catalogue)
+    facts = with_what_it_refers_to(rules, plan, rules.facts.read(_decode(found.body)), found)
+    if isinstance(facts, Reason):
+        return denied(seen, facts)
+    decision = decide_resource(plan, facts, rules.catalogue)
     reasons = tuple(reason for reason in decision.reasons if reason not in seen.reasons)
     if isinstance(decision, Deny):
         return denied(seen, *reasons)

@@ -33,6 +33,9 @@ _KIND: Final = "Medication"
 _TYPES: Final = tuple(f'"{kind}"'.encode() for kind in REFERRING)
 _NAMED: Final = re.compile(rb'"(?:[^"\\]*/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?"')
 _SECONDS: Final = 60.0
+"""After which one is asked for again."""
+_LONGEST_SECONDS: Final = 120.0
+"""After which it isn't known any more, where it couldn't be asked for again; until then others may be using it."""
 _MOST: Final = 10_000
 _AT_ONCE: Final = 50
 """Ids of one search."""
@@ -97,13 +100,13 @@ class Medications:
 
     def with_medicines(self, facts: ResourceFacts) -> ResourceFacts | None:
         """The facts, with those of the Medications that it refers to; None when one of them can't be told."""
-        codes, labels = facts.codes, facts.labels
+        codes, labels, oldest = facts.codes, facts.labels, self._monotonic() - (_LONGEST_SECONDS - _SECONDS)
         for reference in facts.references:
             kind, _, name = reference.partition("/")
             if kind != _KIND:
                 continue
             known = self._known.get(name)
-            if known is None or known.codes is None:
+            if known is None or known.codes is None or known.until < oldest:
                 return None
             codes |= known.codes
             labels |= known.labels

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from fhir.minimization.facts import FactsReader
+from fhir.proxy.medications import Medications
+from fhir.r4.definitions import load_definitions
+from fhir.upstream.source import Source
 from tests.leaks.exporting import exported, ids
 from tests.leaks.service import service
 from tests.leaks.twins import Twins, twins
@@ -166,3 +171,24 @@ async def test_a_medicine_that_the_upstream_keeps_from_us_closes_what_refers_to_
         app.world.upstream.saying("/Medication/kept", b"{}", 403),
     ):
         assert (await app.get("MedicationRequest/of-kept")).status_code == 404
+
+
+async def test_a_medicine_that_was_not_asked_for_again_is_not_known_for_ever(places: tuple[World, World]) -> None:
+    """It may have become sensitive meanwhile."""
+    authz, now = places[1].assent.authz, 0.0
+    facts = FactsReader(load_definitions(), authz.catalogue)
+    told = msgspec.json.encode(_referring("plain-medicationrequest", "Medication/plain"))
+    about = facts.read(msgspec.json.decode(told))
+
+    class Upstream:
+        async def page(self, url: str) -> bytes:
+            return msgspec.json.encode({"resourceType": "Bundle", "entry": [{"resource": _medicine("plain")}]})
+
+    medications = Medications(lambda _: cast("Source", Upstream()), facts, lambda: now)
+    await medications.learn(told)
+    now = 61.0
+    assert medications.with_medicines(about) is not None
+    now = 121.0
+    assert medications.with_medicines(about) is None
+    await medications.learn(told)
+    assert medications.with_medicines(about) is not None
