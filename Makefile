@@ -37,7 +37,7 @@ slow: $(VENV)/.dev ## Run the tests that take minutes: every page under axe, mad
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)
-	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra tests/leaks/test_differential*.py $(PYTEST_ARGS)
+	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra --numprocesses $(WORKERS) --dist load tests/leaks/test_differential*.py $(PYTEST_ARGS)
 
 .PHONY: interop
 interop: $(VENV)/.dev ## Put Assent in front of FHIR servers that are not its own

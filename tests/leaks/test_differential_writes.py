@@ -5,7 +5,6 @@ The number of sequences is a twentieth of those in `test_differential`: each is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,11 +15,11 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.leaks.test_differential import EXAMPLES, PART, PARTS
 from tests.leaks.twins import Twins
 from tests.leaks.write_twins import SCOPES, Apps, Worlds, read_both, same_answers, without, writable_twins, writers
 from tests.leaks.writes import HIV_CODE, NARRATIVE, RESOURCES, SECRET, new_observation
 
-EXAMPLES = os.environ.get("ASSENT_FUZZ_EXAMPLES")
 _NEWEST: Final = "the newest that was created"
 _NAMES: Final = [f"{r['resourceType']}/{r['id']}" for r in RESOURCES]
 _OBSERVATIONS: Final = ",".join(str(r["id"]) for r in RESOURCES if r["resourceType"] == "Observation")
@@ -77,8 +76,9 @@ async def apps(worlds: Worlds) -> Mapping[str, Twins]:
 
 
 @pytest.mark.leak("L44", "L45", "L46", "L47")
+@pytest.mark.parametrize("part", range(PARTS))
 @settings(
-    max_examples=int(EXAMPLES or 2_000) // 20,
+    max_examples=max(1, min(PART, int(EXAMPLES or PART)) // 20),
     derandomize=EXAMPLES is None,
     deadline=None,
     database=None,
@@ -86,7 +86,7 @@ async def apps(worlds: Worlds) -> Mapping[str, Twins]:
 )
 @given(scope=st.sampled_from(SCOPES), steps=st.lists(_STEPS, min_size=1, max_size=4))
 async def test_no_write_tells_of_what_is_withheld(
-    worlds: Worlds, apps: Mapping[str, Twins], scope: str, steps: list[Step]
+    worlds: Worlds, apps: Mapping[str, Twins], part: int, scope: str, steps: list[Step]
 ) -> None:
     await apps[scope].stay_signed_in()
     writing = apps[scope].one, apps[scope].other
