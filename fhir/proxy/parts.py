@@ -22,6 +22,7 @@ from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRequest
 from fhir.r4.definitions import Definitions
 from fhir.r4.interaction import Interaction
+from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.source import Source, read_if_given
 from fhir.upstream.upstreams import Upstreams
 from policies.catalogue import Catalogue
@@ -86,7 +87,7 @@ class ProxyParts:
     async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
         body = await read_if_given(self.source_of(resource_type), resource_type, resource_id, version)
-        if body is not None:
+        if body is not None and resource_type not in OWN_TYPES:
             await self.medications.learn(body)
         return body
 
@@ -148,7 +149,7 @@ class Pages:
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
-        self._learn = parts.medications.learn
+        self._learn = None if resource_type in OWN_TYPES else parts.medications.learn
         self._find = parts.origins.on_page
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
@@ -156,7 +157,8 @@ class Pages:
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
         body = await self._page(url)
-        await self._learn(body)
+        if self._learn is not None:
+            await self._learn(body)
         self._origins |= await self._find(body)
         return body
 

@@ -96,8 +96,8 @@ async def test_l48_nothing_of_an_upstream_error_is_passed_on(leaky: World, path:
     headers = dict.fromkeys(("x-powered-by", "location", "content-location", "server", "etag"), HIDDEN)
     with leaky.upstream.saying("/" + path.partition("?")[0], told, status, headers):
         answer = await app.get(path)
-    kept_from_us = status == 403 and "?" not in path
-    expected = (404, "not-found") if kept_from_us else (502, "transient")
+    of_one = "?" not in path and status not in (429, 503)
+    expected = (404, "not-found") if of_one else (502, "transient")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == expected
     assert HIDDEN not in answer.text
     assert HIDDEN not in str(answer.headers)
@@ -149,8 +149,9 @@ async def test_l71_a_redirect_of_the_upstream_is_not_followed(leaky: World, stat
         leaky.upstream.listening() as heard,
     ):
         answer = await app.get("Observation/lab0")
-    assert answer.status_code == 502
-    assert [asked.target for asked in heard] == ["/Observation/lab0"]
+    assert answer.status_code == 404
+    assert heard[0].target == "/Observation/lab0"
+    assert "/Observation/bob1" not in [asked.target for asked in heard]
 
 
 @pytest.mark.leak("L71", "L22")
@@ -190,7 +191,7 @@ async def test_l75_content_that_is_too_deep_is_withheld(leaky: World, opening: s
     told = _json({**observation("lab0"), "valueString": 0}).replace(b'"valueString": 0', b'"valueString": ' + deep)
     with leaky.upstream.saying("/Observation/lab0", told):
         answer = await app.get("Observation/lab0")
-    assert answer.status_code in (404, 502)
+    assert answer.status_code == 404
     with leaky.upstream.saying("/Observation", _bundle(observation("lab1")).replace(b'"final"', deep)):
         found = await app.get("Observation")
     assert found.status_code == 502 or "entry" not in found.json()
@@ -202,7 +203,7 @@ async def test_l75_a_compressed_body_that_grows_without_bound_is_refused(leaky: 
     whole = _json(observation("lab0", note=[{"text": " " * 40_000_000}]))
     with leaky.upstream.saying("/Observation/lab0", gzip.compress(whole), 200, {"content-encoding": "gzip"}):
         answer = await app.get("Observation/lab0")
-    assert answer.status_code == 502
+    assert answer.status_code == 404
     assert len(answer.content) < 1_000
 
 

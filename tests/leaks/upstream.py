@@ -64,6 +64,8 @@ class Upstream:
     """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    always: Lie | None = None
+    """What every read and search is told that isn't lied to otherwise."""
     refusing: Lie | None = None
     """What every write is told."""
     strict: bool = False
@@ -89,6 +91,15 @@ class Upstream:
             yield
         finally:
             del self.lies[path]
+
+    @contextmanager
+    def saying_always(self, body: bytes, status: int) -> Iterator[None]:
+        """While the block runs, answer every read and search so."""
+        self.always = Lie(body, status)
+        try:
+            yield
+        finally:
+            self.always = None
 
     @contextmanager
     def failing_writes(self, status: int, body: bytes = b"{}") -> Iterator[None]:
@@ -133,7 +144,7 @@ class Upstream:
                 return
             if self.held is not None:
                 await self.held.wait()
-            lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
+            lie = self.lies.get(path, self.always) if scope["method"] == "GET" else self.refusing
             if self.strict and scope["method"] in ("POST", "PUT"):
                 body = (await receive())["body"]
                 receive = _again(body)
