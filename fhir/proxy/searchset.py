@@ -107,11 +107,13 @@ async def fill_page(
     It looks one match further than needed: only a next page that will hold something is announced. With `including`,
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
     it already has on the page, and where its pages end hangs on what is withheld. `asks_first`: `first` is a question
-    of our own and no link of the upstream; it may be asked for fewer results. Raises BrokenBundle, and what `fetch`
-    raises.
+    of our own and no link of the upstream; it may be asked for fewer results. A search finds a resource once. Raises
+    BrokenBundle, and what `fetch` raises.
     """
     page, url = Page(), first
     candidates: list[Shown] = []
+    versions = bundle_type == "history"
+    names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
         if asks_first and number == 0:
             bundle, url = await _first_page(url, fetch, bundle_type)
@@ -130,6 +132,9 @@ async def fill_page(
                 candidates.append(shown)
             if passed or not match or shown.facts.resource_type != resource_type:
                 continue
+            if shown.name in names and not versions:
+                continue  # what changes while it is paged through may come again
+            names.add(shown.name)
             if len(page.matches) < count:
                 page.matches.append(shown)
             else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fhir.proxy.responses import Receive, Scope, Send
 from tests.leaks.twins import next_link, seen
 from tests.leaks.world import World, observation, patient
 
@@ -228,3 +229,25 @@ async def test_l07_a_member_that_stands_twice_withholds_the_resource(
     plain = json.dumps({k: v for k, v in observation("lab0").items() if f'"{k}"' not in members})
     with leaky.upstream.saying("/Observation/lab0", f"{plain[:-1]}, {members}}}".encode()):
         assert (await app.get("Observation/lab0")).status_code == 404
+
+
+@pytest.mark.leak("L04")
+async def test_l04_what_an_upstream_repeats_is_shown_and_counted_once(leaky: World) -> None:
+    """Else what is counted twice would tell that something between changed its place."""
+    app = await leaky.app(["laboratory"])
+    link = f"{leaky.upstream.url}/Observation?_page=2"
+    first = _bundle(*(observation(f"p{n}") for n in (0, 1, 1)), link=[{"relation": "next", "url": link}])
+    turns = iter((first, _bundle(observation("p1"), observation("p2"))) * 2)
+
+    async def both_pages(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/fhir+json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": next(turns)})
+
+    leaky.upstream.acts["/Observation"] = both_pages
+    try:
+        answer = await app.get("Observation")
+    finally:
+        del leaky.upstream.acts["/Observation"]
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["p0", "p1", "p2"]
+    assert answer.json()["total"] == 3

@@ -51,9 +51,9 @@ def _plan(wanted: str, product: str) -> dict[str, object]:
     }
 
 
-_USUAL = {"resourceType": "Substance", "id": "usual", "code": _coded("310798")}
+_USUAL: dict[str, object] = {"resourceType": "Substance", "id": "usual", "code": _coded("310798")}
 _DEEP = [_medicine(f"deep{n}", f"Medication/deep{n + 1}") for n in range(9)]
-_SHOWN = [
+_SHOWN: list[dict[str, object]] = [
     patient("ana"),
     *_DEEP,
     _USUAL,
@@ -64,7 +64,7 @@ _SHOWN = [
     _contained("contained-usual", "Substance/usual"),
     _procedure("used-usual", "Medication/plain"),
 ]
-_WITHHELD = [
+_WITHHELD: list[dict[str, object]] = [
     {"resourceType": "Substance", "id": "methadone", "code": _coded("6813")},
     {
         "resourceType": "Substance",

@@ -84,18 +84,18 @@ class Upstream:
         self, path: str, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Iterator[None]:
         """While the block runs, answer this path so."""
-        given = {"content-type": "application/fhir+json", **headers}
-        pairs = [(name.encode(), value.encode()) for name, value in given.items()]
-        self.lies[path] = Lie(body, status, pairs)
+        self.lies[path] = _lie(body, status, headers)
         try:
             yield
         finally:
             del self.lies[path]
 
     @contextmanager
-    def saying_always(self, body: bytes, status: int) -> Iterator[None]:
+    def saying_always(
+        self, body: bytes, status: int, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[None]:
         """While the block runs, answer every read and search so."""
-        self.always = Lie(body, status)
+        self.always = _lie(body, status, headers)
         try:
             yield
         finally:
@@ -181,6 +181,11 @@ class Upstream:
             self.remembered[asked] = told
         for message in self.remembered[asked]:
             await send(message)
+
+
+def _lie(body: bytes, status: int, headers: Mapping[str, str]) -> Lie:
+    given = {"content-type": "application/fhir+json", **headers}
+    return Lie(body, status, [(name.encode(), value.encode()) for name, value in given.items()])
 
 
 def _again(body: bytes) -> Receive:
