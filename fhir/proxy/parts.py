@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
+from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origin, Origins, OriginsByContent
@@ -84,12 +85,24 @@ class ProxyParts:
     writes: Upstreams | None = None
     """Where writes go, each to its type's; None where apps may not write."""
 
-    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+    async def read(
+        self, resource_type: str, resource_id: str, version: str, patient: str | None = None
+    ) -> bytes | None:
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then.
+
+        `patient`: the only one whose data can be shown; for what is another's nothing more is asked, which takes time.
+        """
         body = await read_if_given(self.source_of(resource_type), resource_type, resource_id, version)
-        if body is not None and resource_type not in OWN_TYPES:
+        if body is not None and resource_type not in OWN_TYPES and self._may_be_of(body, patient):
             await self.medications.learn(body)
         return body
+
+    def _may_be_of(self, body: bytes, patient: str | None) -> bool:
+        try:
+            owners = self.views.facts(body).owners
+        except NotMinimizable:
+            return False
+        return patient is None or not owners or patient in owners
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""

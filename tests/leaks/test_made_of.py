@@ -140,3 +140,18 @@ async def test_l06_a_slash_that_is_spelled_with_a_backslash_is_a_slash(places: t
         told = str(_prescription("escaped", f"Medication/{medicine}")).replace("'", '"').replace("/", "\\/")
         with places[1].upstream.saying("/MedicationRequest/escaped", told.encode()):
             assert (await app.get("MedicationRequest/escaped")).status_code == status
+
+
+@pytest.mark.leak("L06")
+async def test_l06_of_what_another_patient_is_prescribed_nothing_more_is_asked(places: tuple[World, World]) -> None:
+    """Else it would take longer to find out that it is there than that it isn't."""
+    app, upstream = await places[1].app(_TICKED), places[1].upstream
+    await upstream.write(
+        [patient("bob"), _prescription("bobs", "Medication/new", subject={"reference": "Patient/bob"})]
+    )
+    asked = []
+    for wanted in ("bobs", "absent"):
+        with upstream.listening() as heard:
+            assert (await app.get(f"MedicationRequest/{wanted}")).status_code == 404
+        asked.append([one.target.replace(wanted, "") for one in heard])
+    assert asked[0] == asked[1] == ["/MedicationRequest/"]
