@@ -14,6 +14,7 @@ from fhir.proxy.access_records import Seen
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
+from fhir.proxy.pages_by_id import page_at
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.request import ProxyRefusal, ProxyRequest
@@ -25,7 +26,7 @@ from fhir.r4.definitions import Definitions
 from fhir.r4.interaction import Interaction
 from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.source import Source, read_if_given
-from fhir.upstream.upstreams import Upstreams
+from fhir.upstream.upstreams import TypeNotServed, Upstreams
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
@@ -162,6 +163,7 @@ class Pages:
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
+        self._source_of = parts.source_of
         self._learn = None if resource_type in OWN_TYPES else parts.medications.learn
         self._find = parts.origins.on_page
         self._origins: dict[bytes, Origin] = {}
@@ -169,11 +171,17 @@ class Pages:
 
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
-        body = await self._page(url)
+        body = await page_at(url, self._page, self._read)
         if self._learn is not None:
             await self._learn(body)
         self._origins |= await self._find(body)
         return body
+
+    async def _read(self, resource_type: str, resource_id: str) -> bytes | None:
+        try:
+            return await read_if_given(self._source_of(resource_type), resource_type, resource_id, "")
+        except TypeNotServed:
+            return None
 
 
 def guarded_search(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +20,7 @@ import msgspec
 from fhir.minimization.high_water import bundle_meta
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import NO_LINKS, Links
+from fhir.proxy.pages_by_id import asked_by_id
 from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
@@ -107,15 +110,49 @@ async def fill_page(
     It looks one match further than needed: only a next page that will hold something is announced. With `including`,
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
     it already has on the page, and where its pages end hangs on what is withheld. `asks_first`: `first` is a question
-    of our own and no link of the upstream; it may be asked for fewer results. A search finds a resource once. Raises
-    BrokenBundle, and what `fetch` raises.
+    of our own and no link of the upstream; it may be asked for fewer results, or one by one. A search finds a resource
+    once. Raises BrokenBundle, and what `fetch` raises.
     """
+    walk = partial(
+        _walk,
+        *(resource_type, count),
+        fetch=fetch,
+        show=show,
+        including=including,
+        bundle_type=bundle_type,
+    )
+    try:
+        return await walk(first, position, shorter=False)
+    except UpstreamFailure as failure:
+        # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
+        if not asks_first:
+            raise
+        if bundle_type == "searchset" and (one_by_one := asked_by_id(first, failure)) is not None:
+            with suppress(UpstreamFailure, BrokenBundle):
+                return await walk(one_by_one, 0, shorter=False)
+        if failure.kind != "too-large":
+            raise
+    return await walk(first, 0, shorter=True)
+
+
+async def _walk(
+    resource_type: str,
+    count: int,
+    first: str,
+    position: int,
+    *,
+    fetch: Callable[[str], Awaitable[bytes]],
+    show: Show,
+    including: bool,
+    bundle_type: str,
+    shorter: bool,
+) -> Page:
     page, url = Page(), first
     candidates: list[Shown] = []
     versions = bundle_type == "history"
     names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
-        if asks_first and number == 0:
+        if shorter and number == 0:
             bundle, url = await _first_page(url, fetch, bundle_type)
         else:
             bundle = _read(await fetch(url), bundle_type)

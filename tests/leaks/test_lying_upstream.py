@@ -251,3 +251,25 @@ async def test_l04_what_an_upstream_repeats_is_shown_and_counted_once(leaky: Wor
         del leaky.upstream.acts["/Observation"]
     assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["p0", "p1", "p2"]
     assert answer.json()["total"] == 3
+
+
+@pytest.mark.leak("L04", "L48")
+@pytest.mark.parametrize("status", [200, 500, 502])
+@pytest.mark.parametrize("path", ["Observation", "Observation?_count=2", "Observation?_id=lab0,hiv"])
+async def test_l04_a_result_that_the_upstream_fails_at_is_had_one_by_one(leaky: World, path: str, status: int) -> None:
+    """As servers do that can't read one of the resources they hold."""
+    app = await leaky.app(["laboratory"])
+    usual = await app.get(path)
+    with leaky.upstream.saying("/Observation", b"<html>HIDDEN", status, unless="_elements=id"):
+        answer = await app.get(path)
+    assert seen(answer) == seen(usual)
+    assert answer.json()["entry"]
+
+
+@pytest.mark.leak("L48")
+@pytest.mark.parametrize("status", [400, 422, 501, 503])
+async def test_a_search_that_the_upstream_refuses_is_asked_once(leaky: World, status: int) -> None:
+    app = await leaky.app(["laboratory"])
+    with leaky.upstream.saying("/Observation", b"{}", status), leaky.upstream.listening() as heard:
+        assert (await app.get("Observation")).status_code == 502
+    assert len(heard) == 1

@@ -47,6 +47,8 @@ class Lie:
     body: bytes
     status: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/fhir+json"),)
+    unless: str = ""
+    """Part of a query that is answered truly; empty for none."""
 
 
 @dataclass(slots=True)
@@ -81,10 +83,16 @@ class Upstream:
 
     @contextmanager
     def saying(
-        self, path: str, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        path: str,
+        body: bytes,
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        unless: str = "",
     ) -> Iterator[None]:
-        """While the block runs, answer this path so."""
-        self.lies[path] = _lie(body, status, headers)
+        """While the block runs, answer this path so; `unless` this stands in the query."""
+        self.lies[path] = _lie(body, status, headers, unless)
         try:
             yield
         finally:
@@ -145,6 +153,8 @@ class Upstream:
             if self.held is not None:
                 await self.held.wait()
             lie = self.lies.get(path, self.always) if scope["method"] == "GET" else self.refusing
+            if lie is not None and lie.unless and lie.unless in query:
+                lie = None
             if self.strict and scope["method"] in ("POST", "PUT"):
                 body = (await receive())["body"]
                 receive = _again(body)
@@ -183,9 +193,9 @@ class Upstream:
             await send(message)
 
 
-def _lie(body: bytes, status: int, headers: Mapping[str, str]) -> Lie:
+def _lie(body: bytes, status: int, headers: Mapping[str, str], unless: str = "") -> Lie:
     given = {"content-type": "application/fhir+json", **headers}
-    return Lie(body, status, [(name.encode(), value.encode()) for name, value in given.items()])
+    return Lie(body, status, [(name.encode(), value.encode()) for name, value in given.items()], unless)
 
 
 def _again(body: bytes) -> Receive:
