@@ -23,7 +23,7 @@ _AT_ONCE: Final = 8
 """Results of one page: each may be as large as an answer may be."""
 _MOST: Final = 3 * _AT_ONCE
 """Entries of one page, with what is included."""
-_FAILS: Final = (None, 200, 500, 502, 504)
+_FAILS: Final = (200, 500, 502, 504)
 """Statuses of a server that tried to answer, or of a gateway that gave up on it."""
 _NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/(?!\.\.?$)([A-Za-z0-9\-.]{1,64})")
 
@@ -58,7 +58,7 @@ _decode: Final = msgspec.json.Decoder(_Bundle).decode
 
 def asked_by_id(url: str, failure: UpstreamFailure) -> str | None:
     """The URL of a search's first page, had so; None where that can't help, as the upstream refuses the question."""
-    if failure.kind in ("redirect", "foreign-link") or failure.status not in _FAILS:
+    if failure.status not in _FAILS:
         return None
     kind, _, query = url.partition("?")
     pairs = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != "_count"]
