@@ -4,7 +4,6 @@ opens, order decides nothing, R4 and R5 say the same, and nothing that is handed
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
@@ -19,6 +18,7 @@ from policies.consent_evaluation import Circumstances
 from policies.decide import grantee_of
 from policies.memberships import Memberships, means
 from policies.model import Permit, ResourceFacts
+from tests.effort import at_most
 from tests.policies import generated_consents as generated
 from tests.policies.consents import NOW, case_facts, decide
 from tests.policies.generated_consents import Json, Tree, r4, r5
@@ -279,18 +279,18 @@ _NOWHERE = {"role": {"coding": [{"code": "IRCP"}]}, "reference": {"reference": "
     ],
     ids=lambda value: str(value) if isinstance(value, bool) else "consent",
 )
-def test_the_largest_consents_are_decided_or_refused_in_bounded_time(made: Callable[[], Json], permitted: bool) -> None:
+def test_the_largest_consents_are_decided_or_refused_with_bounded_work(
+    made: Callable[[], Json], permitted: bool
+) -> None:
     consent = made()
-    begun = time.monotonic()
-    assert _permitted([consent], _AROUND, _LAB) == permitted
-    assert time.monotonic() - begun < 5
+    with at_most(5_000_000):
+        assert _permitted([consent], _AROUND, _LAB) == permitted
 
 
-def test_ten_thousand_provisions_are_asked_about_within_a_second() -> None:
+def test_a_provision_is_asked_about_in_a_dozen_calls() -> None:
     rule = read_consent(_wide(10_000))
-    begun = time.monotonic()
-    decide([rule], _AROUND, _LAB)
-    assert time.monotonic() - begun < 1
+    with at_most(200_000):
+        decide([rule], _AROUND, _LAB)
 
 
 def test_groups_without_end_are_followed_no_further_than_a_bound() -> None:
