@@ -120,13 +120,14 @@ def passthrough(base: str, change: Callable[[bytes], bytes] = bytes) -> Any:
 def main() -> None:
     """Serve until the parent ends this process."""
     kind, port, *rest = sys.argv[1:]
-    apps = {
+    apps: dict[str, Callable[[], Any]] = {
         "upstream": upstream,
         "passthrough": lambda: passthrough(rest[0]),
         "splitting": lambda: passthrough(rest[0], split),
     }
+    app = apps[kind]()
     uvicorn.run(
-        apps[kind](), port=int(port), http="httptools", loop="uvloop", lifespan="off", access_log=False, log_level="error"
+        app, port=int(port), http="httptools", loop="uvloop", lifespan="off", access_log=False, log_level="error"
     )
 
 
