@@ -114,7 +114,7 @@ async def _answer(
         pages = Pages(parts, kind)
         show = parts.views.under(plan, {}, origins=pages.origins)
         room = search.count - len(page.matches)
-        more = await fill_page(kind, room, first, position, pages.fetch, show, asks_first=asks_first)
+        more = await fill_page(kind, room, first, position, pages.decided_by(show), asks_first=asks_first)
         shown_by = shown_by.sharing({**shown_by.shares, **plan.shares})
         page.matches += more.matches
         page.next_url, page.next_position, goes_on = more.next_url, more.next_position, kind

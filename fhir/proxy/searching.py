@@ -34,18 +34,11 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
         first, position = links.payload.upstream_url, links.payload.position
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
+    including, asks_first = bool(search.includes), links.payload is None
+    get = pages.decided_by(show) if including else pages.remembered(show, plan, search.elements)
     if plan.shares:
         try:
-            page = await fill_page(
-                kind,
-                search.count,
-                first,
-                position,
-                pages.fetch,
-                show,
-                including=bool(search.includes),
-                asks_first=links.payload is None,
-            )
+            page = await fill_page(kind, search.count, first, position, get, including=including, asks_first=asks_first)
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None
     total = links.total(page, counted=plan.patient is not None)  # a service gets none

@@ -9,7 +9,9 @@ import pytest
 
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import Links
-from fhir.proxy.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import BrokenBundle, decided_by
 from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
@@ -43,7 +45,7 @@ async def _fill(
     async def fetch(url: str) -> bytes:
         return pages[url]
 
-    return await fill_page("Observation", count, first, position, fetch, _show, including=including)
+    return await fill_page("Observation", count, first, position, decided_by(_show, fetch), including=including)
 
 
 async def test_withheld_and_broken_entries_leave_no_gap() -> None:
@@ -142,7 +144,9 @@ async def _fill_first(pages: dict[str, bytes], most: int, count: int = 2) -> tup
             raise UpstreamFailure("too-large", status=200)
         return pages[url]
 
-    return await fill_page("Observation", count, "Observation?a=b&_count=51", 0, fetch, _show, asks_first=True), asked
+    return await fill_page(
+        "Observation", count, "Observation?a=b&_count=51", 0, decided_by(_show, fetch), asks_first=True
+    ), asked
 
 
 async def test_a_first_page_that_is_too_large_is_asked_for_with_fewer_results() -> None:
