@@ -16,7 +16,7 @@ URL = "Observation?patient=ana&_count=51"
 
 
 def plan() -> ReadPlan:
-    return ReadPlan(Access("app", None, "ana", "PATRQT", (), frozenset()), "s", ())
+    return ReadPlan(Access("app", "g", (), 0, "j", patient="ana"), "s", ())
 
 
 def body(*ids: str) -> bytes:
