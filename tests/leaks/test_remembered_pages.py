@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.authz.consent_recorder import category, consent, grantee, recorder
 from tests.leaks.world import ACT_CODE, App, World, observation, patient, world
 
+NOTE = [{"text": "felt well"}]
 SEARCH = "Observation?_count=50&_sort=_id"
 
 
