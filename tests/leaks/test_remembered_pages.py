@@ -21,7 +21,7 @@ async def here(
 ) -> AsyncIterator[World]:
     resources = [
         patient("ana"),
-        observation("lab0"),
+        observation("lab0", note=NOTE),
         observation("lab1"),
         observation("vital0", category="vital-signs"),
     ]
