@@ -35,7 +35,7 @@ class KindExplanation:
     kept: tuple[str, ...] = ()
     """Codes of the sensitive categories that stay closed within it."""
     detailed: bool = False
-    """The consents have rules that look closer than at the kind."""
+    """The consents have rules that look closer than at the kind, or open a part of it."""
 
 
 def explain_kind(
@@ -53,6 +53,12 @@ def explain_kind(
         best = replace(best, reasons=(*best.reasons, _NOT_IN_PART))
     closed = () if category.sensitive or best.decision == "deny" else _kept(rules, plan, *asked[place][:2])
     detailed = any(_looks_closer(rule.root) for share in plan.shares.values() for rule in share.consents)
+    parts = (
+        _decided(rules, plan, so_far, interaction, *one)
+        for part in rules.catalogue.parts_of(category.code)
+        for one in _typical(rules, plan, interaction.resource_type, part)
+    )
+    detailed = detailed or any(part.decision != best.decision for part in parts)
     return KindExplanation(best, closed, detailed)
 
 
@@ -67,7 +73,7 @@ def _typical(
         facts = ResourceFacts(kind, "", owners=frozenset(plan.shares), tokens=tokens)
         sensitive = frozenset({category.code}) if category.sensitive else frozenset[str]()
         labels = own_labels(rules.catalogue, category) if category.sensitive else frozenset[Coding]()
-        yield facts, Classification(frozenset({own.code}), sensitive, labels), scope
+        yield facts, Classification(frozenset({own.code, own.part_of} - {""}), sensitive, labels), scope
 
 
 def _coding(value: str) -> Coding:

@@ -129,7 +129,7 @@ class PatientsConsentBook:
     def _shared(self, stored: StoredResource) -> SharedWith | None:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
         now = self._context.clock()
-        found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], now)
+        found = summary_of(consent, self._context.catalogue, now)
         if consent["status"] == "entered-in-error":
             return None  # it never was
         ended = found.until if found.state == "expired" else stored.last_updated

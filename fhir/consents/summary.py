@@ -13,8 +13,10 @@ from typing import Any, Final, Literal
 
 from fhir.consents.writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from fhir.r4.instants import instant_of
+from policies.catalogue import Catalogue
 from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.model import READ_ACTIONS, WRITE_ACTIONS
+from policies.parts import joined, with_parts
 
 _ELEMENTS: Final = frozenset(
     {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
@@ -56,16 +58,17 @@ class ConsentSummary:
     """Codes of consentaction by which the grantee may change what is there."""
 
 
-def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
-    """`sensitive`: codes of the categories that are open unless one is denied by name."""
+def summary_of(consent: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> ConsentSummary:
+    """Sensitive categories are open unless one is denied by name; a part isn't named beside its whole."""
     given = consent.get("provision")
     provision: Mapping[str, Any] = given if isinstance(given, dict) else {}  # in R5 it is a list
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     sees = _sees(provision)
-    categories = _granted(provision, sensitive) if sees else ()
+    sensitive = [category.code for category in catalogue.sensitive]
+    categories = joined(_granted(provision, sensitive) if sees else (), catalogue.wholes)
     codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
     asked = tuple(coding["code"] for coding in codings if "code" in coding)
-    limited = bool(set(asked) - set(categories))
+    limited = bool(set(asked) - with_parts(categories, catalogue.wholes))
     grantees = [actor.get("reference", {}) for actor in provision.get("actor", ())]
     names = [g.get("identifier", {}).get("value") or g.get("reference") or g.get("display") or "?" for g in grantees]
     return ConsentSummary(

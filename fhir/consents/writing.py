@@ -21,6 +21,7 @@ from policies.codes import (
     PARTICIPATION_SYSTEM,
 )
 from policies.model import WRITE_ACTIONS
+from policies.parts import joined
 
 ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"
 """Extension on Consent: a category that was asked for, granted or not."""
@@ -66,14 +67,16 @@ class ConsentDecision:
 
 
 def consent_resource(decision: ConsentDecision, catalogue: Catalogue) -> dict[str, object]:
-    """Render the decision. Every category named must be in the catalogue (KeyError otherwise)."""
-    granted = [catalogue.categories[code] for code in decision.granted]
+    """Render the decision. Every category named must be in the catalogue (KeyError otherwise).
+
+    A part isn't named beside its whole.
+    """
+    granted = [catalogue.categories[code] for code in joined(decision.granted, catalogue.wholes)]
+    asked = [catalogue.categories[code] for code in joined(decision.asked, catalogue.wholes)]
     provision = _provision(decision, granted, catalogue)
     return {
         "resourceType": "Consent",
-        "extension": [
-            {"url": ASKED_EXTENSION, "valueCoding": _coding(catalogue.categories[code])} for code in decision.asked
-        ],
+        "extension": [{"url": ASKED_EXTENSION, "valueCoding": _coding(category)} for category in asked],
         "status": decision.status,
         "scope": _concept("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy", "Privacy Consent"),
         "category": [_concept("http://loinc.org", "59284-0", "Consent Document")],
