@@ -53,21 +53,19 @@ def explain_kind(
         best = replace(best, reasons=(*best.reasons, _NOT_IN_PART))
     closed = () if category.sensitive or best.decision == "deny" else _kept(rules, plan, *asked[place][:2])
     detailed = any(_looks_closer(rule.root) for share in plan.shares.values() for rule in share.consents)
-    parts = (
-        _decided(rules, plan, so_far, interaction, *one)
-        for part in rules.catalogue.parts_of(category.code)
-        for one in _typical(rules, plan, interaction.resource_type, part)
-    )
-    detailed = detailed or any(part.decision != best.decision for part in parts)
-    return KindExplanation(best, closed, detailed)
+    in_part = bool(rules.catalogue.parts_of(category.code)) and len({one.decision for one in found}) > 1
+    return KindExplanation(best, closed, detailed or in_part)
 
 
 def _typical(
     rules: Rules, plan: ReadPlan, kind: str, category: Category
 ) -> Iterator[tuple[ResourceFacts, Classification, Scope]]:
-    """A resource as each line of the catalogue tells it; a sensitive category cuts across all of the type's."""
+    """A resource as each line of the catalogue tells it; parts stand for their whole too.
+
+    A sensitive category cuts across all of the type's.
+    """
     for own, scope in rules.catalogue.scopes_by_type.get(kind, ()):
-        if own.always or (own is not category and not category.sensitive):
+        if own.always or not (category.sensitive or category.code in (own.code, own.part_of)):
             continue
         tokens = {name: frozenset({_coding(value)}) for name, value in scope.parameters}
         facts = ResourceFacts(kind, "", owners=frozenset(plan.shares), tokens=tokens)
