@@ -152,7 +152,7 @@ class PatientsConsentBook:
             ended=None if found.state in CURRENT_STATES else ended,
             writes=found.writes,
             version=stored.version,
-            can_be_answered=can_be_answered(consent, now) and self._offers_something(found),
+            can_be_answered=can_be_answered(consent, self._context.catalogue, now) and self._offers_something(found),
         )
 
     def _offers_something(self, proposed: ConsentSummary) -> bool:

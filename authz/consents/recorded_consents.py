@@ -72,7 +72,7 @@ async def record_consent(
     await keep_text(connection, decided.text, now)
     resource = _resource(client, decided, asked, catalogue, now)
     check_consent(resource)
-    current = await _current(connection, repository, client, decided.patient)
+    current = await _current(connection, repository, client, decided.patient, catalogue)
     if current is None:
         stored = await repository.create(resource, connection=connection)
     else:
@@ -122,10 +122,12 @@ def _resource(
     return consent_resource(decision, catalogue)
 
 
-async def _current(connection: AsyncConnection, repository: Repository, client: Client, patient: str) -> str | None:
+async def _current(
+    connection: AsyncConnection, repository: Repository, client: Client, patient: str, catalogue: Catalogue
+) -> str | None:
     """Id of the active consent of this patient for this service and its purpose."""
     bodies = await StoredConsents(repository).active_consents(patient, MAX_CONSENTS, connection)
     for content in (msgspec.json.decode(body, type=dict[str, Any]) for body in bodies):
-        if is_decision_on(content, client.client_id, next(iter(client.purposes), "")):
+        if is_decision_on(content, client.client_id, next(iter(client.purposes), ""), catalogue):
             return str(content["id"])
     return None

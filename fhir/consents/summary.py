@@ -77,7 +77,7 @@ def summary_of(consent: Mapping[str, Any], catalogue: Catalogue, now: datetime) 
         grantee_name=grantees[0].get("display", names[0]) if grantees else "",
         is_app=bool(grantees) and grantees[0].get("identifier", {}).get("system") == CLIENT_SYSTEM,
         permits=provision.get("type") == "permit",
-        plain=_plain(consent, provision),
+        plain=_plain(consent, provision, catalogue),
         recorded_by=next((str(who["display"]) for who in _recorders(consent) if "display" in who), ""),
         categories=categories,
         asked=asked,
@@ -94,20 +94,24 @@ def _recorders(consent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from consent.get("organization", ())
 
 
-def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
+def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any], catalogue: Catalogue) -> bool:
     """Whether it has the shape that `fhir.consents.writing` gives, and no element that the words leave out."""
     return (
-        is_own_shape(consent)
+        is_own_shape(consent, catalogue)
         and consent.keys() <= _ELEMENTS
         and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
         and (provision.get("type") != "permit" or bool(provision.get("class")))
     )
 
 
-def can_be_answered(consent: Mapping[str, Any], now: datetime) -> bool:
+def can_be_answered(consent: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> bool:
     """Whether a person can decide on a proposal: one app, one purpose, and nothing in it that their form leaves out."""
     provision = consent.get("provision", {})
-    if consent.get("status") != "proposed" or not is_own_shape(consent) or not consent.keys() <= _IN_PROPOSALS:
+    if (
+        consent.get("status") != "proposed"
+        or not is_own_shape(consent, catalogue)
+        or not consent.keys() <= _IN_PROPOSALS
+    ):
         return False
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     return (
