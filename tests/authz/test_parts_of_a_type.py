@@ -34,7 +34,7 @@ def _condition(wanted: str, *categories: tuple[str, str], **more: object) -> dic
     return found
 
 
-RESOURCES = [
+RESOURCES: list[dict[str, object]] = [
     patient("ana"),
     observation("lab0"),
     _condition("problem", (HL7, "problem-list-item")),
