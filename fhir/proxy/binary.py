@@ -100,7 +100,7 @@ async def _documents(parts: ProxyParts, asked: Asked) -> tuple[Sequence[Shown], 
         return (), plan
     first = upstream_search(search, plan, parts.catalogue, parts.definitions)
     points = _pointing(parts.views.under(plan, {}), urls)
-    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, Pages(parts, _DOCUMENT).fetch, points, asks_first=True)
+    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, Pages(parts, _DOCUMENT).fetch, points, question=first)
     return page.matches, plan
 
 
