@@ -42,7 +42,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str = "match"
+    mode: str | None = "match"
 
 
 class _Entry(msgspec.Struct):
@@ -55,7 +55,7 @@ class _Bundle(msgspec.Struct):
     type: str = ""
     total: int | None = None
     link: list[_Link] = []
-    entry: list[_Entry] = []
+    entry: list[_Entry | None] = []
 
 
 _decode = msgspec.json.Decoder(_Bundle).decode
@@ -161,7 +161,7 @@ async def _walk(
         else:
             bundle = _read(await fetch(url), bundle_type)
         seen = 0
-        for entry in bundle.entry:
+        for entry in filter(None, bundle.entry):
             mode = "match" if entry.search is None else entry.search.mode
             match = mode == "match"
             seen += match
@@ -247,7 +247,7 @@ def _read(body: bytes, bundle_type: str) -> _Bundle:
     return bundle
 
 
-def _shown(entry: _Entry, mode: str, show: Show) -> Shown | None:
+def _shown(entry: _Entry, mode: str | None, show: Show) -> Shown | None:
     """A resource that can't be read, minimized or named is withheld like any other (unknown means deny)."""
     resource = bytes(entry.resource)
     if not resource or mode not in ("match", "include"):
