@@ -182,12 +182,13 @@ def _by_itself_and_below(provision: Provision, question: _Question) -> tuple[boo
         found = _decide(nested, question)
         if found is None:
             continue
-        speaks = (labels and purpose) or _reaches_beyond(nested, provision, question, labels, purpose)
+        here = labels and purpose
+        speaks = here or _reaches_beyond(nested, provision, question, labels, purpose)
         if not found[0]:
             if speaks:
                 return found
             denied = denied or found
-        elif speaks:
+        elif here or (speaks and nested.permit):  # what a deny excepts is no more than the permit around it
             permitted = permitted or found
     if permitted is not None:
         return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
