@@ -41,7 +41,6 @@ _CONCENTRATION: Final = Code(LOINC, "3150-0", "Inhaled oxygen concentration")
 _NITRITE: Final = Code(LOINC, "5802-4", "Nitrite [Presence] in Urine by Test strip")
 _COLOUR: Final = Code(LOINC, "5778-6", "Color of Urine")
 _NEGATIVE: Final = Code(SNOMED, "260385009", "Negative")
-_UNSURE: Final = Code(TERMINOLOGY + "data-absent-reason", "unknown", "Unknown")
 _COCHLEAR: Final = Code(SNOMED, "43252007", "Cochlear prosthesis")
 
 
@@ -103,7 +102,7 @@ def _write_measurements(record: Record, visit: Visit) -> None:
     write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(*_OXYGEN), found)
     means: list[Resource] = [
         {"code": concept(_MEAN_SYSTOLIC), "valueQuantity": quantity(Decimal(128), "mm[Hg]")},
-        {"code": concept(_MEAN_DIASTOLIC), "dataAbsentReason": concept(_UNSURE)},
+        {"code": concept(_MEAN_DIASTOLIC), "valueQuantity": quantity(Decimal(81), "mm[Hg]")},
     ]
     mean = _write(record, visit, VITAL_SIGNS, _AVERAGE, {"component": means}, "us-core-average-blood-pressure")
     del mean["effectiveDateTime"]

@@ -69,8 +69,8 @@ def _record_of(person: Person, random: Random, own: Random) -> list[Resource]:
     write_growth(record)
     if person.id == COMPLETE:
         write_circumstances(record, visits)
-        write_rarities(record, visits[-1])
         write_answers(record, visits[-1])
+        write_rarities(record, visits[-1])
     write_origins(record)
     return record.resources
 

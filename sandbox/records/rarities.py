@@ -89,5 +89,5 @@ def _of_reports(record: Record, visit: Visit) -> None:
         "content": {"contentType": "image/png", "title": "Drawing of what was found", "size": 0},
     }
     note["media"] = [{"comment": "as found", "link": reference(record.add("picture", "Media", picture))}]
-    tested = _first(record, "us-core-observation-lab")
-    note["result"] = [*note.get("result", ()), reference(tested)]
+    seen = [_first(record, f"us-core-observation-{kind}") for kind in ("lab", "clinical-result")]
+    note["result"] = [*note.get("result", ()), *map(reference, seen)]
