@@ -33,7 +33,7 @@ _DECLINED: Final = concept(Code(TERMINOLOGY + "data-absent-reason", "asked-decli
 _FERRITIN: Final = Code(LOINC, "2276-4", "Ferritin [Mass/volume] in Serum or Plasma")
 _LASTED: Final = Code(LOINC, "88123-5", "Within the past 12 months the food we bought just didn't last")
 _PACK_YEARS: Final = Code(SNOMED, "401201003", "Cigarette pack-years")
-_EXAM: Final = Code(OBSERVATION_CATEGORY, "exam", "Exam")
+_FOUND: Final = Code(OBSERVATION_CATEGORY, "procedure", "Procedure")
 _DIRECTIVE: Final = Code(LOINC, "45473-6", "Advance healthcare directive completed")
 _DIRECTIVES: Final = Code(LOINC, "42348-3", "Advance healthcare directives")
 _POWER: Final = Code(LOINC, "64298-3", "Power of attorney")
@@ -101,7 +101,7 @@ def _write_findings(record: Record, visit: Visit) -> None:
     )
     for value in values:
         code = {"text": "Heart sounds, distance and rhythm"}
-        _write(record, visit, _EXAM, code, value, "us-core-observation-clinical-result")
+        _write(record, visit, _FOUND, code, value, "us-core-observation-clinical-result")
     asked = next(r for r in record.resources if r["resourceType"] == "QuestionnaireResponse" and "meta" in r)
     for value in (*values[:3], {"valueBoolean": True}):
         code = {"text": "Walks without help"}
