@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,14 @@ async def test_an_unsafe_redirect_uri_is_refused_by_name(server: World, http: ht
     answer = await http.post("/register", json={**GOOD, "redirect_uris": ["https://app.example/", uri]})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_redirect_uri")
     assert await clients(server) == before
+
+
+@pytest.mark.parametrize("uri", ["https://app.example/\x00", "https://app.example/é", 'http://"\\', "\u202e://x"])
+async def test_what_an_error_repeats_of_a_request_is_plain_ascii(http: httpx.AsyncClient, uri: str) -> None:
+    """RFC 6749 §5.2: neither control characters nor quotation marks nor backslashes."""
+    answer = await http.post("/register", json={**GOOD, "redirect_uris": [uri]})
+    assert answer.json()["error"] == "invalid_redirect_uri"
+    assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", answer.json()["error_description"])
 
 
 @pytest.mark.parametrize(
