@@ -101,6 +101,13 @@ def test_what_claims_a_profile_can_be_shared(population: dict[str, dict[str, Any
     assert {name for _, name, _ in ROWS} - shared == set()
 
 
+def test_every_pulse_oximetry_has_both_codes_of_its_profile(population: dict[str, dict[str, Any]]) -> None:
+    measured = [r for r in population.values() if "us-core-pulse-oximetry" in _profiles(r)]
+    assert len(measured) > 20
+    for found in measured:
+        assert {"59408-5", "2708-6"} <= {coding["code"] for coding in found["code"]["coding"]}
+
+
 def test_an_element_that_is_not_there_would_be_missed(population: dict[str, dict[str, Any]]) -> None:
     """The path language itself: what is there is found, what isn't, isn't."""
     patients = [r for r in population.values() if "us-core-patient" in _profiles(r)]
