@@ -32,12 +32,12 @@ test: $(VENV)/.dev ## Run the tests that need nothing but packages (WORKERS= PYT
 	@$(BIN)/python -m pytest -ra -m "not interop and not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: slow
-slow: $(VENV)/.dev ## Run the tests that take minutes: every page under axe, made-up requests by the API's description, clients from npm
+slow: $(VENV)/.dev ## Run the tests that take long: servers that are started for one test, every page under axe, clients from npm
 	@$(BIN)/python -m pytest -ra -m slow --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Look for leaks with 100,000 random sequences of requests (ASSENT_FUZZ_EXAMPLES=)
-	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra --numprocesses $(WORKERS) --dist load tests/leaks/test_differential*.py $(PYTEST_ARGS)
+	@ASSENT_FUZZ_EXAMPLES=$${ASSENT_FUZZ_EXAMPLES:-100000} $(BIN)/python -m pytest -ra --numprocesses $(WORKERS) --dist load tests/leaks/test_differential*.py tests/policies/test_consent_properties.py $(PYTEST_ARGS)
 
 .PHONY: interop
 interop: $(VENV)/.dev ## Put Assent in front of FHIR servers that are not its own

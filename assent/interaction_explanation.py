@@ -11,10 +11,10 @@ import msgspec
 from assent.explained_resource import Found
 from assent.explanation import Explanation, Rules, denied, explain_read, explain_search, with_what_it_refers_to
 from assent.kind_explanation import explain_kind
+from fhir.proxy.narrowing import opened
 from fhir.r4.interaction import Interaction
 from policies.decide import ReadPlan, Share, decide_resource
 from policies.model import Deny, Reason
-from policies.open_categories import open_categories
 
 Read = Callable[[str, str, str], Awaitable[Found]]
 """Reads a resource by type, id and version (empty: the current one); nothing of one of which nothing is said."""
@@ -35,7 +35,7 @@ async def explain_interaction(
     """The decision about one resource, a search, or a type. Raises what `read` raises."""
     kind = interaction.resource_type
     if interaction.is_search or interaction.code == "export":
-        if not _opens(rules, plan, kind):
+        if not opened(plan, kind, rules.catalogue):
             return denied(so_far, Reason("category", f"no category in which a `{kind}` may be is open"))
         return explain_search(rules, plan, so_far, kind, parameters)
     if not interaction.id:
@@ -50,14 +50,6 @@ async def explain_interaction(
     if told.decision == "permit" and interaction.code == "history-instance":
         return replace(told, reasons=(*told.reasons, _EACH_VERSION))
     return told
-
-
-def _opens(rules: Rules, plan: ReadPlan, kind: str) -> bool:
-    """Whether consents open anything of a type: a token's scopes name no other."""
-    shared = {category for category, _ in rules.catalogue.scopes_by_type.get(kind, ())}
-    return any(
-        open_categories(share.consents, share.circumstances, rules.catalogue, shared) for share in plan.shares.values()
-    )
 
 
 def _explain_write(

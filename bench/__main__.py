@@ -76,8 +76,10 @@ async def rate(urls: Iterator[str], headers: dict[str, str]) -> tuple[float, lis
         return len(times) / (time.perf_counter() - begun), times
 
 
-def compare(name: str, paths: Iterator[str], requests: int, bases: tuple[str, str], token: str) -> dict[str, Any]:
-    """Alternate between baseline and Assent, so that both meet the same machine."""
+def compare(
+    name: str, paths: Iterator[str], requests: int, bases: tuple[str, str], token: str, who: str = "assent"
+) -> dict[str, Any]:
+    """Alternate between the baseline and `who`, so that both meet the same machine."""
     headers = {"Authorization": f"Bearer {token}"}
     rates: tuple[list[float], list[float]] = ([], [])
     times: tuple[list[float], list[float]] = ([], [])
@@ -92,11 +94,11 @@ def compare(name: str, paths: Iterator[str], requests: int, bases: tuple[str, st
     return {
         "what": name,
         "pass-through/s": round(statistics.median(rates[0])),
-        "assent/s": round(statistics.median(rates[1])),
+        f"{who}/s": round(statistics.median(rates[1])),
         "ratio": round(statistics.median(ratios), 2),
         "pass-through p50 ms": round(statistics.median(times[0]), 1),
-        "assent p50 ms": round(statistics.median(times[1]), 1),
-        "assent p99 ms": round(statistics.quantiles(times[1], n=100)[98], 1),
+        f"{who} p50 ms": round(statistics.median(times[1]), 1),
+        f"{who} p99 ms": round(statistics.quantiles(times[1], n=100)[98], 1),
     }
 
 
@@ -172,7 +174,12 @@ def peak_mb(process: Path, url: str, token: str) -> float:
 
 def main() -> None:
     """Run everything and print it."""
-    with tempfile.TemporaryDirectory() as folder, server("upstream") as base, server("passthrough", base) as baseline:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server("upstream") as base,
+        server("passthrough", base) as baseline,
+        server("splitting", base) as splitting,
+    ):
         port = free_port()
         settings = environment(Path(folder) / "data", ASSENT_PORT=str(port), ASSENT_UPSTREAM_URL=base)
         who = ["--fhir-user", "Patient/p1", "--patient", "p1=Bench Mark"]
@@ -191,6 +198,9 @@ def main() -> None:
                 compare("search, 100 entries never seen", repeat(f"{HUNDRED}&{NEW}"), SEARCHES, bases, token),
                 compare("search, 100 entries seen before", repeat(HUNDRED), SEARCHES, bases, token),
             ]
+            alone = (bases[0], f"{splitting}/fhir")
+            name = "search, 100 entries, only split into members"
+            rows.append(compare(name, repeat(f"{HUNDRED}&{NEW}"), SEARCHES, alone, token, "splitting"))
             rows.append(at_half_load((f"Observation/o{n}" for n in count(800_000)), rows[0]["assent/s"], bases, token))
             after = memory_mb(process)
             peak = peak_mb(process, f"{bases[1]}/Observation?_count=50&{HUGE}", token)

@@ -84,6 +84,11 @@ class ReadPlan:
         return {}
 
     @cached_property
+    def opened(self) -> dict[str, Mapping[str, frozenset[str]]]:
+        """What was found to be open under this plan: by type and patient, the codes of categories."""
+        return {}
+
+    @cached_property
     def is_detailed(self) -> bool:
         """Whether consents tell single resources apart, so that no two are alike."""
         return any(looks_at_details(rule.root) for share in self.shares.values() for rule in share.consents)
@@ -143,6 +148,7 @@ def circumstances_of(
         authorships=knowledge.authors,
         links=knowledge.links,
         categories=catalogue.codes,
+        wholes=catalogue.wholes,
         within=access.within,
         writes=WRITE_ACTIONS.get(permission, ""),
     )

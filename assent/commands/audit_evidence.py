@@ -34,6 +34,8 @@ def export_evidence(settings: Settings, target: Path, asked: Asked) -> dict[str,
     """Write the pack to `target`, a file or a directory; what was written. The file appears only when it is whole."""
     at = now()
     file = target / f"assent-evidence-{at:%Y%m%dT%H%M%SZ}.zip" if target.is_dir() else target
+    if file.exists():
+        raise misused(f"`{file}` is there already: evidence isn't written over")
     partial = file.with_name(file.name + ".partial")
     opened = _private(partial)
     try:

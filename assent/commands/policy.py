@@ -97,9 +97,11 @@ def _source_of(value_set: dict[str, object], licence: str) -> dict[str, str]:
 
 
 def kind_of(category: Category) -> str:
-    """How a category takes part in a decision, in a word."""
+    """How a category takes part in a decision, in a few words."""
     if category.always:
         return "always"
+    if category.part_of:
+        return f"part of {category.part_of}"
     return "sensitive" if category.sensitive else "everyday"
 
 

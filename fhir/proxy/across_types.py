@@ -12,7 +12,7 @@ from typing import Final
 
 from fhir.proxy.access_records import Seen
 from fhir.proxy.history import read_since
-from fhir.proxy.narrowing import upstream_search
+from fhir.proxy.narrowing import opening, upstream_search
 from fhir.proxy.page_links import PageLinks, Parameters
 from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
@@ -20,10 +20,8 @@ from fhir.proxy.search_request import SearchRequest
 from fhir.proxy.searchset import Page, fill_page, searchset
 from fhir.r4.decided_types import everything_types
 from fhir.upstream.upstreams import TypeNotServed
-from policies.catalogue import Catalogue
-from policies.decide import ReadPlan, Share, plan_read
+from policies.decide import ReadPlan, plan_read
 from policies.model import Deny
-from policies.open_categories import open_categories
 
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
@@ -45,12 +43,12 @@ async def answer_everything(parts: ProxyParts, asked: Asked) -> Answered:
     if types is not None and not set(types) <= set(own):
         raise ProxyRefusal(400, "not-supported", f"`_type` may name, for `$everything`: {', '.join(own)}")
     _check_scopes(parts, asked, types or ())
-    searched = [kind for kind in _remaining(links, own) if types is None or kind in types]
-    searches = [
-        (guarded_search(parts, kind, tuple(criteria), plan), plan)
-        for kind in searched
-        if _opens(plan, kind, parts.catalogue)
-    ]
+    searches = []
+    for kind in _remaining(links, own):
+        by_token = plan_read(plan.access, "operation", kind, parts.catalogue)
+        if (types is None or kind in types) and not isinstance(by_token, Deny):
+            search = guarded_search(parts, kind, tuple(criteria), plan)
+            searches.append((search, opening(plan, kind, parts.catalogue)))
     return await _answer(parts, asked, links, searches)
 
 
@@ -98,18 +96,6 @@ def _check_scopes(parts: ProxyParts, asked: Asked, types: Iterable[str]) -> None
         decided = plan_read(asked.access, asked.interaction.code, kind, parts.catalogue)
         if isinstance(decided, Deny):
             raise ProxyRefusal(403, "forbidden", decided.reasons[0].text)
-
-
-def _opens(plan: ReadPlan, kind: str, catalogue: Catalogue) -> bool:
-    """Whether anything of a type can be open: what can't isn't asked for."""
-    if isinstance(plan_read(plan.access, "operation", kind, catalogue), Deny):
-        return False
-    return any(_shares(share, kind, catalogue) for share in plan.shares.values())
-
-
-def _shares(share: Share, kind: str, catalogue: Catalogue) -> bool:
-    opened = {category.code for category in open_categories(share.consents, share.circumstances, catalogue)}
-    return any(category.code in opened for category, _ in catalogue.scopes_by_type.get(kind, ()))
 
 
 async def _answer(

@@ -6,6 +6,7 @@ It only saves work and keeps data where it is; every resource that comes is deci
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -38,18 +39,38 @@ def is_about_nobody(kind: str, catalogue: Catalogue) -> bool:
     return any(category.always for category, _ in catalogue.scopes_by_type.get(kind, ()))
 
 
+def opened(plan: ReadPlan, kind: str, catalogue: Catalogue) -> Mapping[str, frozenset[str]]:
+    """Of the patients of whom something of this type is open, the codes of the categories in which it is."""
+    found = plan.opened.get(kind)
+    if found is None:
+        among = dict.fromkeys(category for category, _ in catalogue.scopes_by_type.get(kind, ()))
+        by_patient = {
+            patient: frozenset(c.code for c in open_categories(share.consents, share.circumstances, catalogue, among))
+            for patient, share in plan.shares.items()
+        }
+        found = {patient: codes for patient, codes in by_patient.items() if codes}
+        if kind in catalogue.scopes_by_type:
+            # INVARIANT: only the catalogue's types are kept, so that hostile input can't grow this
+            plan.opened[kind] = found
+    return found
+
+
+def opening(plan: ReadPlan, kind: str, catalogue: Catalogue) -> ReadPlan:
+    """The plan for a search of this type: of patients who open nothing of it, nothing is asked for.
+
+    Else it would be looked for page by page, and where that ends tells how much there is (L04).
+    """
+    shares = {patient: plan.shares[patient] for patient in opened(plan, kind, catalogue)}
+    return plan if len(shares) == len(plan.shares) else plan.sharing(shares)
+
+
 def category_bound(kind: str, plan: ReadPlan, catalogue: Catalogue) -> list[str]:
     """Values of `category` outside of which nothing of this type is open; empty when there is no such bound."""
     pairs = catalogue.scopes_by_type.get(kind, ())
-    among = dict.fromkeys(category for category, _ in pairs)
-    opened = {
-        c.code
-        for share in plan.shares.values()
-        for c in open_categories(share.consents, share.circumstances, catalogue, among)
-    }
+    found = frozenset[str]().union(*opened(plan, kind, catalogue).values())
     bound: list[str] = []
     for category, scope in pairs:
-        if category.code not in opened:
+        if category.code not in found:
             continue
         values = [value for name, value in scope.parameters if name == "category"]
         if not values:

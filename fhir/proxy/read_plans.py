@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister, TooManyConsents
-from fhir.proxy.narrowing import is_about_nobody, named_patients
+from fhir.proxy.narrowing import is_about_nobody, named_patients, opening
 from fhir.proxy.search_request import SearchRefused, SearchRequest
 from fhir.r4.decided_types import decided_types
 from fhir.r4.interaction import Interaction
@@ -114,8 +114,11 @@ class ReadPlans:
 
     async def for_search(self, plan: ReadPlan, search: SearchRequest, now: datetime) -> ReadPlan:
         """The plan for a guarded search. Raises SearchRefused when it goes across too many patients."""
-        if plan.patient is not None:
-            return plan
+        if plan.patient is None:
+            plan = await self._across_patients(plan, search, now)
+        return opening(plan, search.resource_type, self._catalogue)
+
+    async def _across_patients(self, plan: ReadPlan, search: SearchRequest, now: datetime) -> ReadPlan:
         about_nobody = is_about_nobody(search.resource_type, self._catalogue)
         if about_nobody and not any(kind == "_revinclude" for kind, _ in search.includes):
             return await self._by_anyone(plan, now)

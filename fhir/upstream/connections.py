@@ -46,6 +46,7 @@ class Connections:
         self._waiting: deque[_Connection] = deque()
         """Those without an exchange, the one that waits longest first."""
         self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def get(self, target: str, authorization: str | None, most: int) -> Exchange:
         """The answer to a GET of `target`, a path with its query; its body has at most `most` bytes.
@@ -71,7 +72,8 @@ class Connections:
             return exchange
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections; none is opened afterwards, for whoever asked before either."""
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -93,6 +95,8 @@ class Connections:
         return None
 
     async def _opened(self) -> _Connection:
+        if self._closed:
+            raise UpstreamFailure("unreachable")
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
@@ -117,6 +121,8 @@ class Connections:
     def opened(self, connection: _Connection) -> None:
         """It is there."""
         self._open.add(connection)
+        if self._closed:
+            connection.abort()
 
     def free(self, connection: _Connection) -> None:
         """It waits for its next request."""

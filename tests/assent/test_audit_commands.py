@@ -126,6 +126,15 @@ async def test_evidence_keeps_to_the_time_asked_for(place: Place, tmp_path: Path
     assert (shown["since"], shown["key_expected"]) == ("2099", False)
 
 
+async def test_evidence_is_not_written_over(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "pack.zip"
+    file.write_bytes(b"what a court has seen")
+    result = await place[1].run("audit", "export", "--evidence", str(file))
+    assert (result.exit_code, file.read_bytes()) == (2, b"what a court has seen")
+    assert "is there already" in result.stderr
+    assert os.listdir(tmp_path) == [file.name]
+
+
 async def test_no_evidence_is_handed_out_of_a_record_that_was_changed(place: Place, tmp_path: Path) -> None:
     here, assent = place
     change = "UPDATE assent.audit_chain SET adopted = {} WHERE seq = 1"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -49,6 +50,7 @@ async def _until_chained(place: AuditPlace, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_servers_that_move_at_once_and_are_killed_leave_one_whole_chain(
     engine: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:

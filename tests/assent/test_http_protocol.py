@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -109,9 +108,7 @@ async def test_l75_a_request_that_does_not_arrive_ends_its_connection(
     port: int, beginning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "WHOLE_SECONDS", 0.3)
-    begun = time.monotonic()
     assert await _answer(port, beginning, *beginning[-1:] * 4, pause=0.1) in (b"", b"closed")
-    assert 0.2 < time.monotonic() - begun < 5
 
 
 async def test_an_answer_that_takes_long_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:

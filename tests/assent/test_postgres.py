@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,13 +232,3 @@ def test_account_knows_what_it_can_reach(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     assert not stranger.can_read(tmp_path)
     assert Account(os.geteuid(), os.getegid(), switch=False).can_read(tmp_path)
-
-
-def test_second_start_is_not_slower_than_a_person_notices(data_dir: Path) -> None:
-    server = EmbeddedPostgres(data_dir, durable=False)
-    server.start_blocking()
-    server.stop_blocking()
-    begun = time.monotonic()
-    server.start_blocking()
-    server.stop_blocking()
-    assert time.monotonic() - begun < 10

@@ -65,7 +65,7 @@ def url(environment: dict[str, str], path: str) -> str:
 
 
 def await_health(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(url(environment, "/healthz")).status_code == 200:
@@ -111,6 +111,7 @@ def test_killed_server_starts_again(start: Start, environment: dict[str, str]) -
     assert httpx.get(url(environment, "/readyz")).status_code == 200
 
 
+@pytest.mark.slow
 def test_workers_share_the_port_and_end_together(start: Start, environment: dict[str, str]) -> None:
     process = start("--workers", "2")
     assert httpx.get(url(environment, "/readyz")).status_code == 200
@@ -122,6 +123,7 @@ def test_workers_share_the_port_and_end_together(start: Start, environment: dict
         httpx.get(url(environment, "/healthz"))
 
 
+@pytest.mark.slow
 def test_serving_is_said_once_all_workers_answer(environment: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "assent", "serve", "--workers", "2"], env=environment, stderr=subprocess.PIPE, text=True
@@ -139,6 +141,7 @@ def test_serving_is_said_once_all_workers_answer(environment: dict[str, str]) ->
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_workers_that_cant_start_end_the_start_with_a_sentence(start: Start, environment: dict[str, str]) -> None:
     process = start()
     process.terminate()
@@ -159,6 +162,7 @@ def test_workers_that_cant_start_end_the_start_with_a_sentence(start: Start, env
     assert running_url(Path(environment["ASSENT_DATA_DIR"])) is None
 
 
+@pytest.mark.slow
 def test_without_its_database_it_asks_to_try_again(start: Start, environment: dict[str, str]) -> None:
     process = start()
     postmaster = Path(environment["ASSENT_DATA_DIR"]) / "postgres" / "cluster" / "postmaster.pid"
@@ -173,6 +177,7 @@ def test_without_its_database_it_asks_to_try_again(start: Start, environment: di
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("serve",), ("sandbox",), ("client", "list")])
 def test_a_data_directory_that_cant_be_used_is_said_and_exits_1(
     environment: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
@@ -226,6 +231,7 @@ MAIL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "others"),
     [

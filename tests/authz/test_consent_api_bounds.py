@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -16,6 +16,7 @@ from fhir.consents.register import MAX_CONSENTS
 from fhir.search.query import parse_search
 from tests.authz.consent_recorder import RecorderClient, category, consent, grantee, issues, recorder
 from tests.conftest import MakeDatabase
+from tests.effort import at_most
 from tests.leaks.world import World, observation, patient, world
 
 UNSEEN = "NEVER-IN-AN-ANSWER"
@@ -36,18 +37,15 @@ async def clerk(here: World) -> RecorderClient:
 
 async def test_provisions_are_bounded_in_number_depth_and_bytes(clerk: RecorderClient) -> None:
     many = consent({"type": "permit", "provision": [{"type": "deny"}] * 10_000})
-    answer, took = await _timed(clerk, many)
+    answer = await _sent(clerk, many)
     assert (answer.status_code, issues(answer)) == (422, [("too-costly", ("Consent.provision",))])
-    assert took < 3
     deep: dict[str, Any] = {"type": "permit"}
     for _ in range(30):
         deep = {"type": "permit", "provision": [deep]}
-    answer, took = await _timed(clerk, consent(deep))
+    answer = await _sent(clerk, consent(deep))
     assert answer.status_code == 422
-    assert took < 3
-    answer, took = await _timed(clerk, consent(extension=[{"url": "urn:x", "valueString": "x" * MAX_CONSENT}]))
+    answer = await _sent(clerk, consent(extension=[{"url": "urn:x", "valueString": "x" * MAX_CONSENT}]))
     assert answer.status_code == 413
-    assert took < 3
 
 
 @pytest.mark.parametrize("depth", [20, 100, 200, 300, 400, 490, 600, 1_000])
@@ -70,22 +68,19 @@ async def test_no_depth_breaks_the_server(clerk: RecorderClient, place: str, dep
     assert (await clerk.get("Consent?_count=5&_sort=-_lastUpdated")).status_code == 200
 
 
-async def test_the_most_provisions_that_are_kept_decide_quickly(here: World, clerk: RecorderClient) -> None:
+async def test_the_most_provisions_that_are_kept_decide_with_little_work(here: World, clerk: RecorderClient) -> None:
     app = await here.app(["laboratory"])
     nested = [{"type": "deny", "class": category("conditions"), "actor": grantee(f"a{n}")} for n in range(500)]
-    answer, took = await _timed(clerk, consent({"type": "permit", "provision": nested}))
+    answer = await _sent(clerk, consent({"type": "permit", "provision": nested}))
     assert answer.status_code == 201, answer.text
-    assert took < 3
-    begun = time.process_time()
-    assert (await app.get("Observation/lab0")).status_code == 200
-    assert time.process_time() - begun < 1
+    with at_most(300_000):
+        assert (await app.get("Observation/lab0")).status_code == 200
     await clerk.send("DELETE", f"Consent/{answer.json()['id']}")
 
 
-async def _timed(clerk: RecorderClient, body: dict[str, Any]) -> tuple[Any, float]:
-    begun = time.process_time()
-    answer = await clerk.send("POST", "Consent", body)
-    return answer, time.process_time() - begun
+async def _sent(clerk: RecorderClient, body: dict[str, Any]) -> httpx.Response:
+    with at_most(2_000_000):
+        return await clerk.send("POST", "Consent", body)
 
 
 async def test_a_patient_has_so_many_active_consents_and_no_more(

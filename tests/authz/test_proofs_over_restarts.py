@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.authz.proofs import Prover
 from tests.clients.app import App, register
@@ -24,6 +25,7 @@ def introspect(url: str, token: str, proof: str) -> tuple[int, str | None]:
     return answer.status_code, body.get("error")
 
 
+@pytest.mark.slow
 def test_what_was_used_before_a_restart_stays_used() -> None:
     prover, port = Prover.new(), free_port()
     with tempfile.TemporaryDirectory(prefix="assent-restart-", ignore_cleanup_errors=True) as directory:

@@ -26,6 +26,8 @@ from tests.clients.person import Person
 from tests.clients.tls_proxy import tls_proxy
 from tests.sandbox_server import Sandbox, assent_process, copy_of, environment, free_port
 
+pytestmark = pytest.mark.slow
+
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
 FORGED = {
     "X-Forwarded-Host": "evil.example",

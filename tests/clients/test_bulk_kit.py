@@ -25,6 +25,8 @@ from sandbox.clients import EVERYDAY, POPULATION, SENSITIVE, SERVICE_CONSENTS
 from sandbox.records.cohorts import EVERYBODY
 from tests.sandbox_server import Sandbox
 
+pytestmark = pytest.mark.slow
+
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _V3 = "http://terminology.hl7.org/CodeSystem"
 US_CORE = (

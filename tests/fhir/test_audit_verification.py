@@ -250,6 +250,7 @@ async def test_a_record_that_grows_meanwhile_is_verified_as_it_was(place: AuditP
     assert (await place.verify()).entries == 15
 
 
+@pytest.mark.slow
 async def test_thousands_of_entries_are_verified_in_batches(engine: AsyncEngine) -> None:
     place = await audit_place(engine)
     await place.add(4_003)

@@ -211,6 +211,19 @@ async def test_closing_ends_what_waits_and_what_is_asked(server: Server) -> None
         await waiting
 
 
+async def test_who_asked_before_the_end_opens_no_connection_after_it(server: Server) -> None:
+    async with connected(server) as connections:
+        assert (await ask(connections)).body == ONE
+        server.pause = 5
+        waiting = asyncio.create_task(ask(connections))  # on the connection that is there: its end is no answer at all
+        await asyncio.sleep(0.05)
+    with pytest.raises(UpstreamFailure):
+        await waiting
+    with pytest.raises(UpstreamFailure):
+        await ask(connections)
+    assert server.connections == [2]
+
+
 async def test_announcements_before_an_answer_are_passed_over(server: Server) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nContent-Type: text/html\r\n\r\n"
     server.answers = lambda _, __: b"HTTP/1.1 100 Continue\r\n\r\n" + early + whole(ONE)

@@ -1,13 +1,11 @@
 """Whatever an app asks, a world with withheld content answers like one without it.
 
 The number of sequences of requests is ASSENT_FUZZ_EXAMPLES (`make fuzz`: 100,000), in parts of 2,000, each with a seed
-of its own: Hypothesis remembers what it drew, and slows down as a part grows. Without it there is one part, the same in
-every run.
+of its own. Without it there is one part, the same in every run.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,14 +13,11 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import EXAMPLES, IS_LONG, PART, PARTS
 from tests.leaks.conftest import TICKED
 from tests.leaks.requests import REQUESTS, every_parameter
 from tests.leaks.twins import Request, Twins, twins
 from tests.leaks.world import World
-
-EXAMPLES = os.environ.get("ASSENT_FUZZ_EXAMPLES")
-PART = 2_000
-PARTS = max(1, int(EXAMPLES or PART) // PART)
 
 KINDS = ("Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter", "Observation", "DocumentReference")
 
@@ -52,8 +47,8 @@ async def test_no_search_parameter_tells_of_what_is_withheld_or_masked(
 @pytest.mark.leak("L35", "L40", "L41", "L43", "L44")
 @pytest.mark.parametrize("part", range(PARTS))
 @settings(
-    max_examples=min(PART, int(EXAMPLES or PART)),
-    derandomize=EXAMPLES is None,
+    max_examples=min(PART, EXAMPLES),
+    derandomize=not IS_LONG,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -15,7 +15,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.leaks.test_differential import EXAMPLES, PART, PARTS
+from tests.fuzzing import EXAMPLES, IS_LONG, PART, PARTS
 from tests.leaks.twins import Twins
 from tests.leaks.write_twins import SCOPES, Apps, Worlds, read_both, same_answers, without, writable_twins, writers
 from tests.leaks.writes import HIV_CODE, NARRATIVE, RESOURCES, SECRET, new_observation
@@ -78,8 +78,8 @@ async def apps(worlds: Worlds) -> Mapping[str, Twins]:
 @pytest.mark.leak("L44", "L45", "L46", "L47")
 @pytest.mark.parametrize("part", range(PARTS))
 @settings(
-    max_examples=max(1, min(PART, int(EXAMPLES or PART)) // 20),
-    derandomize=EXAMPLES is None,
+    max_examples=max(1, min(PART, EXAMPLES) // 20),
+    derandomize=not IS_LONG,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -44,6 +44,26 @@ async def test_l51_each_patient_is_decided_by_their_own_consents(leaky: World) -
         assert (await app.get(f"Observation/{wanted}")).status_code == status, wanted
 
 
+@pytest.mark.leak("L04", "L22")
+@pytest.mark.parametrize(
+    "search", ["Condition", "?_type=Condition,AuditEvent&", "Condition?_revinclude=Provenance:target&"]
+)
+async def test_l04_l22_of_a_type_that_nobody_shares_nothing_is_asked_for(leaky: World, search: str) -> None:
+    """Else where looking for something to show ends, which is bounded, would tell how much is there."""
+    app = await service(leaky, {"ana": ["laboratory"], "bob": ["laboratory"]})
+    with leaky.upstream.listening() as heard:
+        answer = await app.get(f"{search}{'' if '?' in search else '?'}_count=1")
+    assert (_ids(answer), next_link(answer), heard) == ([], None, [])
+
+
+@pytest.mark.leak("L51")
+async def test_l51_only_of_those_who_share_the_type_it_is_asked_for(leaky: World) -> None:
+    app = await service(leaky, {"ana": ["laboratory"], "bob": ["demographics"]})
+    with leaky.upstream.listening() as heard:
+        assert set(await _all_ids(app, "Observation?_count=50")) >= {"lab0"}
+    assert [("ana" in asked.target, "bob" in asked.target) for asked in heard] == [(True, False)]
+
+
 @pytest.mark.leak("L06", "L10")
 @pytest.mark.parametrize(
     "path",

@@ -4,14 +4,13 @@ opens, order decides nothing, R4 and R5 say the same, and nothing that is handed
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fhir.consents.reading import read_consent
@@ -19,6 +18,8 @@ from policies.consent_evaluation import Circumstances
 from policies.decide import grantee_of
 from policies.memberships import Memberships, means
 from policies.model import Permit, ResourceFacts
+from tests.effort import at_most
+from tests.fuzzing import tries
 from tests.policies import generated_consents as generated
 from tests.policies.consents import NOW, case_facts, decide
 from tests.policies.generated_consents import Json, Tree, r4, r5
@@ -27,7 +28,7 @@ _AROUND = Circumstances("p1", frozenset({grantee_of("app")}), "PATRQT", NOW)
 _LAB = case_facts({"type": "Observation", "category": "laboratory"})
 _lists_of_trees = st.lists(generated.trees(1), max_size=2)
 # Many a drawn tree has nothing that could be narrowed: these are left out, and that is no mistake.
-_more = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+_more = tries(60)
 
 
 def _permitted(consents: list[Any], around: Circumstances, facts: ResourceFacts) -> bool:
@@ -152,7 +153,7 @@ def _shuffled(value: Any, random: Random) -> Any:
     return value
 
 
-@settings(max_examples=300, deadline=None)
+@tries(120)
 @given(generated.trees(alternating=True), generated.circumstances, generated.facts)
 def test_r4_and_r5_say_the_same(tree: Tree, around: Circumstances, facts: ResourceFacts) -> None:
     root = {name: value for name, value in tree.elements.items() if name in ("actor", "period")}
@@ -160,7 +161,7 @@ def test_r4_and_r5_say_the_same(tree: Tree, around: Circumstances, facts: Resour
     assert _permitted([r4(common)], around, facts) == _permitted([r5(common)], around, facts)
 
 
-@settings(max_examples=300, deadline=None)
+@tries(120)
 @given(st.data(), generated.trees(alternating=True), _lists_of_trees, generated.circumstances, generated.facts)
 def test_what_is_not_understood_never_opens_anything(
     data: st.DataObject, tree: Tree, others: list[Tree], around: Circumstances, facts: ResourceFacts
@@ -229,13 +230,13 @@ _hostile = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@tries(120)
 @given(_hostile, generated.circumstances, generated.facts)
 def test_no_json_whatever_raises(content: Any, around: Circumstances, facts: ResourceFacts) -> None:
     _permitted([content], around, facts)
 
 
-@settings(max_examples=300, deadline=None)
+@tries(120)
 @given(st.data(), generated.trees(alternating=True), generated.circumstances, generated.facts)
 def test_no_consent_with_junk_in_it_raises(
     data: st.DataObject, tree: Tree, around: Circumstances, facts: ResourceFacts
@@ -279,18 +280,18 @@ _NOWHERE = {"role": {"coding": [{"code": "IRCP"}]}, "reference": {"reference": "
     ],
     ids=lambda value: str(value) if isinstance(value, bool) else "consent",
 )
-def test_the_largest_consents_are_decided_or_refused_in_bounded_time(made: Callable[[], Json], permitted: bool) -> None:
+def test_the_largest_consents_are_decided_or_refused_with_bounded_work(
+    made: Callable[[], Json], permitted: bool
+) -> None:
     consent = made()
-    begun = time.monotonic()
-    assert _permitted([consent], _AROUND, _LAB) == permitted
-    assert time.monotonic() - begun < 5
+    with at_most(5_000_000):
+        assert _permitted([consent], _AROUND, _LAB) == permitted
 
 
-def test_ten_thousand_provisions_are_asked_about_within_a_second() -> None:
+def test_a_provision_is_asked_about_in_a_dozen_calls() -> None:
     rule = read_consent(_wide(10_000))
-    begun = time.monotonic()
-    decide([rule], _AROUND, _LAB)
-    assert time.monotonic() - begun < 1
+    with at_most(200_000):
+        decide([rule], _AROUND, _LAB)
 
 
 def test_groups_without_end_are_followed_no_further_than_a_bound() -> None:
