@@ -19,7 +19,6 @@ from fhir.minimization.facts import FactsReader
 from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
-from fhir.proxy.medications import REFERRING
 from fhir.proxy.narrowing import category_bound, named_patients, upstream_search
 from fhir.proxy.origins import PROVENANCE
 from fhir.proxy.search_guarding import guard_search
@@ -199,9 +198,9 @@ def with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, f
         if not all(isinstance(decide_resource(plan, one, rules.catalogue), Permit) for one in targets):
             return Reason("compartment", "the Provenance targets something that isn't shown")
         return origin.about(facts)
-    if found.medications is not None and facts.resource_type in REFERRING:
+    if found.medications is not None:
         told = found.medications.with_medicines(facts)
-        return told or Reason("sensitivity", "a Medication that it refers to can't be told")
+        return told or Reason("sensitivity", "a Medication or Substance that it refers to can't be told")
     return facts
 
 

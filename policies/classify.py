@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from policies.catalogue import OTHER_SENSITIVE, Catalogue, Category
-from policies.codes import CONFIDENTIALITY_SYSTEM
+from policies.codes import CONFIDENTIALITY_SYSTEM, PROVIDER_TAXONOMY_SYSTEM
 from policies.model import Coding, ResourceFacts
 from policies.scope_match import covers
 
@@ -32,7 +32,7 @@ class Classification:
 def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
     """Find every category of the resource. One with no everyday category belongs to nothing that can be granted."""
     everyday = _everyday(catalogue, facts.resource_type, tuple(facts.tokens.items()))
-    codes = set(_sensitivities_of_codes(catalogue, facts.codes))
+    codes = set(_sensitivities_of_codes(catalogue, facts.codes if facts.owners else _of_nobody(facts.codes)))
     for label in facts.labels:
         codes |= _sensitivities_of_label(catalogue, label)
     labels = set(facts.labels)
@@ -42,6 +42,11 @@ def classify(facts: ResourceFacts, catalogue: Catalogue) -> Classification:
         codes |= {c.code for c in catalogue.sensitive if OTHER_SENSITIVE in c.labels}
         labels.add(OTHER_SENSITIVE)
     return Classification(everyday, frozenset(codes), frozenset(labels))
+
+
+def _of_nobody(codes: frozenset[Coding]) -> frozenset[Coding]:
+    """Who works as a psychiatrist says nothing of a patient, until it stands in a patient's own data."""
+    return frozenset(code for code in codes if code.system != PROVIDER_TAXONOMY_SYSTEM)
 
 
 # The same codes and labels come in nearly every resource, so what they mean is remembered (bounded; a catalogue never

@@ -36,6 +36,7 @@ CPT_SYSTEM: Final = "http://www.ama-assn.org/go/cpt"
 REVENUE_SYSTEM: Final = "https://www.nubc.org/CodeSystem/RevenueCodes"
 MS_DRG_SYSTEM: Final = "https://www.cms.gov/Medicare/Medicare-Fee-for-Service-Payment/AcuteInpatientPPS/MS-DRG-Classifications-and-Software"
 PLACE_OF_SERVICE_SYSTEM: Final = "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
+PROVIDER_TAXONOMY_SYSTEM: Final = "http://nucc.org/provider-taxonomy"
 SERVICE_TYPE_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/service-type"
 SERVICE_CATEGORY_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/service-category"
 
@@ -55,6 +56,7 @@ _ALIASES: Final = {
     f"{_OID}6.4": ICD_10_PCS_SYSTEM,
     f"{_OID}6.139": ICPC_2_SYSTEM,
     f"{_OID}6.12": CPT_SYSTEM,
+    f"{_OID}6.101": PROVIDER_TAXONOMY_SYSTEM,
     f"{_OID}6.50": PLACE_OF_SERVICE_SYSTEM,
     f"{_OID}5.4": ACT_CODE_SYSTEM,
     f"{_OID}5.8": ACT_REASON_SYSTEM,
@@ -75,6 +77,7 @@ _ALIASES: Final = {
     "http://www.cms.gov/Medicare/Coding/MedHCPCSGenInfo": HCPCS_SYSTEM,
     "http://terminology.hl7.org/CodeSystem/icd9": ICD_9_CM_SYSTEM,
     "http://terminology.hl7.org/CodeSystem/icd10PCS": ICD_10_PCS_SYSTEM,
+    "http://terminology.hl7.org/CodeSystem/v3-HealthcareProviderTaxonomyHIPAA": PROVIDER_TAXONOMY_SYSTEM,
     "http://terminology.hl7.org/CodeSystem/POS": PLACE_OF_SERVICE_SYSTEM,
     "http://hl7.org/fhir/sid/icd-9-cm/diagnosis": ICD_9_CM_SYSTEM,
     "http://hl7.org/fhir/sid/icd-9": ICD_9_CM_SYSTEM,
@@ -91,7 +94,7 @@ _ALIASES: Final = {
 _USUAL: Final = (
     *(LOINC_SYSTEM, SNOMED_SYSTEM, RXNORM_SYSTEM, ICD_10_CM_SYSTEM, ICD_10_SYSTEM, ICD_9_CM_SYSTEM, ATC_SYSTEM),
     *(ICD_10_PCS_SYSTEM, ICD_11_SYSTEM, ICPC_2_SYSTEM, CPT_SYSTEM, REVENUE_SYSTEM, MS_DRG_SYSTEM),
-    *(PLACE_OF_SERVICE_SYSTEM, SERVICE_TYPE_SYSTEM, SERVICE_CATEGORY_SYSTEM),
+    *(PLACE_OF_SERVICE_SYSTEM, SERVICE_TYPE_SYSTEM, SERVICE_CATEGORY_SYSTEM, PROVIDER_TAXONOMY_SYSTEM),
     *(HCPCS_SYSTEM, ACT_CODE_SYSTEM, ACT_REASON_SYSTEM, CONFIDENTIALITY_SYSTEM, OBSERVATION_VALUE_SYSTEM),
 )
 

@@ -22,6 +22,7 @@ from policies.codes import (
     ICPC_2_SYSTEM,
     MS_DRG_SYSTEM,
     PLACE_OF_SERVICE_SYSTEM,
+    PROVIDER_TAXONOMY_SYSTEM,
     REVENUE_SYSTEM,
     SERVICE_CATEGORY_SYSTEM,
     SERVICE_TYPE_SYSTEM,
@@ -45,6 +46,7 @@ _NEVER_BARE: Final = frozenset(
     {
         *(ACT_CODE_SYSTEM, CPT_SYSTEM, ICD_10_PCS_SYSTEM, ICD_11_SYSTEM, ICPC_2_SYSTEM, MS_DRG_SYSTEM),
         *(PLACE_OF_SERVICE_SYSTEM, REVENUE_SYSTEM, SERVICE_CATEGORY_SYSTEM, SERVICE_TYPE_SYSTEM),
+        PROVIDER_TAXONOMY_SYSTEM,
     }
 )
 """Systems whose codes are so short that they mean something else in others: without a system they say nothing."""

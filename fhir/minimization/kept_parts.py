@@ -1,8 +1,9 @@
-"""What mustn't stand inside an element that is kept as it is: names of others in its extensions, comments.
+"""What mustn't stand inside an element that is kept as it is: names of others, in its extensions above all, comments.
 
-An extension inside an element that is shown is a part of it (docs/leaks.md L33). The references in it are held to what
-holds for all: a name only for providers and places, no identifier, nothing that leads elsewhere (L32, L34). Taking
-them out would lose them when the element is written back, and these are rare, so the resource is withheld whole.
+An extension inside an element that is shown is a part of it (docs/leaks.md L33), whatever the data type of its value.
+The references in it are held to what holds for all: a name only for providers and places, no identifier, nothing that
+leads elsewhere (L32, L34). Taking them out would lose them when the element is written back, and these are rare, so
+the resource is withheld whole. So is one in which a reference stands where R4 has none.
 """
 
 from __future__ import annotations
@@ -17,26 +18,47 @@ _COMMENTS: Final = "fhir_comments"
 """Free text that DSTU2 allowed at any object; R4 has none."""
 TELLING: Final = frozenset({*_EXTENSIONS, _COMMENTS})
 """Members that are looked into always."""
+_REFERENCE: Final = "reference"
+_SAID: Final = frozenset({_REFERENCE, "type", "display"})
+_REFERENCES: Final = frozenset(
+    # Of Extension, UsageContext, Annotation, Signature, Identifier, DataRequirement and TriggerDefinition (R4 §2.24).
+    {"valueReference", "authorReference", "who", "onBehalfOf", "assigner", "subjectReference", "timingReference"}
+)
+"""Members of data types, of all that may stand in an extension, that are references."""
+_MARKS: Final = (b'"extension"', b'"reference"', b"\\", b'"fhir_comments"')
 _OPENING: Final = frozenset(b"{[")
 _decode: Final = msgspec.json.Decoder(object).decode
 
 
 def may_tell(text: bytes) -> bool:
     """Whether the value of any other member must be looked into: one in which such a name stands, or an escaped one."""
-    return text[0] in _OPENING and (b'"extension"' in text or b"\\" in text or b'"fhir_comments"' in text)
+    return text[0] in _OPENING and any(mark in text for mark in _MARKS)
 
 
 def tells_of_others(
-    name: str, raw: msgspec.Raw, relative: Callable[[str], str | None], may_name: Callable[[str], bool]
+    name: str,
+    raw: msgspec.Raw,
+    relative: Callable[[str], str | None],
+    may_name: Callable[[str], bool],
+    *,
+    own: bool = False,
 ) -> bool:
-    """Whether a member that is kept has comments in it, or an extension that names somebody. Raises DecodeError."""
+    """Whether a member that is kept has comments in it, or a reference that names somebody. Raises DecodeError.
+
+    `own`: one in which references stand by rights; those in extensions are looked at.
+    """
     if name == _COMMENTS:
         return True
     edge: list[tuple[object, bool]] = [(_decode(raw), name in _EXTENSIONS)]
     while edge:
         here, inside = edge.pop()
         if isinstance(here, dict):
-            if _COMMENTS in here or (inside and "valueReference" in here and not _is_bare(here, relative, may_name)):
+            references = [here[member] for member in _REFERENCES & here.keys()] if inside else []
+            if _REFERENCE in here and (
+                inside or not own
+            ):  # elements in which R4 has a reference aren't kept as they are
+                references.append(here)
+            if _COMMENTS in here or not all(_is_bare(one, relative, may_name) for one in references):
                 return True
             edge += [(value, inside or key in _EXTENSIONS) for key, value in here.items()]
         elif isinstance(here, list):
@@ -44,13 +66,12 @@ def tells_of_others(
     return False
 
 
-def _is_bare(
-    extension: dict[str, object], relative: Callable[[str], str | None], may_name: Callable[[str], bool]
-) -> bool:
-    """Whether the reference that an extension holds says no more than where it leads."""
-    reference = extension["valueReference"]
-    literal = reference.get("reference") if isinstance(reference, dict) else None
-    if not isinstance(reference, dict) or not isinstance(literal, str) or "identifier" in reference:
+def _is_bare(reference: object, relative: Callable[[str], str | None], may_name: Callable[[str], bool]) -> bool:
+    """Whether a reference says no more than where it leads."""
+    if not isinstance(reference, dict) or not reference.keys() <= _SAID:
+        return False
+    literal = reference.get(_REFERENCE)
+    if not isinstance(literal, str):
         return False
     target = literal if literal.startswith("#") else relative(literal)
     return target is not None and ("display" not in reference or may_name(target))

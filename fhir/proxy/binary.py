@@ -19,7 +19,7 @@ import msgspec
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
 from fhir.proxy.narrowing import upstream_search
-from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts, guarded_search
+from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import FHIR_JSON, ProxyRefusal, ProxyRequest, accepted_types
 from fhir.proxy.search_request import DEFAULT_COUNT
 from fhir.proxy.searchset import Shown, fill_page
@@ -100,7 +100,7 @@ async def _documents(parts: ProxyParts, asked: Asked) -> tuple[Sequence[Shown], 
         return (), plan
     first = upstream_search(search, plan, parts.catalogue, parts.definitions)
     points = _pointing(parts.views.under(plan, {}), urls)
-    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, parts.source_of(_DOCUMENT).page, points, asks_first=True)
+    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, Pages(parts, _DOCUMENT).fetch, points, question=first)
     return page.matches, plan
 
 

@@ -32,14 +32,12 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     current = await seen(parts, asked, "")
     if current is None:
         raise NothingOpened
-    if links.payload is None:
-        first, position = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}", 0
-    else:
-        first, position = links.payload.upstream_url, links.payload.position
+    question = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}"
+    first, position, _ = links.begin(question)
     pages = Pages(parts, kind)
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
     page = await fill_page(
-        kind, shape.count, first, position, pages.fetch, show, bundle_type="history", asks_first=links.payload is None
+        kind, shape.count, first, position, pages.fetch, show, bundle_type="history", question=question
     )
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read

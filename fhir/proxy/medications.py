@@ -1,9 +1,9 @@
-"""What a medicine is, where a prescription only refers to it: `medicationReference` to a Medication of the upstream.
+"""What a medicine is, where something only refers to it: a prescription to a Medication of the upstream.
 
 Such a MedicationRequest has no code of its own, so by itself it says nothing of why it should be withheld; yet it is
-the same as one with the code inside. So codes and labels of the Medication count as if they stood in it. It is asked
-for by id, for all prescriptions of a page at once, and remembered for a minute. One that can't be told closes what
-refers to it; one that isn't there says nothing.
+the same as one with the code inside. So codes and labels of the Medication count as if they stood in it, and so do
+those of the Medications and Substances that it is made of. They are asked for by id, for all resources of a page at
+once, and remembered for a minute. One that can't be told closes what refers to it; one that isn't there says nothing.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from asyncio import gather
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from fhir.minimization.facts import FactsReader
+from fhir.r4.own_types import OWN_TYPES
 from fhir.r4.strict_json import decode_once
 from fhir.upstream.failure import UpstreamFailure
-from fhir.upstream.source import FORBIDDEN, Source
+from fhir.upstream.source import Source, check_fails_at_one
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import Coding, ResourceFacts
 
-REFERRING: Final = frozenset(
-    {"MedicationRequest", "MedicationStatement", "MedicationDispense", "MedicationAdministration"}
-)
-_KIND: Final = "Medication"
-_TYPES: Final = tuple(f'"{kind}"'.encode() for kind in REFERRING)
-_NAMED: Final = re.compile(rb'"(?:[^"\\]*/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?"')
+_BEGIN: Final = ("Medication/", "Substance/")
+_MARKS: Final = (b"Medication/", b"Substance/", b"Medication\\/", b"Substance\\/")
+"""JSON may spell a slash with a backslash before it."""
+_ID: Final = rb"[A-Za-z0-9.-]{1,64}"
+_NAMED: Final = re.compile(rb'"(?:[^"]*/)?(Medication|Substance)\\?/(' + _ID + rb")(?:\\?/_history\\?/" + _ID + rb')?"')
 _SECONDS: Final = 60.0
 """After which one is asked for again."""
 _LONGEST_SECONDS: Final = 120.0
@@ -40,12 +39,16 @@ _MOST: Final = 10_000
 _AT_ONCE: Final = 50
 """Ids of one search."""
 _MOST_NAMES: Final = 2_000
-"""Medications that one answer names; what refers to more of them is withheld."""
+"""Of them, named by one answer; what refers to more of them is withheld."""
+_MOST_PARTS: Final = 100
+"""Of one; what refers to one with more is withheld."""
+_DEEPEST: Final = 4
+"""How far it is followed of what each is made; what goes deeper can't be told."""
 _MOST_READS: Final = 300
 """Reads for one answer, of those that a search by id didn't bring."""
 _READS_AT_ONCE: Final = 10
-_NO_SEARCH: Final = frozenset({400, 403, 404, 405, 422, 501})
-"""Statuses of a server that has no such search: US Core asks for no more than reads of Medication."""
+_NO_SUCH: Final = frozenset({400, 403, 404, 405, 422, 501})
+"""Statuses of a server that has no such search, or type: US Core asks for no more than reads of Medication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,13 @@ class _Medicine:
 
     codes: frozenset[Coding] | None
     labels: frozenset[Coding]
+    parts: frozenset[str]
+    """`Type/id` of what it is made of."""
     until: float
 
 
 class Medications:
-    """Codes and labels of Medications, by id."""
+    """Codes and labels of Medications and Substances, by `Type/id`."""
 
     def __init__(
         self,
@@ -72,87 +77,112 @@ class Medications:
         self._known: OrderedDict[str, _Medicine] = OrderedDict()
 
     async def learn(self, *bodies: bytes) -> None:
-        """Ask for the Medications that these resources name, as far as they aren't known. Raises UpstreamFailure."""
+        """Ask for those that these resources name, as far as they aren't known. Raises UpstreamFailure."""
         now = self._monotonic()
-        referring = [body for body in bodies if b"Medication/" in body and any(kind in body for kind in _TYPES)]
-        named = {found.decode() for body in referring for found in _NAMED.findall(body)}
-        unknown = (name for name in named if (known := self._known.get(name)) is None or known.until < now)
-        asked = list(islice(unknown, _MOST_NAMES))
-        if not asked:
-            return
-        try:
-            source = self._source_of(_KIND)
-        except TypeNotServed:
-            return
-        missing = []
-        for start in range(0, len(asked), _AT_ONCE):
-            part = asked[start : start + _AT_ONCE]
-            found = await _found(source, part)
-            for name in part:
-                if name in found:
-                    self._keep(name, found[name], now)
-                else:
-                    missing.append(name)
-        for start in range(0, min(len(missing), _MOST_READS), _READS_AT_ONCE):
-            part = missing[start : start + _READS_AT_ONCE]
-            for name, resource in zip(part, await gather(*(_read(source, name) for name in part)), strict=True):
-                self._keep(name, resource, now)
+        referring = (body for body in bodies if any(mark in body for mark in _MARKS))
+        named = {f"{kind.decode()}/{id.decode()}" for body in referring for kind, id in _NAMED.findall(body)}
+        asked: set[str] = set()
+        for _ in range(_DEEPEST if named else 0):
+            wanted = [name for name in self._unknown(named, now) if name not in asked][: _MOST_NAMES - len(asked)]
+            if not wanted:
+                return
+            asked.update(wanted)
+            for begin in _BEGIN:
+                await self._ask(begin[:-1], [name[len(begin) :] for name in wanted if name.startswith(begin)], now)
 
     def with_medicines(self, facts: ResourceFacts) -> ResourceFacts | None:
-        """The facts, with those of the Medications that it refers to; None when one of them can't be told."""
+        """The facts, with those of what the resource refers to; None when something of that can't be told."""
+        named = {reference for reference in facts.references if reference.startswith(_BEGIN)}
+        if not named or facts.resource_type in OWN_TYPES:
+            return facts
         codes, labels, oldest = facts.codes, facts.labels, self._monotonic() - (_LONGEST_SECONDS - _SECONDS)
-        for reference in facts.references:
-            kind, _, name = reference.partition("/")
-            if kind != _KIND:
-                continue
-            known = self._known.get(name)
-            if known is None or known.codes is None or known.until < oldest:
+        found, deeper = self._all(named)
+        for known in found.values():
+            if deeper or known is None or known.codes is None or known.until < oldest:
                 return None
             codes |= known.codes
             labels |= known.labels
         same = codes == facts.codes and labels == facts.labels
         return facts if same else replace(facts, codes=codes, labels=labels)
 
-    def _keep(self, name: str, resource: Mapping[str, Any] | None, now: float) -> None:
+    def _all(self, named: Iterable[str]) -> tuple[Mapping[str, _Medicine | None], bool]:
+        """What is known of these and of what they are made of, None for what isn't; and whether more lies deeper."""
+        found: dict[str, _Medicine | None] = {}
+        level = set(named)
+        for _ in range(_DEEPEST):
+            known = {name: self._known.get(name) for name in level}
+            found |= known
+            level = {part for one in known.values() if one is not None for part in one.parts} - found.keys()
+        return found, bool(level)
+
+    def _unknown(self, named: Iterable[str], now: float) -> Iterable[str]:
+        found, _ = self._all(named)
+        return (name for name, known in found.items() if known is None or known.until < now)
+
+    async def _ask(self, kind: str, ids: Sequence[str], now: float) -> None:
+        try:
+            source = self._source_of(kind)
+        except TypeNotServed:
+            return
+        missing = []
+        for start in range(0, len(ids), _AT_ONCE):
+            part = ids[start : start + _AT_ONCE]
+            found = await _found(source, kind, part)
+            for wanted in part:
+                if wanted in found:
+                    self._keep(kind, wanted, found[wanted], now)
+                else:
+                    missing.append(wanted)
+        for start in range(0, min(len(missing), _MOST_READS), _READS_AT_ONCE):
+            part = missing[start : start + _READS_AT_ONCE]
+            for wanted, resource in zip(part, await gather(*(_read(source, kind, id) for id in part)), strict=True):
+                self._keep(kind, wanted, resource, now)
+
+    def _keep(self, kind: str, wanted: str, resource: Mapping[str, Any] | None, now: float) -> None:
         """`resource`: None for one that isn't there."""
-        medicine = _Medicine(frozenset(), frozenset(), now + _SECONDS)
+        medicine = _Medicine(frozenset(), frozenset(), frozenset(), now + _SECONDS)
         if resource is not None:
             facts = self._facts.read(resource)
-            told = facts.resource_type == _KIND and facts.id == name and not facts.foreign
-            medicine = replace(medicine, codes=facts.codes if told else None, labels=facts.labels)
+            parts = frozenset(reference for reference in facts.references if reference.startswith(_BEGIN))
+            told = facts.resource_type == kind and facts.id == wanted and not facts.foreign
+            told = told and len(parts) <= _MOST_PARTS
+            medicine = _Medicine(
+                facts.codes if told else None, facts.labels, parts if told else frozenset(), now + _SECONDS
+            )
+        name = f"{kind}/{wanted}"
         self._known.pop(name, None)
         self._known[name] = medicine
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
 
 
-async def _found(source: Source, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+async def _found(source: Source, kind: str, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """What a search brings of them, by id."""
     try:
-        return _by_id(await source.page(f"{_KIND}?_id={','.join(names)}&_count={len(names) + 1}"))
+        return _by_id(kind, await source.page(f"{kind}?_id={','.join(ids)}&_count={len(ids) + 1}"))
     except UpstreamFailure as failure:
-        if failure.status in _NO_SEARCH:
-            return {}
+        if failure.may_be_of_one:
+            return {}  # of one among them, or of all searches: reads will tell
         raise
 
 
-async def _read(source: Source, name: str) -> Mapping[str, Any] | None:
-    """One Medication, None when there is none; nothing of one that the upstream keeps from us."""
+async def _read(source: Source, kind: str, wanted: str) -> Mapping[str, Any] | None:
+    """One of them, None when there is none; nothing of one that the upstream can't or won't give."""
     try:
-        body = await source.read(_KIND, name, "")
+        body = await source.read(kind, wanted, "")
     except UpstreamFailure as failure:
-        if failure.status == FORBIDDEN:
-            return {}
-        raise
+        if failure.status not in _NO_SUCH:
+            await check_fails_at_one(source, kind, "", failure)
+        return {}
     return None if body is None else _decoded(body)
 
 
-def _by_id(body: bytes) -> dict[str, Mapping[str, Any]]:
+def _by_id(kind: str, body: bytes) -> dict[str, Mapping[str, Any]]:
     """The resources of a searchset by id; nothing of one that can't be read."""
     bundle = _decoded(body)
     entries: Sequence[Any] = bundle["entry"] if isinstance(bundle.get("entry"), list) else ()
     resources: Iterable[Any] = (entry.get("resource") for entry in entries if isinstance(entry, dict))
-    return {str(r.get("id")): r for r in resources if isinstance(r, dict) and r.get("resourceType") == _KIND}
+    return {str(r.get("id")): r for r in resources if isinstance(r, dict) and r.get("resourceType") == kind}
 
 
 def _decoded(body: bytes) -> Mapping[str, Any]:

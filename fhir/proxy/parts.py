@@ -9,10 +9,12 @@ from typing import Protocol
 
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
+from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origin, Origins, OriginsByContent
 from fhir.proxy.page_token import PageSealer
+from fhir.proxy.pages_by_id import page_at
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.request import ProxyRefusal, ProxyRequest
@@ -22,8 +24,9 @@ from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRequest
 from fhir.r4.definitions import Definitions
 from fhir.r4.interaction import Interaction
+from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.source import Source, read_if_given
-from fhir.upstream.upstreams import Upstreams
+from fhir.upstream.upstreams import TypeNotServed, Upstreams
 from policies.catalogue import Catalogue
 from policies.decide import ReadPlan
 from policies.model import Access
@@ -83,12 +86,24 @@ class ProxyParts:
     writes: Upstreams | None = None
     """Where writes go, each to its type's; None where apps may not write."""
 
-    async def read(self, resource_type: str, resource_id: str, version: str) -> bytes | None:
-        """As `Source.read`, of the type's source; what must be known to decide on it is known then."""
+    async def read(
+        self, resource_type: str, resource_id: str, version: str, patient: str | None = None
+    ) -> bytes | None:
+        """As `Source.read`, of the type's source; what must be known to decide on it is known then.
+
+        `patient`: the only one whose data can be shown; for what is another's nothing more is asked, which takes time.
+        """
         body = await read_if_given(self.source_of(resource_type), resource_type, resource_id, version)
-        if body is not None:
+        if body is not None and resource_type not in OWN_TYPES and self._may_be_of(body, patient):
             await self.medications.learn(body)
         return body
+
+    def _may_be_of(self, body: bytes, patient: str | None) -> bool:
+        try:
+            owners = self.views.facts(body).owners
+        except NotMinimizable:
+            return False
+        return patient is None or not owners or patient in owners
 
     def source_name(self, resource_type: str) -> str:
         """The operator's name for the source of a type."""
@@ -148,17 +163,25 @@ class Pages:
 
     def __init__(self, parts: ProxyParts, resource_type: str) -> None:
         self._page = parts.source_of(resource_type).page
-        self._learn = parts.medications.learn
+        self._source_of = parts.source_of
+        self._learn = None if resource_type in OWN_TYPES else parts.medications.learn
         self._find = parts.origins.on_page
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
 
     async def fetch(self, url: str) -> bytes:
         """As `Source.page`."""
-        body = await self._page(url)
-        await self._learn(body)
+        body = await page_at(url, self._page, self._read)
+        if self._learn is not None:
+            await self._learn(body)
         self._origins |= await self._find(body)
         return body
+
+    async def _read(self, resource_type: str, resource_id: str) -> bytes | None:
+        try:
+            return await read_if_given(self._source_of(resource_type), resource_type, resource_id, "")
+        except TypeNotServed:
+            return None
 
 
 def guarded_search(

@@ -29,7 +29,7 @@ async def seen(parts: ProxyParts, asked: Asked, version: str, elements: frozense
     `version` empty: the current one.
     """
     kind, plan = asked.interaction.resource_type, asked.plan
-    body = await parts.read(kind, asked.interaction.id, version)
+    body = await parts.read(kind, asked.interaction.id, version, plan.patient)
     if body is None:
         return None
     origins = await parts.origins.of([body]) if kind == PROVENANCE else NO_ORIGINS

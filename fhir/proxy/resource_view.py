@@ -15,7 +15,7 @@ from fhir.minimization.members import MemberReader
 from fhir.minimization.minimize import MinimizeRules, NotMinimizable, minimize
 from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
-from fhir.proxy.medications import REFERRING, Medications
+from fhir.proxy.medications import Medications
 from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, OriginsByContent
 from fhir.proxy.searchset import Shown
 from fhir.r4.definitions import Definitions
@@ -43,7 +43,7 @@ class ResourceViews:
         facts: FactsReader,
         medications: Medications | None = None,
     ) -> None:
-        """`medications`: what is known of what prescriptions refer to; None where nothing is decided."""
+        """`medications`: what is known of the medicines that others refer to; None where nothing is decided."""
         self._catalogue = catalogue
         self._definitions = definitions
         self._masks = masks
@@ -106,7 +106,7 @@ class ResourceViews:
         return show
 
     def _is_permitted(self, decisions: Decisions, facts: ResourceFacts, kind: Classification) -> bool:
-        if self._medications is not None and facts.resource_type in REFERRING:
+        if self._medications is not None:
             told = self._medications.with_medicines(facts)
             if told is None:
                 return False

@@ -28,10 +28,8 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     together = together_with(parts, kind)
     check_includes(parts, search, together)
     plan = await parts.plans.for_search(asked.plan, search, asked.now)
-    if links.payload is None:
-        first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
-    else:
-        first, position = links.payload.upstream_url, links.payload.position
+    question = upstream_search(search, plan, parts.catalogue, parts.definitions)
+    first, position, passed = links.begin(question)
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
     if plan.shares:
@@ -44,7 +42,8 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
                 pages.fetch,
                 show,
                 including=bool(search.includes),
-                asks_first=links.payload is None,
+                question=question,
+                passed=passed,
             )
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +20,7 @@ import msgspec
 from fhir.minimization.high_water import bundle_meta
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import NO_LINKS, Links
+from fhir.proxy.pages_by_id import asked_by_id, is_by_id
 from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
@@ -39,7 +42,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str = "match"
+    mode: str | None = "match"
 
 
 class _Entry(msgspec.Struct):
@@ -52,7 +55,7 @@ class _Bundle(msgspec.Struct):
     type: str = ""
     total: int | None = None
     link: list[_Link] = []
-    entry: list[_Entry] = []
+    entry: list[_Entry | None] = []
 
 
 _decode = msgspec.json.Decoder(_Bundle).decode
@@ -88,6 +91,8 @@ class Page:
     """Upstream page where the next page starts; None at the end."""
     next_position: int = 0
     """How many matches of that upstream page were dealt with."""
+    next_passed: int = 0
+    """How many matches stand on the upstream's pages before it."""
 
 
 async def fill_page(
@@ -100,36 +105,77 @@ async def fill_page(
     *,
     including: bool = False,
     bundle_type: str = "searchset",
-    asks_first: bool = False,
+    question: str = "",
+    passed: int = 0,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
     It looks one match further than needed: only a next page that will hold something is announced. With `including`,
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
-    it already has on the page, and where its pages end hangs on what is withheld. `asks_first`: `first` is a question
-    of our own and no link of the upstream; it may be asked for fewer results. Raises BrokenBundle, and what `fetch`
-    raises.
+    it already has on the page, and where its pages end hangs on what is withheld. `question` is our own, with whose
+    answer the result begins, `passed` matches before `first`; where the upstream fails it may be asked for fewer
+    results, or for one by one. A search finds a resource once. Raises BrokenBundle, and what `fetch` raises.
     """
-    page, url = Page(), first
+    walk = partial(
+        _walk,
+        *(resource_type, count),
+        fetch=fetch,
+        show=show,
+        including=including,
+        bundle_type=bundle_type,
+    )
+    try:
+        return await walk(first, position, passed)
+    except UpstreamFailure as failure:
+        # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
+        one_by_one = asked_by_id(question, failure) if question and bundle_type == "searchset" else None
+        if one_by_one is not None and not is_by_id(first):
+            with suppress(UpstreamFailure, BrokenBundle):
+                return await walk(one_by_one, passed + position, 0)
+        if failure.kind != "too-large" or first != question:
+            raise
+    return await walk(first, 0, 0, shorter=True)
+
+
+async def _walk(
+    resource_type: str,
+    count: int,
+    first: str,
+    position: int,
+    passed: int,
+    *,
+    fetch: Callable[[str], Awaitable[bytes]],
+    show: Show,
+    including: bool,
+    bundle_type: str,
+    shorter: bool = False,
+) -> Page:
+    """`position` may lie beyond the first page."""
+    page, url = Page(next_passed=passed), first
     candidates: list[Shown] = []
+    versions = bundle_type == "history"
+    names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
-        if asks_first and number == 0:
+        if shorter and number == 0:
             bundle, url = await _first_page(url, fetch, bundle_type)
         else:
             bundle = _read(await fetch(url), bundle_type)
         seen = 0
-        for entry in bundle.entry:
+        for entry in filter(None, bundle.entry):
             mode = "match" if entry.search is None else entry.search.mode
             match = mode == "match"
             seen += match
-            passed = match and (seen <= position or page.next_url is not None)
-            shown = None if passed and not including else _shown(entry, mode, show)
+            over = match and (seen <= position or page.next_url is not None)
+            shown = None if over and not including else _shown(entry, mode, show)
             if shown is None:
                 continue
             if including:
                 candidates.append(shown)
-            if passed or not match or shown.facts.resource_type != resource_type:
+            if over or not match or shown.facts.resource_type != resource_type:
                 continue
+            if shown.name in names and not versions:
+                continue  # what changes while it is paged through may come again
+            names.add(shown.name)
             if len(page.matches) < count:
                 page.matches.append(shown)
             else:
@@ -139,7 +185,9 @@ async def fill_page(
         following = _following(bundle, url, seen)
         if following is None:
             return _with_includes(page, candidates)
-        url, position = following
+        url, longer = following
+        position = seen if longer else max(0, position - seen)
+        page.next_passed += 0 if longer else seen
     page.next_url, page.next_position = url, position
     return _with_includes(page, candidates)
 
@@ -166,15 +214,15 @@ async def _first_page(url: str, fetch: Callable[[str], Awaitable[bytes]], bundle
         return bundle, asked
 
 
-def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, int] | None:
-    """Where the upstream's result goes on, and how much of that was dealt with; None at its end.
+def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, bool] | None:
+    """Where the upstream's result goes on, and whether it begins there anew; None at its end.
 
     Some servers give a first page and a total, and no link to the rest: they are asked for a longer first page, so
     that nothing is lost without a word. Raises BrokenBundle when even the longest doesn't hold the result.
     """
     link = next((link.url for link in bundle.link if link.relation == "next"), None)
     if link is not None:
-        return None if link == url else (link, 0)
+        return None if link == url else (link, False)
     if bundle.total is None or bundle.total <= seen:
         return None
     kind, _, query = url.partition("?")
@@ -186,7 +234,7 @@ def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, int] | None:
         raise BrokenBundle("more results than the upstream lets be read")
     longer = [(name, value) for name, value in pairs if name != "_count"]
     count = str(min(bundle.total, MAX_UPSTREAM_COUNT))
-    return f"{kind}?{urlencode([*longer, ('_count', count)])}", seen
+    return f"{kind}?{urlencode([*longer, ('_count', count)])}", True
 
 
 def _read(body: bytes, bundle_type: str) -> _Bundle:
@@ -199,7 +247,7 @@ def _read(body: bytes, bundle_type: str) -> _Bundle:
     return bundle
 
 
-def _shown(entry: _Entry, mode: str, show: Show) -> Shown | None:
+def _shown(entry: _Entry, mode: str | None, show: Show) -> Shown | None:
     """A resource that can't be read, minimized or named is withheld like any other (unknown means deny)."""
     resource = bytes(entry.resource)
     if not resource or mode not in ("match", "include"):

@@ -9,6 +9,8 @@ FailureKind = Literal[
 ]
 _UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 """Statuses of a server, or of a gateway before it, that takes no requests now (RFC 9110 §15.6, RFC 6585 §4)."""
+_NOT_NOW: Final = frozenset({429, 503})
+"""Of these, what is said of the server and never of one resource."""
 
 _TEXTS: Final[dict[FailureKind, str]] = {
     "unreachable": "the upstream FHIR server can't be reached, try again later",
@@ -38,3 +40,8 @@ class UpstreamFailure(Exception):
     def means_down(self) -> bool:
         """Whether the server is away, rather than answering badly: 500 is said of one request, not of the next."""
         return self.kind in ("unreachable", "timeout") or self.status in _UNAVAILABLE
+
+    @property
+    def may_be_of_one(self) -> bool:
+        """Whether it may fail so at this one resource, and answer for others: of a gateway that gives up on it too."""
+        return self.kind not in ("unreachable", "timeout", "paused") and self.status not in _NOT_NOW

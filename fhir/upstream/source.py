@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
+from uuid import uuid4
 
 import msgspec
+import structlog
 
 from fhir.search.query import CURSOR, parse_search
 from fhir.store.repository import MAX_VERSION, Repository, StoredResource
 from fhir.upstream.client import UpstreamClient
 from fhir.upstream.failure import UpstreamFailure
 
+_log: Final = structlog.get_logger(__name__)
 _MAX_PAGE: Final = 500
 FORBIDDEN: Final = 403
 _BEFORE: Final = "_before"
@@ -53,13 +56,27 @@ class Source(Protocol):
 
 
 async def read_if_given(source: Source, resource_type: str, resource_id: str, version: str) -> bytes | None:
-    """As `source.read`; what the upstream keeps from us is, like what isn't there, none (docs/leaks.md L06)."""
+    """As `source.read`; what the upstream can't or won't give is, like what isn't there, none (docs/leaks.md L06).
+
+    Whoever asks can't be told why: it may be what is withheld from them. The log and the metrics say it.
+    """
     try:
         return await source.read(resource_type, resource_id, version)
     except UpstreamFailure as failure:
-        if failure.status == FORBIDDEN:
-            return None
-        raise
+        if failure.status != FORBIDDEN:
+            await check_fails_at_one(source, resource_type, version, failure)
+        _log.warning("upstream_fails_at_one", type=resource_type, kind=failure.kind, status=failure.status)
+    return None
+
+
+async def check_fails_at_one(source: Source, resource_type: str, version: str, failure: UpstreamFailure) -> None:
+    """Whether a read failed for what was read: one of an id that nobody has is answered then.
+
+    Raises UpstreamFailure when it isn't: the server itself is at fault, for everybody and whatever is there.
+    """
+    if not failure.may_be_of_one:
+        raise failure
+    await source.read(resource_type, str(uuid4()), version)
 
 
 class UpstreamSource:

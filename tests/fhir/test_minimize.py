@@ -165,6 +165,8 @@ def _in_kept_parts(extension: object) -> list[dict[str, object]]:
         ({"reference": "https://elsewhere.example/Patient/p1"}, False),
         ({"display": "Bob"}, False),
         ({"identifier": {"value": "123"}}, False),
+        ({"reference": "Patient/bob", "_display": {"extension": [{"url": "x", "valueString": "Bob"}]}}, False),
+        ({"reference": "Patient/bob", "extension": [{"url": "x", "valueString": "Bob"}]}, False),
         ("Bob", False),
     ],
 )
@@ -177,6 +179,43 @@ def test_an_extension_in_what_is_kept_names_nobody_or_the_resource_is_refused(re
             else:
                 with pytest.raises(NotMinimizable):
                     _minimized(spelt)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("valueAnnotation", "authorReference"),
+        ("valueSignature", "who"),
+        ("valueSignature", "onBehalfOf"),
+        ("valueIdentifier", "assigner"),
+        ("valueDataRequirement", "subjectReference"),
+        ("valueTriggerDefinition", "timingReference"),
+        ("valueUsageContext", "valueReference"),
+    ],
+)
+@pytest.mark.parametrize("reference", [{"reference": "Patient/bob", "display": "Bob"}, {"display": "Bob"}])
+def test_a_reference_in_a_data_type_of_an_extension_names_nobody(
+    value: str, name: str, reference: dict[str, str]
+) -> None:
+    for resource in _in_kept_parts({"url": "http://x", value: {name: reference}}):
+        with pytest.raises(NotMinimizable):
+            _minimized(json.dumps(resource).encode())
+    for resource in _in_kept_parts({"url": "http://x", value: {name: {"reference": "Patient/bob"}}}):
+        assert json.loads(_minimized(json.dumps(resource).encode())).items() >= resource.items()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"maritalStatus": {"text": "x", "author": {"reference": "Patient/bob", "display": "Bob"}}},
+        {"maritalStatus": {"coding": [{"code": "M", "subject": {"reference": "Patient/bob", "display": "Bob"}}]}},
+        {"name": [{"family": "Ana", "reference": {"display": "Bob"}}]},
+        {"name": [{"family": "Ana", "reference": "Patient/bob", "identifier": {"value": "123"}}]},
+    ],
+)
+def test_a_reference_where_r4_has_none_names_nobody(member: dict[str, object]) -> None:
+    with pytest.raises(NotMinimizable):
+        _minimized(json.dumps({"resourceType": "Patient", "id": "p", **member}).encode())
 
 
 def test_comments_in_what_is_kept_are_refused_and_elsewhere_go() -> None:

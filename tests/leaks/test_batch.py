@@ -178,7 +178,7 @@ async def test_l43_l23_conditions_on_reads_count_for_nothing(leaky: World) -> No
 @pytest.mark.leak("L43", "L48")
 async def test_l43_l48_what_fails_upstream_fails_for_its_entry_alone(leaky: World) -> None:
     app = await leaky.app(SHARED)
-    with leaky.upstream.saying("/Observation/lab0", b"HIDDEN", 500):
+    with leaky.upstream.saying("/Observation/lab0", b"HIDDEN", 503):
         failed, read = await _batch(app, [_get("Observation/lab0"), _get("Observation/lab1")])
     assert _said(failed) == (502, "transient")
     assert "HIDDEN" not in json.dumps(failed)

@@ -319,3 +319,24 @@ async def test_l38_an_object_where_r4_has_a_text_and_the_other_way_round_withhol
         answer = await app.get("Patient/ana")
     assert answer.status_code == 404
     assert HIDDEN not in answer.text
+
+
+@pytest.mark.leak("L32", "L33", "L34")
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"valueAnnotation": {"text": "x", "authorReference": {"reference": "Patient/bob", "display": HIDDEN}}},
+        {"valueSignature": {"who": {"reference": "RelatedPerson/x", "identifier": {"value": HIDDEN}}}},
+        {"valueIdentifier": {"value": "x", "assigner": {"display": HIDDEN}}},
+        {"valueDataRequirement": {"type": "x", "subjectReference": {"reference": "http://x/Patient/1"}}},
+    ],
+)
+async def test_l33_whom_an_extension_names_in_a_data_type_withholds_the_resource(
+    leaky: World, value: dict[str, Any]
+) -> None:
+    app = await leaky.app(["laboratory"])
+    inside = _extension(extension=_extension(**value))
+    for more in ({"valueQuantity": {"value": 1, "extension": inside}}, {"_valueString": {"extension": inside}}):
+        told = json.dumps(observation("lab0", **more)).encode()
+        with leaky.upstream.saying("/Observation/lab0", told):
+            assert (await app.get("Observation/lab0")).status_code == 404

@@ -21,9 +21,9 @@ _SHOWN = [
 ]
 
 
-def _withheld(number: int) -> dict[str, object]:
+def _withheld(number: int, length: int = 10_000) -> dict[str, object]:
     labels = {"security": [{"system": ACT_CODE, "code": "PSY"}]}
-    return document(f"large{number}", "Binary/x", meta=labels, description="x" * 10_000)
+    return document(f"large{number}", "Binary/x", meta=labels, description="x" * length)
 
 
 @pytest.mark.leak("L04", "L75")
@@ -42,6 +42,36 @@ async def test_l04_large_resources_that_are_withheld_break_no_answer(
                 "DocumentReference",
                 "DocumentReference?_count=5",
                 "DocumentReference?_count=5&_sort=-_id",
+                "DocumentReference?_include=DocumentReference:subject",
+                "Patient/ana/$everything?_count=4",
+                "?_type=Observation,DocumentReference&_count=4",
+            ],
+            pages=4,
+        )
+
+
+@pytest.mark.leak("L04", "L06", "L75")
+async def test_l04_one_resource_that_is_too_large_alone_is_missing_and_breaks_no_answer(
+    make_database: Callable[[], Awaitable[str]], tmp_path: Path
+) -> None:
+    """Nobody sees it, so that no failure tells of it to those who may not."""
+    huge = [_withheld(100, 4 * _MOST), _withheld(101, 4 * _MOST)]
+    mixed = [resource for n, shown in enumerate(_SHOWN) for resource in (shown, *(huge if n == 5 else ()))]
+    async with (
+        world(await make_database(), tmp_path / "bare", _SHOWN, upstream_max_body_bytes=_MOST) as bare,
+        world(await make_database(), tmp_path / "full", mixed, upstream_max_body_bytes=_MOST) as full,
+    ):
+        pair = await twins(bare, full, _TICKED)
+        assert len(await pair.other.ids("DocumentReference?_count=20")) == 12
+        await pair.same_seen(
+            [
+                "DocumentReference/large100",
+                "DocumentReference/large100/_history",
+                "DocumentReference?_id=large100",
+                "DocumentReference?_id=large100,letter3",
+                "DocumentReference",
+                "DocumentReference?_count=5",
+                "DocumentReference?_count=3&_sort=-_id",
                 "DocumentReference?_include=DocumentReference:subject",
                 "Patient/ana/$everything?_count=4",
                 "?_type=Observation,DocumentReference&_count=4",

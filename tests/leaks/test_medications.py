@@ -151,9 +151,9 @@ async def test_a_medicine_that_cannot_be_asked_for_closes_what_refers_to_it(pair
     app = pair.other
     wanted = {**_referring("new", "Medication/unasked")}
     await app.world.upstream.write([_medicine("unasked"), wanted])
-    with app.world.upstream.saying("/Medication", b"{}", 500):
+    with app.world.upstream.saying("/Medication", b"{}", 503):
         assert (await app.get("MedicationRequest/new")).status_code == 502
-    with app.world.upstream.saying("/Medication", b"{}", 403):
+    with app.world.upstream.saying("/Medication", b"{}", 500):
         assert (await app.get("MedicationRequest/new")).status_code == 200
     await app.world.upstream.write([_medicine("unread"), _referring("new", "Medication/unread")])
     with app.world.upstream.saying("/Medication", b"{}"), app.world.upstream.saying("/Medication/unread", b"{}"):

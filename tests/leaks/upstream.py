@@ -47,6 +47,8 @@ class Lie:
     body: bytes
     status: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/fhir+json"),)
+    unless: str = ""
+    """Part of a query that is answered truly; empty for none."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Upstream:
     """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    always: Lie | None = None
+    """What every read and search is told that isn't lied to otherwise."""
     refusing: Lie | None = None
     """What every write is told."""
     strict: bool = False
@@ -79,16 +83,31 @@ class Upstream:
 
     @contextmanager
     def saying(
-        self, path: str, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        path: str,
+        body: bytes,
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        unless: str = "",
     ) -> Iterator[None]:
-        """While the block runs, answer this path so."""
-        given = {"content-type": "application/fhir+json", **headers}
-        pairs = [(name.encode(), value.encode()) for name, value in given.items()]
-        self.lies[path] = Lie(body, status, pairs)
+        """While the block runs, answer this path so; `unless` this stands in the query."""
+        self.lies[path] = _lie(body, status, headers, unless)
         try:
             yield
         finally:
             del self.lies[path]
+
+    @contextmanager
+    def saying_always(
+        self, body: bytes, status: int, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[None]:
+        """While the block runs, answer every read and search so."""
+        self.always = _lie(body, status, headers)
+        try:
+            yield
+        finally:
+            self.always = None
 
     @contextmanager
     def failing_writes(self, status: int, body: bytes = b"{}") -> Iterator[None]:
@@ -133,7 +152,9 @@ class Upstream:
                 return
             if self.held is not None:
                 await self.held.wait()
-            lie = self.lies.get(path) if scope["method"] == "GET" else self.refusing
+            lie = self.lies.get(path, self.always) if scope["method"] == "GET" else self.refusing
+            if lie is not None and lie.unless and lie.unless in query:
+                lie = None
             if self.strict and scope["method"] in ("POST", "PUT"):
                 body = (await receive())["body"]
                 receive = _again(body)
@@ -170,6 +191,11 @@ class Upstream:
             self.remembered[asked] = told
         for message in self.remembered[asked]:
             await send(message)
+
+
+def _lie(body: bytes, status: int, headers: Mapping[str, str], unless: str = "") -> Lie:
+    given = {"content-type": "application/fhir+json", **headers}
+    return Lie(body, status, [(name.encode(), value.encode()) for name, value in given.items()], unless)
 
 
 def _again(body: bytes) -> Receive:
