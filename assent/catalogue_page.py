@@ -19,14 +19,15 @@ def catalogue_page(catalogue: Catalogue) -> str:
     """The whole page."""
     sections = (
         [_HEAD.format(version=catalogue.version)],
-        _categories("Everyday categories", catalogue.everyday),
+        _categories("Everyday categories", [c for c in catalogue.everyday if not c.part_of]),
+        _parts(catalogue),
         _sensitive(catalogue),
         _categories("Never asked about", [c for c in catalogue.categories.values() if c.always]),
         _sources(catalogue),
         _purposes(catalogue),
         _masks(catalogue),
     )
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    return "\n\n".join(text for section in sections if (text := "\n".join(section))) + "\n"
 
 
 def _categories(heading: str, categories: Iterable[Category]) -> Iterator[str]:
@@ -34,6 +35,18 @@ def _categories(heading: str, categories: Iterable[Category]) -> Iterator[str]:
         f"## {heading}",
         ("code", "title", "what it means", "what belongs to it"),
         ((f"`{c.code}`", c.title, c.description, ", ".join(map(_scope, c.scopes))) for c in categories),
+    )
+
+
+def _parts(catalogue: Catalogue) -> Iterator[str]:
+    """For who shares not all of a category."""
+    parts = [c for c in catalogue.everyday if c.part_of]
+    if not parts:
+        return
+    yield from _table(
+        "## Parts of everyday categories",
+        ("code", "part of", "title", "what it means", "what belongs to it"),
+        ((f"`{c.code}`", f"`{c.part_of}`", c.title, c.description, ", ".join(map(_scope, c.scopes))) for c in parts),
     )
 
 

@@ -11,6 +11,7 @@ from fhir.minimization.facts import FactsReader
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
+from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.source import Source
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import ResourceFacts
@@ -34,7 +35,8 @@ async def found_of(reader: FactsReader, source_of: Callable[[str], Source], kind
     if body is None:
         return Found(None)
     medications = Medications(source_of, reader)
-    await medications.learn(body)
+    if kind not in OWN_TYPES:
+        await medications.learn(body)
     if kind != PROVENANCE:
         return Found(body, medications=medications)
 

@@ -35,7 +35,7 @@ class KindExplanation:
     kept: tuple[str, ...] = ()
     """Codes of the sensitive categories that stay closed within it."""
     detailed: bool = False
-    """The consents have rules that look closer than at the kind."""
+    """The consents have rules that look closer than at the kind, or open a part of it."""
 
 
 def explain_kind(
@@ -53,21 +53,25 @@ def explain_kind(
         best = replace(best, reasons=(*best.reasons, _NOT_IN_PART))
     closed = () if category.sensitive or best.decision == "deny" else _kept(rules, plan, *asked[place][:2])
     detailed = any(_looks_closer(rule.root) for share in plan.shares.values() for rule in share.consents)
-    return KindExplanation(best, closed, detailed)
+    in_part = bool(rules.catalogue.parts_of(category.code)) and len({one.decision for one in found}) > 1
+    return KindExplanation(best, closed, detailed or in_part)
 
 
 def _typical(
     rules: Rules, plan: ReadPlan, kind: str, category: Category
 ) -> Iterator[tuple[ResourceFacts, Classification, Scope]]:
-    """A resource as each line of the catalogue tells it; a sensitive category cuts across all of the type's."""
+    """A resource as each line of the catalogue tells it; parts stand for their whole too.
+
+    A sensitive category cuts across all of the type's.
+    """
     for own, scope in rules.catalogue.scopes_by_type.get(kind, ()):
-        if own.always or (own is not category and not category.sensitive):
+        if own.always or not (category.sensitive or category.code in (own.code, own.part_of)):
             continue
         tokens = {name: frozenset({_coding(value)}) for name, value in scope.parameters}
         facts = ResourceFacts(kind, "", owners=frozenset(plan.shares), tokens=tokens)
         sensitive = frozenset({category.code}) if category.sensitive else frozenset[str]()
         labels = own_labels(rules.catalogue, category) if category.sensitive else frozenset[Coding]()
-        yield facts, Classification(frozenset({own.code}), sensitive, labels), scope
+        yield facts, Classification(frozenset({own.code, own.part_of} - {""}), sensitive, labels), scope
 
 
 def _coding(value: str) -> Coding:

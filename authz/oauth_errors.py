@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from starlette.responses import JSONResponse
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NOT_SAID: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+"""What a description can't hold (RFC 6749 §4.1.2.1, §5.2); it may repeat a word of the request."""
 
 
 class OAuthError(Exception):
@@ -14,7 +17,7 @@ class OAuthError(Exception):
 
     def __init__(self, error: str, description: str, *, status: int = 400) -> None:
         super().__init__(description)
-        self.error, self.description, self.status = error, description, status
+        self.error, self.description, self.status = error, _NOT_SAID.sub("?", description), status
 
 
 def details_come_first() -> OAuthError:

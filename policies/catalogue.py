@@ -17,6 +17,7 @@ from policies.catalogue_document import CatalogueError, check_keys, items_at, ma
 from policies.code_sets import CodeSet, Source, read_code_sets, read_source
 from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
 from policies.model import Coding, Scope
+from policies.parts import check_parts, joined, with_parts
 from policies.purpose_of_use import BREAK_GLASS
 from policies.sensitive_codes import SensitiveCodes
 
@@ -34,6 +35,8 @@ class Category:
     """A sensitive category cuts across the others: data in it needs it *and* an everyday category."""
     labels: frozenset[Coding] = frozenset()
     """Security labels that put a resource into this sensitive category."""
+    part_of: str = ""
+    """Code of the category of which it is a part (policies.parts); empty for none."""
     always: bool = False
     """Never asked about: providers, places, products. Holds nothing about a patient."""
     emergency: bool = True
@@ -88,6 +91,20 @@ class Catalogue:
     def codes(self) -> frozenset[str]:
         """Codes of all categories."""
         return frozenset(self.categories)
+
+    @cached_property
+    def wholes(self) -> Mapping[str, str]:
+        """Of each category that is a part, the code of its whole."""
+        return {c.code: c.part_of for c in self.categories.values() if c.part_of}
+
+    def parts_of(self, whole: str) -> tuple[Category, ...]:
+        """The parts of a category."""
+        return tuple(c for c in self.categories.values() if c.part_of == whole)
+
+    def common(self, some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+        """What both name, in the catalogue's order; a whole stands for its parts."""
+        both = with_parts(some, self.wholes) & with_parts(others, self.wholes)
+        return joined((code for code in self.categories if code in both), self.wholes)
 
     @cached_property
     def askable(self) -> Mapping[str, Purpose]:
@@ -146,6 +163,7 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
             *(_sensitive(item) for item in items_at("sensitivities", sensitivities["categories"])),
         ]
     )
+    check_parts(categories)
     if sum(OTHER_SENSITIVE in c.labels for c in categories.values()) != 1:
         raise CatalogueError(f"sensitivities: exactly one category must carry the label `{_text_of(OTHER_SENSITIVE)}`")
     profiles = _profiles(masks["profiles"])
@@ -181,12 +199,15 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
 def _category(item: Mapping[str, object]) -> Category:
     code = string_at("categories.code", item.get("code"))
     place = f"categories.{code}"
-    check_keys(place, item, {"code", "title", "description", "data"}, optional={"always", "emergency"})
+    check_keys(place, item, {"code", "title", "description", "data"}, optional={"always", "emergency", "part_of"})
+    if "part_of" in item and not item.keys().isdisjoint(("always", "emergency")):
+        raise CatalogueError(f"{place}: a part is what its whole is: leave `always` and `emergency` to that")
     return Category(
         code=code,
         title=string_at(f"{place}.title", item["title"]),
         description=string_at(f"{place}.description", item["description"]),
         scopes=tuple(_scope(f"{place}.data", line) for line in items_at(f"{place}.data", item["data"])),
+        part_of=string_at(f"{place}.part_of", item["part_of"]) if "part_of" in item else "",
         always=_flag(place, item, "always", unless=False),
         emergency=_flag(place, item, "emergency", unless=True),
     )

@@ -8,7 +8,7 @@ INVARIANT: deny overrides permit, and without a permit the answer is no.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -52,6 +52,8 @@ class Circumstances:
     """Of resources that consents name as `related`: what they refer to. One that isn't in it isn't known."""
     categories: frozenset[str] = frozenset()
     """Every data category there is; a deny of any other one denies everything. Empty: not known, none is checked."""
+    wholes: Mapping[str, str] = field(default_factory=dict)
+    """Of each data category that is a part, its whole: a bound on the one can let pass what names the other."""
     within: frozenset[str] | None = None
     """Codes of the data categories beyond which nothing is permitted; None for no bound."""
     writes: str = ""
@@ -180,12 +182,13 @@ def _by_itself_and_below(provision: Provision, question: _Question) -> tuple[boo
         found = _decide(nested, question)
         if found is None:
             continue
-        speaks = (labels and purpose) or _reaches_beyond(nested, provision, question, labels, purpose)
+        here = labels and purpose
+        speaks = here or _reaches_beyond(nested, provision, question, labels, purpose)
         if not found[0]:
             if speaks:
                 return found
             denied = denied or found
-        elif speaks:
+        elif here or (speaks and nested.permit):  # what a deny excepts is no more than the permit around it
             permitted = permitted or found
     if permitted is not None:
         return denied or permitted  # what is permitted beyond its parent stays under every exception beside it
@@ -279,7 +282,7 @@ def _classes_match(wanted: Iterable[Coding], question: _Question, *, permit: boo
     for system, code in wanted:
         if system == DATA_CATEGORY_SYSTEM:
             # INVARIANT: of data in several categories, one beyond the bound permits nothing.
-            if (code in kind.everyday or code in kind.sensitive) and (not permit or holds(around.within, code)):
+            if (code in kind.everyday or code in kind.sensitive) and (not permit or _is_within(code, around, kind)):
                 return True
             if not permit and around.categories and code not in around.categories:
                 return True
@@ -289,6 +292,14 @@ def _classes_match(wanted: Iterable[Coding], question: _Question, *, permit: boo
         elif facts.profiles and _is_profile(code, facts.profiles, permit=permit):
             return True
     return False
+
+
+def _is_within(code: str, around: Circumstances, kind: Classification) -> bool:
+    """Whether the bound holds a category that a permit names, the whole of it, or a part of it in which the data is."""
+    bound = around.within
+    if bound is None or code in bound or around.wholes.get(code) in bound:
+        return True
+    return any(around.wholes.get(part) == code for part in kind.everyday & bound)
 
 
 def _is_profile(wanted: str, profiles: Iterable[str], *, permit: bool) -> bool:

@@ -148,6 +148,7 @@ def circumstances_of(
         authorships=knowledge.authors,
         links=knowledge.links,
         categories=catalogue.codes,
+        wholes=catalogue.wholes,
         within=access.within,
         writes=WRITE_ACTIONS.get(permission, ""),
     )

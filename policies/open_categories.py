@@ -49,7 +49,8 @@ def _denies(provision: Provision, category: Coding, labels: frozenset[Coding]) -
 
 
 def _opens(probes: Sequence[ConsentRule], around: Circumstances, category: Category) -> bool:
-    kind = Classification(frozenset({category.code}), frozenset(), frozenset())
+    # What is in a part is in its whole too.
+    kind = Classification(frozenset({category.code, category.part_of} - {""}), frozenset(), frozenset())
     return any(
         isinstance(consent_decision(probes, around, ResourceFacts(scope.resource_type, ""), kind), Permit)
         for scope in category.scopes

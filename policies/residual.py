@@ -50,7 +50,10 @@ def residual_rules(
         return CLOSED
     if len(bare) < len(permitting) and len({frozenset(root.classes) for root in permitting}) > 1:
         return CLOSED  # the condition of one kind of data would go with the others
-    forbids = [*_beyond(around, catalogue), *(rule for root in roots for rule in _kept_back(root, around, catalogue))]
+    denies = [deny for root in roots for deny in _denies(root, around)]
+    if any(_opens_the_rest(root, deny, catalogue) for root in permitting for deny in denies):
+        return CLOSED  # the scopes name the whole
+    forbids = [*_beyond(around, catalogue), *(rule for deny in denies for rule in _forbidden(deny, catalogue))]
     if _ALL in forbids:
         return CLOSED
     forbids = list(dict.fromkeys(forbids))
@@ -82,12 +85,21 @@ def _beyond(around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
     return [_forbid(_labels_of(category)) for category in beyond]
 
 
-def _kept_back(provision: Provision, around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
-    """What a root denies, or its exceptions. What is permitted within a deny stays forbidden."""
-    if not provision.permit:
-        return _forbidden(provision, catalogue) if concerns(provision, around) else []
-    denies = [nested for nested in provision.provisions if not nested.permit and concerns(nested, around)]
-    return [rule for nested in denies for rule in _forbidden(nested, catalogue)]
+def _denies(root: Provision, around: Circumstances) -> list[Provision]:
+    """A root that denies, or its exceptions. What is permitted within a deny stays forbidden."""
+    denies = [nested for nested in root.provisions if not nested.permit] if root.permit else [root]
+    return [deny for deny in denies if concerns(deny, around)]
+
+
+def _opens_the_rest(root: Provision, deny: Provision, catalogue: Catalogue) -> bool:
+    """Whether a category is open of which a part is denied."""
+    denied = _categories(deny)
+    divided = {catalogue.wholes[code] for code in denied if code in catalogue.wholes} - denied
+    return bool(divided) and (not root.classes or not divided.isdisjoint(_categories(root)))
+
+
+def _categories(provision: Provision) -> set[str]:
+    return {coding.code for coding in provision.classes if coding.system == DATA_CATEGORY_SYSTEM}
 
 
 def _forbidden(deny: Provision, catalogue: Catalogue) -> list[ResidualRule]:

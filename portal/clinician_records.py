@@ -18,6 +18,7 @@ class SharedRecords:
     """Finds, chooses and opens them."""
 
     def __init__(self, context: AuthzContext, requests: PendingRequests) -> None:
+        self._catalogue = context.catalogue
         self._requests = requests
         self._access = ClinicianAccess(context)
 
@@ -27,14 +28,16 @@ class SharedRecords:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
         found = None if pending is None else await self._access.record(pending, session.account, patient_id)
-        return None if found is None else _as_page_sees(found, request)
+        return None if found is None else self._as_page_sees(found, request)
 
     async def records(self, request: AuthorizationRequest, session: SignedInSession, name: str) -> Sequence[OpenRecord]:
         """As the port."""
         pending = await self._requests.pending(request.id, session)
         if pending is None:
             return ()
-        return [_as_page_sees(found, request) for found in await self._access.records(pending, session.account, name)]
+        return [
+            self._as_page_sees(found, request) for found in await self._access.records(pending, session.account, name)
+        ]
 
     async def choose(self, request: AuthorizationRequest, session: SignedInSession, patient_id: str) -> None:
         """As the port."""
@@ -51,7 +54,6 @@ class SharedRecords:
         request_id = str(get_contextvars().get("request_id", ""))
         return await self._access.allow(pending, session.account, session.auth_time, request_id, session.methods)
 
-
-def _as_page_sees(found: SharedRecord, request: AuthorizationRequest) -> OpenRecord:
-    shared = tuple(c.code for c in found.standing.categories if c.code in request.asked)
-    return OpenRecord(found.patient_id, found.patient_name, shared)
+    def _as_page_sees(self, found: SharedRecord, request: AuthorizationRequest) -> OpenRecord:
+        shared = self._catalogue.common((c.code for c in found.standing.categories), request.asked)
+        return OpenRecord(found.patient_id, found.patient_name, shared)

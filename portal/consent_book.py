@@ -129,7 +129,7 @@ class PatientsConsentBook:
     def _shared(self, stored: StoredResource) -> SharedWith | None:
         consent: Mapping[str, Any] = msgspec.json.decode(stored.body)
         now = self._context.clock()
-        found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], now)
+        found = summary_of(consent, self._context.catalogue, now)
         if consent["status"] == "entered-in-error":
             return None  # it never was
         ended = found.until if found.state == "expired" else stored.last_updated
@@ -152,7 +152,7 @@ class PatientsConsentBook:
             ended=None if found.state in CURRENT_STATES else ended,
             writes=found.writes,
             version=stored.version,
-            can_be_answered=can_be_answered(consent, now) and self._offers_something(found),
+            can_be_answered=can_be_answered(consent, self._context.catalogue, now) and self._offers_something(found),
         )
 
     def _offers_something(self, proposed: ConsentSummary) -> bool:

@@ -6,14 +6,16 @@ sensitive category cuts across the everyday ones (policies.catalogue), so on its
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final, Literal
 
 from fhir.consents.writing import PolicyText
 from policies.catalogue import Catalogue, Category, Duration
 from policies.model import WRITE_ACTIONS
+from policies.parts import joined
 from portal.form_reading import Form
 from portal.languages import Language, Languages
 from portal.ports import ConsentChoice
@@ -30,6 +32,8 @@ class Offer:
     everyday: tuple[Category, ...]
     sensitive: tuple[Category, ...]
     ticked: frozenset[str]
+    parts: Mapping[str, tuple[Category, ...]]
+    """By code of an everyday category, its parts: for who shares not all of it."""
     durations: tuple[tuple[str, str], ...]
     """Code and title of each."""
     duration: str
@@ -55,8 +59,12 @@ class Offer:
 
 
 def asked_categories(asked: Collection[str], catalogue: Catalogue) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
-    """Everyday and sensitive categories that a person is asked about, in the catalogue's order."""
-    everyday = tuple(c for c in catalogue.everyday if c.code in asked)
+    """Everyday and sensitive categories that a person is asked about, in the catalogue's order.
+
+    Parts of which the whole is asked for stand below it, not among them.
+    """
+    named = joined(asked, catalogue.wholes)
+    everyday = tuple(c for c in catalogue.everyday if c.code in named)
     return everyday, tuple(c for c in catalogue.sensitive if c.code in asked)
 
 
@@ -84,7 +92,8 @@ def first_offer(
     first = durations[0][0] if longest is None else max(fitting, key=lambda code: fitting[code].hours or 0)
     chosen = duration if duration in fitting else first
     ticked = frozenset(c.code for c in everyday)
-    return Offer(everyday, sensitive, ticked, durations, chosen, language.policy, writes=writes)
+    parts = {c.code: found for c in everyday if (found := catalogue.parts_of(c.code))}
+    return Offer(everyday, sensitive, ticked, parts, durations, chosen, language.policy, writes=writes)
 
 
 def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -> ConsentChoice | Problem:
@@ -96,7 +105,8 @@ def read_choice(form: Form, offer: Offer, languages: Languages, now: datetime) -
     if shown is None:
         return "text-changed"
     ticked = frozenset(form.all("category"))
-    everyday = [c.code for c in offer.everyday if c.code in ticked]
+    offered = (*offer.everyday, *chain.from_iterable(offer.parts.values()))
+    everyday = [c.code for c in offered if c.code in ticked]
     sensitive = [c.code for c in offer.sensitive if c.code in ticked]
     if len(everyday) + len(sensitive) != len(ticked):
         return "broken"

@@ -131,6 +131,7 @@ def _environment(
         "number": partial(words.number, locale=language.locale),
         "minutes_from_now": lambda moment: words.minutes_until(moment, now()),
         "titles": partial(words.titles, catalogue=language.catalogue),
+        "kept": partial(words.kept, catalogue=language.catalogue, rest=language.gettext("%(kind)s (the rest)")),
         "purpose": partial(words.purpose_title, catalogue=language.catalogue),
         "language_name": partial(words.language_name, locale=language.locale),
         "policy_html": policy_html,

@@ -157,7 +157,7 @@ class StoredRecord:
         texts: Mapping[str, PolicyText],
         ended_by: str,
     ) -> ConsentVersion:
-        found = summary_of(consent, [c.code for c in self._context.catalogue.sensitive], replaced)
+        found = summary_of(consent, self._context.catalogue, replaced)
         by = ended_by if found.state == "revoked" else found.recorded_by
         return ConsentVersion(
             version=stored.version,
@@ -206,4 +206,4 @@ def _asked(parameters: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ..
     """What the page of a request that waits will offer."""
     touched = asked_categories(parameters["scope"], catalogue)
     details = parameters.get("details")
-    return touched if details is None else tuple(c for c in touched if c in details_from_row(details).categories)
+    return touched if details is None else catalogue.common(touched, details_from_row(details).categories)

@@ -54,7 +54,7 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
     records, state = apart(clinical)
     details = pending.details
     touched = asked_categories(pending.scope, context.catalogue, writes=context.writes)
-    asked = touched if details is None else tuple(code for code in touched if code in details.categories)
+    asked = touched if details is None else context.catalogue.common(touched, details.categories)
     return AuthorizationRequest(
         id=handle,
         app_name=pending.client.name,
@@ -70,7 +70,7 @@ def _as_page_sees(handle: str, pending: PendingRequest, context: AuthzContext) -
         patient_given="patient" in launch,
         user=launch.get("user"),
         signed_in_since=pending.signed_in_since,
-        own_limits=frozenset() if details is None else _own_limits(details, fewer=len(asked) < len(touched)),
+        own_limits=frozenset() if details is None else _own_limits(details, fewer=asked != touched),
         keeps=frozenset(scope.context for scope in state),
     )
 

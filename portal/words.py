@@ -6,6 +6,7 @@ Days and times are UTC and say so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,7 @@ from babel.numbers import format_decimal
 from markupsafe import Markup, escape
 
 from policies.catalogue import Catalogue
+from policies.parts import joined, with_parts
 
 _CLOCK: Final = "HH:mm"
 """The same everywhere: 24 hours, so that no time is mistaken."""
@@ -42,10 +44,23 @@ def minutes_until(moment: datetime, now: datetime) -> int:
 
 
 def titles(codes: Iterable[str], catalogue: Catalogue) -> list[str]:
-    """Titles in the catalogue's order; a code that the catalogue no longer has stands for itself."""
-    wanted = set(codes)
+    """Titles in the catalogue's order, no part beside its whole; a code that the catalogue no longer has stands for
+    itself."""
+    wanted = set(joined(codes, catalogue.wholes))
     known = [c.title for c in catalogue.categories.values() if c.code in wanted and not c.always]
     return known + sorted(wanted - set(catalogue.categories))
+
+
+def kept(asked: Iterable[str], shared: Iterable[str], catalogue: Catalogue, rest: str) -> list[str]:
+    """Titles of what was asked for and isn't shared. `rest` says of a `%(kind)s` that a part of it is shared."""
+    shared = tuple(shared)
+    begun = {catalogue.wholes.get(code) for code in shared}
+    missing = set(asked) - with_parts(shared, catalogue.wholes)
+    worded = {
+        code: replace(category, title=rest % {"kind": category.title}) if code in begun else category
+        for code, category in catalogue.categories.items()
+    }
+    return titles(missing, replace(catalogue, categories=worded))
 
 
 def listed(names: Sequence[str], locale: Locale) -> str:

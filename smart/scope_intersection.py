@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from policies.model import Scope
+from policies.parts import lies_within
 
 _Parameters = tuple[tuple[str, str], ...]
 
@@ -29,7 +30,7 @@ def granted_scopes(
     """Asked scopes narrowed to the granted categories.
 
     An asked scope is given whole when every known category that it touches is granted; else it is replaced by the
-    parts that are.
+    parts that are, none of which lies within another.
     """
     open_lines = [line for category in granted for line in category.scopes]
     all_lines = [line for category in known for line in category.scopes]
@@ -40,8 +41,15 @@ def granted_scopes(
         whole = all(line in open_lines and set(scope.permissions) <= set(line.permissions) for line in touched)
         if touched and whole:
             parts = [scope]
+        parts = [part for part in parts if not any(_is_more(other, part) for other in parts)]
         found.extend(part for part in parts if part not in found)
     return tuple(found)
+
+
+def _is_more(wide: Scope, narrow: Scope) -> bool:
+    """Whether the one holds the other and more."""
+    letters = set(narrow.permissions) <= set(wide.permissions)
+    return letters and lies_within(narrow, wide) and not lies_within(wide, narrow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from fhir.consents.summary import summary_of
 from fhir.r4.definitions import load_definitions
 from fhir.search.query import CURSOR, parse_search
 from fhir.store.repository import Repository, StoredResource
+from policies.catalogue import Catalogue
 
 app = typer.Typer(help="What patients decided.", no_args_is_help=True)
 
@@ -50,11 +51,11 @@ def list_all(patient: PatientOption = None, json: JsonOption = False) -> None:
     if patient is not None:
         criteria.append(("patient", f"Patient/{patient_id(patient)}"))
 
-    sensitive = _sensitive()
+    catalogue = _catalogue()
 
     async def work(_: AsyncEngine, repository: Repository) -> list[dict[str, object]]:
         found = stored_pages(repository, "Consent", criteria)
-        return [summary(stored, sensitive, now()) async for page in found for stored in page]
+        return [summary(stored, catalogue, now()) async for page in found for stored in page]
 
     show_rows(with_repository(work), _COLUMNS, as_json=json)
 
@@ -76,9 +77,9 @@ def history(consent: ConsentArgument, json: JsonOption = False) -> None:
     versions = with_repository(lambda _, repository: repository.history("Consent", wanted))
     if not versions:
         raise _unknown(wanted)
-    sensitive = _sensitive()
+    catalogue = _catalogue()
     rows = [
-        summary(stored, sensitive, now()) | {"last_updated": stored.last_updated.isoformat()} for stored in versions
+        summary(stored, catalogue, now()) | {"last_updated": stored.last_updated.isoformat()} for stored in versions
     ]
     if json:
         rows = [row | {"resource": _content(stored) or None} for row, stored in zip(rows, versions, strict=True)]
@@ -110,10 +111,10 @@ def revoke(
     show_record({"id": wanted, "patient": ended.patient, "revoked": True, "grants": list(ended.grants)}, as_json=json)
 
 
-def summary(stored: StoredResource, sensitive: Sequence[str], at: datetime) -> dict[str, object]:
-    """One line about one version of a consent. `sensitive`: the categories that are open unless one denies them."""
+def summary(stored: StoredResource, catalogue: Catalogue, at: datetime) -> dict[str, object]:
+    """One line about one version of a consent."""
     consent = _content(stored)
-    found = summary_of(consent, sensitive, at)
+    found = summary_of(consent, catalogue, at)
     return {
         "id": stored.id,
         "patient": found.patient,
@@ -130,8 +131,8 @@ def _content(stored: StoredResource) -> dict[str, Any]:
     return {} if stored.deleted else msgspec.json.decode(stored.body, type=dict[str, Any])
 
 
-def _sensitive() -> list[str]:
-    return [category.code for category in load_catalogue(load_settings().policy_dir).sensitive]
+def _catalogue() -> Catalogue:
+    return load_catalogue(load_settings().policy_dir)
 
 
 def _by_operator(consent: str, ended: Ended, reason: str) -> AuditRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,9 @@ from fhir.minimization.mask_plan import MaskError
 from fhir.minimization.masks import Masks
 from fhir.r4.definitions import load_definitions
 from fhir.r4.value_set_codes import NotListed, value_set_codes
-from policies.catalogue import Category
+from policies.catalogue import Catalogue, Category
 from policies.catalogue_document import CatalogueError
+from portal.languages import ENGLISH, Language
 
 app = typer.Typer(help="The catalogue of data categories, purposes and masks.", no_args_is_help=True)
 
@@ -41,7 +43,21 @@ def check(folder: FolderArgument = None, json: JsonOption = False) -> None:
     record: dict[str, object] = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
     record |= {"code_sets": len(catalogue.code_sets), "codes": sum(len(s.codes) for s in catalogue.code_sets)}
     text = {"policy_text_sha256": spoken.english.policy.sha256, "languages": list(spoken.by_tag)}
-    show_record(record | text, as_json=json)
+    left = [f"{tag}: {code}" for tag, language in spoken.by_tag.items() for code in _still_english(language, catalogue)]
+    show_record(record | text | {"still_in_english": left}, as_json=json)
+
+
+def _still_english(language: Language, catalogue: Catalogue) -> Sequence[str]:
+    """Codes of what has no words in a language yet."""
+    if language.tag == ENGLISH:
+        return ()
+    told = language.catalogue
+    pairs = [
+        *((told.categories[code].description, c.code, c.description) for code, c in catalogue.categories.items()),
+        *((told.purposes[code].title, p.code, p.title) for code, p in catalogue.purposes.items()),
+        *((told.durations[code].title, d.code, d.title) for code, d in catalogue.durations.items()),
+    ]
+    return [code for there, code, here in pairs if there == here]
 
 
 @app.command("show")
@@ -97,9 +113,11 @@ def _source_of(value_set: dict[str, object], licence: str) -> dict[str, str]:
 
 
 def kind_of(category: Category) -> str:
-    """How a category takes part in a decision, in a word."""
+    """How a category takes part in a decision, in a few words."""
     if category.always:
         return "always"
+    if category.part_of:
+        return f"part of {category.part_of}"
     return "sensitive" if category.sensitive else "everyday"
 
 

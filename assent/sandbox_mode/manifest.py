@@ -31,6 +31,7 @@ from authz.context import AuthzContext
 from authz.mail.addresses import put_address
 from authz.sign_in.accounts import Account, ActsFor, add_account, find_by_username
 from authz.sign_in.passwords import Passwords
+from policies.catalogue import Category
 from portal.settings import DemoUser
 from sandbox.brands import sandbox_brands
 from sandbox.clients import CLIENTS, SERVICE_CONSENTS, SandboxClient
@@ -69,7 +70,8 @@ def sandbox_routes(context: AuthzContext, keys: Mapping[str, Any], mailbox: Sand
 
 def manifest_of(context: AuthzContext, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The outside contract's manifest."""
-    categories = [c for c in context.catalogue.categories.values() if not c.always]
+    catalogue = context.catalogue
+    categories = [c for c in catalogue.categories.values() if not (c.always or c.part_of)]
     return {
         "issuer": context.issuer,
         "fhir_base": context.fhir_base,
@@ -78,9 +80,14 @@ def manifest_of(context: AuthzContext, keys: Mapping[str, Any]) -> dict[str, Any
         "clients": [_client(c, context.issuer, keys) for c in CLIENTS],
         "groups": [EVERYBODY],
         "categories": [
-            {"code": c.code, "title": c.title, "scopes": [format_scope(s) for s in c.scopes]} for c in categories
+            _category(c) | ({"parts": list(map(_category, parts))} if (parts := catalogue.parts_of(c.code)) else {})
+            for c in categories
         ],
     }
+
+
+def _category(category: Category) -> dict[str, Any]:
+    return {"code": category.code, "title": category.title, "scopes": list(map(format_scope, category.scopes))}
 
 
 def _user(user: SandboxUser) -> dict[str, Any]:

@@ -23,8 +23,8 @@ _SUBJECTS: Final = "Patient|Practitioner|PractitionerRole|RelatedPerson|Person"
 _MEMBERS: Final = frozenset({"resourceType", "id", "meta", "code", "subject", "extension"})
 _META: Final = frozenset({"versionId", "lastUpdated", "profile"})
 _CODING: Final = frozenset({"system", "version", "code", "display"})
-_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s|,]{1,500}")
-_CODE: Final = re.compile(r"[^\s|,]+( [^\s|,]+)*")
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s|,\x00-\x1f\x7f]{1,500}")
+_CODE: Final = re.compile(r"[^\s|,\x00-\x1f\x7f]+( [^\s|,\x00-\x1f\x7f]+)*")
 _Object = Mapping[str, Any]
 
 

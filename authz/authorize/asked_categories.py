@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from fhir.r4.interaction import NOT_WRITTEN
-from policies.catalogue import Catalogue
+from policies.catalogue import Catalogue, Category
 from policies.model import WRITE_ACTIONS, Scope
+from policies.parts import joined, lies_within
 from smart.scope_intersection import intersection
 from smart.scope_syntax import split_scope
 
@@ -18,13 +19,38 @@ def asked_categories(scope: str, catalogue: Catalogue, *, writes: bool = False) 
     `writes`: whether scopes that only write count, as where apps may write.
     """
     _, clinical, _ = split_scope(scope)
+    return touched_categories(clinical, catalogue, writes=writes)
+
+
+def touched_categories(clinical: Collection[Scope], catalogue: Catalogue, *, writes: bool = False) -> tuple[str, ...]:
+    """As `asked_categories`, of clinical scopes.
+
+    Who asks for parts of a category alone asks for these parts; who asks for the whole asks for its parts with it, and
+    they aren't named.
+    """
     letters = "cruds" if writes else "rs"
-    everyday = [
-        category.code
-        for category in catalogue.everyday
-        if any(_touches(asked, line, letters) for asked in clinical for line in category.scopes)
-    ]
-    return (*everyday, *(c.code for c in catalogue.sensitive)) if everyday else ()
+    everyday = [c.code for c in catalogue.everyday if any(_asks_for(s, c, catalogue, letters) for s in clinical)]
+    return (*joined(everyday, catalogue.wholes), *(c.code for c in catalogue.sensitive)) if everyday else ()
+
+
+def _asks_for(asked: Scope, category: Category, catalogue: Catalogue, letters: str) -> bool:
+    """INVARIANT: what lies in parts of a category never asks for the whole, which would be shown and kept as asked."""
+    parts = [line for part in catalogue.parts_of(category.code) for line in part.scopes]
+    met = [line for line in category.scopes if _touches(asked, line, letters)]
+    return any(not _lies_in(replace(asked, resource_type=line.resource_type), parts) for line in met)
+
+
+def _lies_in(asked: Scope, lines: Collection[Scope]) -> bool:
+    """Whether the lines together hold all of it: values of one parameter, each within one of them."""
+    return any(
+        all(any(lies_within(_with_value(asked, n, value), line) for line in lines) for value in values.split(","))
+        for n, (_, values) in enumerate(asked.parameters)
+    )
+
+
+def _with_value(asked: Scope, place: int, value: str) -> Scope:
+    before, (name, _), after = asked.parameters[:place], asked.parameters[place], asked.parameters[place + 1 :]
+    return replace(asked, parameters=(*before, (name, value), *after))
 
 
 def asked_writes(scope: str, catalogue: Catalogue, among: Collection[str] | None = None) -> str:

@@ -57,7 +57,7 @@ def held_to_scope(asked: AskedDetails | None, scope: str, catalogue: Catalogue) 
     if asked is None:
         return None
     touched = asked_categories(scope, catalogue, writes=True)
-    categories = tuple(code for code in touched if asked.categories is None or code in asked.categories)
+    categories = touched if asked.categories is None else catalogue.common(touched, asked.categories)
     if not any(category.code in categories for category in catalogue.everyday):
         # A sensitive category cuts across the others, so on its own it would open nothing.
         raise _refused("none of its categories, beside sensitive ones, is one for which the scopes ask")

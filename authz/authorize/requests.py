@@ -153,7 +153,9 @@ def with_sign_in(
 
 
 def _check_audience(parameters: Mapping[str, str], audience: str) -> None:
-    """SMART 2.2: `aud` is the FHIR base; RFC 8707 `resource` is taken for the same."""
+    """SMART 2.2: `aud` is the FHIR base; RFC 8707 `resource` is taken for the same, and can't be another."""
+    if parameters.get("resource", audience).rstrip("/") != audience:
+        raise OAuthError("invalid_target", "`resource` is not this server's FHIR base URL")
     named = parameters.get("aud") or parameters.get("resource")
     if named is None:
         raise OAuthError("invalid_request", "`aud` is missing, it must be the FHIR base URL")

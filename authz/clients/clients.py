@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ REQUIREMENTS: tuple[str, ...] = (DPOP, PUSHED, SIGNED, CERTIFICATE)
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
 EXCHANGE_SCOPE = "assent/exchange"
 """Of a gateway that may exchange tokens; only the operator gives it."""
+_SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -183,6 +185,8 @@ def check_registration(new: NewClient, addresses: KeyAddresses = PUBLIC_ONLY) ->
         raise RedirectUriError("at most 20 redirect URIs")
     if len(new.scope) > 4_000:
         raise ClientError("`scope` may have at most 4000 characters")
+    if not _SCOPE.fullmatch(new.scope):  # RFC 6749 §3.3
+        raise ClientError("`scope` may have printable ASCII only, without quotation marks and backslashes")
     if letters_of(new.scope):
         _check_recorder(new)
     for uri in (*new.redirect_uris, *new.post_logout_redirect_uris):

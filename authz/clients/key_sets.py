@@ -35,7 +35,9 @@ class KeySetRefused(ValueError):
 
 
 def check_key_set(jwks: Mapping[str, Any]) -> None:
-    """A set that a client sends: every key in it must be one that can verify. Raises KeySetRefused."""
+    """A set that a client sends, to be kept as it is: every key must be one that can verify. Raises KeySetRefused."""
+    if not _is_storable(jwks):
+        raise KeySetRefused("no text in the set may have NUL in it")
     for key in _public(jwks):
         _check_key(key, ALGORITHMS)
 
@@ -129,6 +131,20 @@ def _algorithms(key: Jwk, algorithms: Sequence[str]) -> tuple[str, ...]:
 
 def _may_verify(operations: object) -> bool:
     return isinstance(operations, list) and "verify" in operations
+
+
+def _is_storable(jwks: Mapping[str, Any]) -> bool:
+    """Whether the database can hold it, what strangers add to their keys too."""
+    waiting: list[Any] = [jwks]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and "\x00" in value:
+            return False
+    return True
 
 
 def _is_name(kid: object) -> bool:

@@ -131,7 +131,7 @@ class Decisions:
             if found is None or found.deleted:
                 raise NotCurrent
             current: dict[str, Any] = msgspec.json.decode(found.body)
-            if current["status"] != "active" or not is_own_shape(current):
+            if current["status"] != "active" or not is_own_shape(current, context.catalogue):
                 raise NotCurrent
             actor = current["provision"]["actor"][0]["reference"]
             decision = ConsentDecision(
@@ -207,7 +207,7 @@ class Decisions:
             return None
         content: dict[str, Any] = msgspec.json.decode(found.body)
         # What somebody else made of it since may say more than a decision, which then stands beside it.
-        ours = is_decision_on(content, decision.client_id, decision.purpose)
+        ours = is_decision_on(content, decision.client_id, decision.purpose, self._context.catalogue)
         return (found.id, found.version) if content["status"] == "active" and ours else None
 
     async def _next_version(

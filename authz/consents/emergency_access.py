@@ -188,6 +188,7 @@ class EmergencyUse:
             users=person,
             memberships=knowledge.askers,
             categories=known,
+            wholes=context.catalogue.wholes,
             within=None if asked.details is None else frozenset(asked.details.categories),
         )
         opened = open_categories(rules, around, context.catalogue)

@@ -108,7 +108,7 @@ class Proposals:
             content = msgspec.json.decode(found.body, type=dict[str, Any])
             patient = read_consent(content).patient
             mine = any(one.patient_id == patient for one in account.acts_for)
-            if not mine or not can_be_answered(content, self._context.clock()):
+            if not mine or not can_be_answered(content, self._context.catalogue, self._context.clock()):
                 raise NotCurrent
             if not held:
                 await hold_standing(connection, patient)

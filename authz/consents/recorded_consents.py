@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from authz.authorize.asked_categories import touched_categories
 from authz.clients.clients import Client
 from authz.consents.decisions import keep_text
 from authz.consents.standing_consents import hold_standing
@@ -24,7 +25,7 @@ from fhir.r4.models import check_consent
 from fhir.store.change_bus import announce
 from fhir.store.repository import Repository
 from policies.catalogue import Catalogue
-from smart.scope_intersection import intersection
+from policies.parts import with_parts
 from smart.scope_syntax import split_scope
 
 
@@ -71,7 +72,7 @@ async def record_consent(
     await keep_text(connection, decided.text, now)
     resource = _resource(client, decided, asked, catalogue, now)
     check_consent(resource)
-    current = await _current(connection, repository, client, decided.patient)
+    current = await _current(connection, repository, client, decided.patient, catalogue)
     if current is None:
         stored = await repository.create(resource, connection=connection)
     else:
@@ -85,20 +86,16 @@ async def record_consent(
 def _asked(client: Client, catalogue: Catalogue) -> tuple[str, ...]:
     """Categories that the service's scopes reach; sensitive ones cut across them."""
     _, clinical, _ = split_scope(client.scope)
-    reached = [
-        c.code
-        for c in catalogue.everyday
-        if any(s.context == "system" and intersection(s, line) is not None for s in clinical for line in c.scopes)
-    ]
-    return (*reached, *(c.code for c in catalogue.sensitive)) if reached else ()
+    return touched_categories([scope for scope in clinical if scope.context == "system"], catalogue)
 
 
 def _check(client: Client, decided: Decided, asked: tuple[str, ...], catalogue: Catalogue, now: datetime) -> None:
     if client.kind != "backend" or client.disabled:
         raise NotRecordable(f"`{client.client_id}` is no backend service in use; people decide on apps themselves")
-    beyond = [code for code in decided.categories if code not in asked]
+    reached = with_parts(asked, catalogue.wholes)
+    beyond = [code for code in decided.categories if code not in reached]
     if beyond:
-        known = ", ".join(asked) or "none"
+        known = ", ".join(code for code in catalogue.categories if code in reached) or "none"
         raise NotRecordable(f"`{beyond[0]}` is no category that the service's scopes reach; these are: {known}")
     if all(catalogue.categories[code].sensitive for code in decided.categories):
         raise NotRecordable("a sensitive category opens nothing by itself; name an everyday one besides")
@@ -125,10 +122,12 @@ def _resource(
     return consent_resource(decision, catalogue)
 
 
-async def _current(connection: AsyncConnection, repository: Repository, client: Client, patient: str) -> str | None:
+async def _current(
+    connection: AsyncConnection, repository: Repository, client: Client, patient: str, catalogue: Catalogue
+) -> str | None:
     """Id of the active consent of this patient for this service and its purpose."""
     bodies = await StoredConsents(repository).active_consents(patient, MAX_CONSENTS, connection)
     for content in (msgspec.json.decode(body, type=dict[str, Any]) for body in bodies):
-        if is_decision_on(content, client.client_id, next(iter(client.purposes), "")):
+        if is_decision_on(content, client.client_id, next(iter(client.purposes), ""), catalogue):
             return str(content["id"])
     return None

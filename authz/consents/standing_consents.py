@@ -76,6 +76,7 @@ def standing_for_treatment(
         users=names_of(clinician),
         memberships=knowledge.askers,
         categories=catalogue.codes,
+        wholes=catalogue.wholes,
     )
     opened = tuple(c for c in open_categories(rules, around, catalogue) if not c.always)
     if not any(not c.sensitive for c in opened):

@@ -105,6 +105,8 @@ class TokenEndpoint:
             raise details_come_first()
         if grant_type == TOKEN_EXCHANGE:
             return await exchange(self._context, asked, subject)
+        if asked.form.get("resource", self._context.fhir_base).rstrip("/") != self._context.fhir_base:
+            raise OAuthError("invalid_target", "`resource` must be the FHIR base URL")  # RFC 8707 §2.2
         if grant_type == "client_credentials":
             return await self._client_credentials(asked)
         if grant_type == "authorization_code":

@@ -22,7 +22,8 @@ def granted_details(
     if opened.categories is None:
         return {}
     touched = asked_categories(scope, context.catalogue, writes=True)
-    categories = [c for c in touched if c in opened.categories and (among is None or c in among)]
+    within = opened.categories if among is None else context.catalogue.common(opened.categories, among)
+    categories = list(context.catalogue.common(touched, within))
     element = {"type": TYPE, "locations": [context.fhir_base], "categories": categories, "purpose": purpose}
     if opened.until is not None:
         element["until"] = _instant(opened.until)

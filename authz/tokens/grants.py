@@ -215,6 +215,7 @@ def open_now(
         authorships=knowledge.authors,
         links=knowledge.links,
         categories=catalogue.codes,
+        wholes=catalogue.wholes,
         within=None if grant.categories is None else frozenset(grant.categories),
     )
     if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
@@ -244,8 +245,7 @@ def open_now(
     )
     if grant.categories is None:
         return found
-    codes = {category.code for category in opened}
-    held = tuple(code for code in grant.categories if code in codes)
+    held = catalogue.common(grant.categories, (category.code for category in opened))
     return replace(found, categories=held, until=_until(spoke, grant))
 
 

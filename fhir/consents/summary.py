@@ -13,8 +13,10 @@ from typing import Any, Final, Literal
 
 from fhir.consents.writing import ASKED_EXTENSION, POLICY_TEXT_EXTENSION, is_own_shape
 from fhir.r4.instants import instant_of
+from policies.catalogue import Catalogue
 from policies.codes import CLIENT_SYSTEM, DATA_CATEGORY_SYSTEM
 from policies.model import READ_ACTIONS, WRITE_ACTIONS
+from policies.parts import joined, with_parts
 
 _ELEMENTS: Final = frozenset(
     {"resourceType", "id", "meta", "extension", "status", "scope", "category", "patient", "dateTime", "performer"}
@@ -56,16 +58,17 @@ class ConsentSummary:
     """Codes of consentaction by which the grantee may change what is there."""
 
 
-def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: datetime) -> ConsentSummary:
-    """`sensitive`: codes of the categories that are open unless one is denied by name."""
+def summary_of(consent: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> ConsentSummary:
+    """Sensitive categories are open unless one is denied by name; a part isn't named beside its whole."""
     given = consent.get("provision")
     provision: Mapping[str, Any] = given if isinstance(given, dict) else {}  # in R5 it is a list
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     sees = _sees(provision)
-    categories = _granted(provision, sensitive) if sees else ()
+    sensitive = [category.code for category in catalogue.sensitive]
+    categories = joined(_granted(provision, sensitive) if sees else (), catalogue.wholes)
     codings = (e.get("valueCoding", {}) for e in consent.get("extension", ()) if e.get("url") == ASKED_EXTENSION)
     asked = tuple(coding["code"] for coding in codings if "code" in coding)
-    limited = bool(set(asked) - set(categories))
+    limited = bool(set(asked) - with_parts(categories, catalogue.wholes))
     grantees = [actor.get("reference", {}) for actor in provision.get("actor", ())]
     names = [g.get("identifier", {}).get("value") or g.get("reference") or g.get("display") or "?" for g in grantees]
     return ConsentSummary(
@@ -74,7 +77,7 @@ def summary_of(consent: Mapping[str, Any], sensitive: Sequence[str], now: dateti
         grantee_name=grantees[0].get("display", names[0]) if grantees else "",
         is_app=bool(grantees) and grantees[0].get("identifier", {}).get("system") == CLIENT_SYSTEM,
         permits=provision.get("type") == "permit",
-        plain=_plain(consent, provision),
+        plain=_plain(consent, provision, catalogue),
         recorded_by=next((str(who["display"]) for who in _recorders(consent) if "display" in who), ""),
         categories=categories,
         asked=asked,
@@ -91,20 +94,24 @@ def _recorders(consent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from consent.get("organization", ())
 
 
-def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any]) -> bool:
+def _plain(consent: Mapping[str, Any], provision: Mapping[str, Any], catalogue: Catalogue) -> bool:
     """Whether it has the shape that `fhir.consents.writing` gives, and no element that the words leave out."""
     return (
-        is_own_shape(consent)
+        is_own_shape(consent, catalogue)
         and consent.keys() <= _ELEMENTS
         and all(e.get("url") == ASKED_EXTENSION for e in consent.get("extension", ()))
         and (provision.get("type") != "permit" or bool(provision.get("class")))
     )
 
 
-def can_be_answered(consent: Mapping[str, Any], now: datetime) -> bool:
+def can_be_answered(consent: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> bool:
     """Whether a person can decide on a proposal: one app, one purpose, and nothing in it that their form leaves out."""
     provision = consent.get("provision", {})
-    if consent.get("status") != "proposed" or not is_own_shape(consent) or not consent.keys() <= _IN_PROPOSALS:
+    if (
+        consent.get("status") != "proposed"
+        or not is_own_shape(consent, catalogue)
+        or not consent.keys() <= _IN_PROPOSALS
+    ):
         return False
     until = instant_of(provision.get("period", {}).get("end"), end=True)
     return (

@@ -21,6 +21,7 @@ from policies.codes import (
     PARTICIPATION_SYSTEM,
 )
 from policies.model import WRITE_ACTIONS
+from policies.parts import joined
 
 ASKED_EXTENSION: Final = "urn:assent:extension:asked-category"
 """Extension on Consent: a category that was asked for, granted or not."""
@@ -66,14 +67,16 @@ class ConsentDecision:
 
 
 def consent_resource(decision: ConsentDecision, catalogue: Catalogue) -> dict[str, object]:
-    """Render the decision. Every category named must be in the catalogue (KeyError otherwise)."""
-    granted = [catalogue.categories[code] for code in decision.granted]
+    """Render the decision. Every category named must be in the catalogue (KeyError otherwise).
+
+    A part isn't named beside its whole.
+    """
+    granted = [catalogue.categories[code] for code in joined(decision.granted, catalogue.wholes)]
+    asked = [catalogue.categories[code] for code in joined(decision.asked, catalogue.wholes)]
     provision = _provision(decision, granted, catalogue)
     return {
         "resourceType": "Consent",
-        "extension": [
-            {"url": ASKED_EXTENSION, "valueCoding": _coding(catalogue.categories[code])} for code in decision.asked
-        ],
+        "extension": [{"url": ASKED_EXTENSION, "valueCoding": _coding(category)} for category in asked],
         "status": decision.status,
         "scope": _concept("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy", "Privacy Consent"),
         "category": [_concept("http://loinc.org", "59284-0", "Consent Document")],
@@ -86,15 +89,16 @@ def consent_resource(decision: ConsentDecision, catalogue: Catalogue) -> dict[st
     }
 
 
-def is_own_shape(consent: Mapping[str, Any]) -> bool:
+def is_own_shape(consent: Mapping[str, Any], catalogue: Catalogue) -> bool:
     """Whether the rules of a Consent are those of a decision as it is written here, with nothing besides.
 
-    Of a Consent that isn't, a new decision would leave something out.
+    Of a Consent that isn't, a new decision would leave something out: a deny of a part of what it permits, say.
     """
     root = consent.get("provision")
     if not isinstance(root, dict) or not root.keys() <= _ROOT or "policyRule" in consent:
         return False
     nested = root.get("provision", ())
+    everyday = {category.code for category in catalogue.everyday}
     actors, purposes = (root.get(name, ()) for name in ("actor", "purpose"))
     return (
         len(actors) == len(purposes) == 1
@@ -102,6 +106,7 @@ def is_own_shape(consent: Mapping[str, Any]) -> bool:
         and actors[0].get("reference", {}).get("identifier", {}).get("system") == CLIENT_SYSTEM
         and all(rule.keys() == {"type", "class"} and rule["type"] == "deny" for rule in nested)
         and all(c.get("system") == DATA_CATEGORY_SYSTEM for rule in (root, *nested) for c in rule.get("class", ()))
+        and everyday.isdisjoint(c.get("code") for rule in nested for c in rule.get("class", ()))
     )
 
 
@@ -119,9 +124,9 @@ def _has_own_actions(root: Mapping[str, Any]) -> bool:
     )
 
 
-def is_decision_on(consent: Mapping[str, Any], client_id: str, purpose: str) -> bool:
+def is_decision_on(consent: Mapping[str, Any], client_id: str, purpose: str, catalogue: Catalogue) -> bool:
     """Whether a Consent is one person's decision about this app and purpose, and so is replaced by the next one."""
-    if not is_own_shape(consent):
+    if not is_own_shape(consent, catalogue):
         return False
     root = consent["provision"]
     named = root["actor"][0]["reference"]["identifier"].get("value")

@@ -36,9 +36,17 @@ def may_tell(text: bytes) -> bool:
 
 
 def tells_of_others(
-    name: str, raw: msgspec.Raw, relative: Callable[[str], str | None], may_name: Callable[[str], bool]
+    name: str,
+    raw: msgspec.Raw,
+    relative: Callable[[str], str | None],
+    may_name: Callable[[str], bool],
+    *,
+    own: bool = False,
 ) -> bool:
-    """Whether a member that is kept has comments in it, or a reference that names somebody. Raises DecodeError."""
+    """Whether a member that is kept has comments in it, or a reference that names somebody. Raises DecodeError.
+
+    `own`: one in which references stand by rights; those in extensions are looked at.
+    """
     if name == _COMMENTS:
         return True
     edge: list[tuple[object, bool]] = [(_decode(raw), name in _EXTENSIONS)]
@@ -46,7 +54,9 @@ def tells_of_others(
         here, inside = edge.pop()
         if isinstance(here, dict):
             references = [here[member] for member in _REFERENCES & here.keys()] if inside else []
-            if _REFERENCE in here:  # elements in which R4 has a reference aren't kept as they are
+            if _REFERENCE in here and (
+                inside or not own
+            ):  # elements in which R4 has a reference aren't kept as they are
                 references.append(here)
             if _COMMENTS in here or not all(_is_bare(one, relative, may_name) for one in references):
                 return True

@@ -51,7 +51,7 @@ class Beside:
     extensions: Extensions
 
 
-Treatment = Literal["keep", "plain", "reference", "contained", "meta", "refused"] | Extensions | Beside
+Treatment = Literal["keep", "own", "plain", "reference", "contained", "meta", "refused"] | Extensions | Beside
 """What to do with a member: see `fhir.minimization.minimize`.
 
 `keep` is for objects and lists of them, `plain` for strings, numbers and booleans and lists of them.
@@ -155,7 +155,7 @@ class MaskCompiler:
         if type_name in self._definitions.primitives:
             return "plain"
         if resource_type in OWN_TYPES:
-            return "keep"  # its references name apps and requests by identifier, and that is what they are for
+            return "own"  # its references name apps and requests by identifier, and that is what they are for
         if type_name == "Reference":
             return "reference"
         place = (resource_type, path) if type_name in ("BackboneElement", "Element") else (type_name, "")

@@ -104,10 +104,10 @@ class _Pass:
             if treatment == "plain":
                 # What is left raw beside split members is a string, a number or the like.
                 kept[name] = value if split and type(value) is msgspec.Raw else _held(value, "plain")
-            elif treatment == "keep":
+            elif treatment == "keep" or treatment == "own":
                 raw = _held(value, "objects")
                 plain = type(value) is Member and not value.telling
-                kept[name] = raw if plain else self._whole(name, raw)
+                kept[name] = raw if plain else self._whole(name, raw, own=treatment == "own")
             elif treatment is None and node.open:
                 kept[name] = self._whole(name, value)
             elif treatment is None:
@@ -123,10 +123,14 @@ class _Pass:
             kept.update((name, msgspec.Raw(value)) for name, value in node.replacements.items())
         return kept
 
-    def _whole(self, name: str, value: Member | msgspec.Raw) -> msgspec.Raw:
-        """A member that stays as it is. Raises NotMinimizable for one in which others are named."""
+    def _whole(self, name: str, value: Member | msgspec.Raw, *, own: bool = False) -> msgspec.Raw:
+        """A member that stays as it is. Raises NotMinimizable for one in which others are named.
+
+        `own`: of a type that Assent writes, whose references stay too.
+        """
         raw, rules = _raw(value), self._rules
-        if (name in TELLING or may_tell(bytes(raw))) and tells_of_others(name, raw, rules.relative, rules.may_name):
+        looked_into = name in TELLING or may_tell(bytes(raw))
+        if looked_into and tells_of_others(name, raw, rules.relative, rules.may_name, own=own):
             raise NotMinimizable("an element that is kept tells of others")
         return raw
 

@@ -105,19 +105,19 @@ async def _answer(
     page, goes_on, shown_by = Page(), "", asked.plan
     for search, plan in searches:
         kind = search.resource_type
-        first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
-        asks_first = links.payload is None or kind != links.payload.resource_type
-        if links.payload is not None and not asks_first:
-            first, position = links.payload.upstream_url, links.payload.position
+        question = upstream_search(search, plan, parts.catalogue, parts.definitions)
+        first, position, passed = links.begin(question, kind)
         if not plan.shares:
             continue
         pages = Pages(parts, kind)
         show = parts.views.under(plan, {}, origins=pages.origins)
         room = search.count - len(page.matches)
-        more = await fill_page(kind, room, first, position, pages.decided_by(show), asks_first=asks_first)
+        get = pages.decided_by(show)
+        more = await fill_page(kind, room, first, position, get, question=question, passed=passed)
         shown_by = shown_by.sharing({**shown_by.shares, **plan.shares})
         page.matches += more.matches
-        page.next_url, page.next_position, goes_on = more.next_url, more.next_position, kind
+        page.next_url, page.next_position, page.next_passed = more.next_url, more.next_position, more.next_passed
+        goes_on = kind
         if page.next_url is not None:
             break
     total = links.total(page, counted=asked.plan.patient is not None)

@@ -101,7 +101,7 @@ async def _documents(parts: ProxyParts, asked: Asked) -> tuple[Sequence[Shown], 
         return (), plan
     first = upstream_search(search, plan, parts.catalogue, parts.definitions)
     get = Pages(parts, _DOCUMENT).decided_by(_pointing(parts.views.under(plan, {}), urls))
-    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, get, asks_first=True)
+    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, get, question=first)
     return page.matches, plan
 
 

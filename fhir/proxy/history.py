@@ -33,14 +33,12 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     current = await seen(parts, asked, "")
     if current is None:
         raise NothingOpened
-    if links.payload is None:
-        first, position = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}", 0
-    else:
-        first, position = links.payload.upstream_url, links.payload.position
+    question = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}"
+    first, position, _ = links.begin(question)
     pages = Pages(parts, kind)
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
     get = pages.decided_by(show, "history")
-    page = await fill_page(kind, shape.count, first, position, get, versions=True, asks_first=links.payload is None)
+    page = await fill_page(kind, shape.count, first, position, get, versions=True, question=question)
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read
     total = links.total(page, counted=asked.plan.patient is not None)

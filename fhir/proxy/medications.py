@@ -14,7 +14,6 @@ from asyncio import gather
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -82,12 +81,14 @@ class Medications:
         now = self._monotonic()
         referring = (body for body in bodies if any(mark in body for mark in _MARKS))
         named = {f"{kind.decode()}/{id.decode()}" for body in referring for kind, id in _NAMED.findall(body)}
-        for _ in range(_DEEPEST):
-            asked = list(islice(self._unknown(named, now), _MOST_NAMES)) if named else []
-            if not asked:
+        asked: set[str] = set()
+        for _ in range(_DEEPEST if named else 0):
+            wanted = [name for name in self._unknown(named, now) if name not in asked][: _MOST_NAMES - len(asked)]
+            if not wanted:
                 return
+            asked.update(wanted)
             for begin in _BEGIN:
-                await self._ask(begin[:-1], [name[len(begin) :] for name in asked if name.startswith(begin)], now)
+                await self._ask(begin[:-1], [name[len(begin) :] for name in wanted if name.startswith(begin)], now)
 
     def are_named_in(self, facts: ResourceFacts) -> bool:
         """Whether a resource refers to any."""

@@ -44,13 +44,24 @@ class PageLinks:
         kind = payload.resource_type
         return not self._parts.serves(kind) or self._parts.source_of(kind).place.mark != payload.place
 
+    def begin(self, question: str, resource_type: str = "") -> tuple[str, int, int]:
+        """Where this page begins in the source's answer to a question of ours: URL, position, matches before it.
+
+        `resource_type` where several are asked for.
+        """
+        if self.payload is None or resource_type not in ("", self.payload.resource_type):
+            return question, 0, 0
+        return self.payload.upstream_url, self.payload.position, self.payload.passed
+
     def of(self, page: Page, resource_type: str) -> list[tuple[str, str]]:
         """(relation, URL) pairs; the next page goes on in the source of `resource_type`."""
         own = ((_PAGE, self._token),) if self._token is not None else self.query
         links = [("self", f"{self._url}?{urlencode(own)}" if own else self._url)]
         if page.next_url is not None:
             place = self._parts.source_of(resource_type).place.mark
-            payload = PagePayload(page.next_url, resource_type, self.query, page.next_position, self._now, place)
+            payload = PagePayload(
+                page.next_url, resource_type, self.query, page.next_position, self._now, place, page.next_passed
+            )
             sealed = self._parts.sealer.seal(payload, binding=self._binding)
             links.append(("next", f"{self._url}?{urlencode({_PAGE: sealed})}"))
         return links

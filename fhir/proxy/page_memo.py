@@ -67,7 +67,7 @@ class PageMemo:
         if not all(map(self._is_told_by_content, page.resources())):
             return
         # What is shown takes no more than what came, and some for each entry.
-        weight = 2 * len(body) + 1_024 * len(page.modes)
+        weight = 2 * len(body) + 1_024 * len(page.are_matches)
         self._forget(self._pages.pop(key, None))
         self._pages[key] = _Remembered(plan, body, page, weight)
         self._weight += weight

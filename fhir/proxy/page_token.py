@@ -42,6 +42,8 @@ class PagePayload:
     issued_at: datetime
     place: str
     """Mark of the source in which it goes on."""
+    passed: int = 0
+    """Matches on the upstream's pages before that one."""
 
 
 _decode: Final = msgspec.json.Decoder(PagePayload).decode

@@ -65,9 +65,14 @@ def asked_by_id(url: str, failure: UpstreamFailure) -> str | None:
     return f"{_BY_ID}{kind}?{urlencode([*pairs, ('_elements', 'id'), ('_count', str(_AT_ONCE))])}"
 
 
+def is_by_id(url: str) -> bool:
+    """Whether the page at a URL is had so."""
+    return url.startswith(_BY_ID)
+
+
 async def page_at(url: str, page: Callable[[str], Awaitable[bytes]], read: Read) -> bytes:
     """The page at a URL, however it is had. Raises UpstreamFailure."""
-    if not url.startswith(_BY_ID):
+    if not is_by_id(url):
         return await page(url)
     try:
         listed = _decode(await page(url.removeprefix(_BY_ID)))

@@ -28,17 +28,17 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     together = together_with(parts, kind)
     check_includes(parts, search, together)
     plan = await parts.plans.for_search(asked.plan, search, asked.now)
-    if links.payload is None:
-        first, position = upstream_search(search, plan, parts.catalogue, parts.definitions), 0
-    else:
-        first, position = links.payload.upstream_url, links.payload.position
+    question = upstream_search(search, plan, parts.catalogue, parts.definitions)
+    first, position, passed = links.begin(question)
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
-    including, asks_first = bool(search.includes), links.payload is None
+    including = bool(search.includes)
     get = pages.decided_by(show) if including else pages.remembered(show, plan, search.elements)
     if plan.shares:
         try:
-            page = await fill_page(kind, search.count, first, position, get, including=including, asks_first=asks_first)
+            page = await fill_page(
+                kind, search.count, first, position, get, including=including, question=question, passed=passed
+            )
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None
     total = links.total(page, counted=plan.patient is not None)  # a service gets none

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from fhir.minimization.high_water import bundle_meta
-from fhir.proxy.pages_by_id import asked_by_id
+from fhir.proxy.pages_by_id import asked_by_id, is_by_id
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, GetPage, UpstreamPage
 from fhir.upstream.failure import UpstreamFailure
@@ -39,6 +39,8 @@ class Page:
     """Upstream page where the next page starts; None at the end."""
     next_position: int = 0
     """How many matches of that upstream page were dealt with."""
+    next_passed: int = 0
+    """How many matches stand on the upstream's pages before it."""
 
 
 async def fill_page(
@@ -50,29 +52,30 @@ async def fill_page(
     *,
     including: bool = False,
     versions: bool = False,
-    asks_first: bool = False,
+    question: str = "",
+    passed: int = 0,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
     It looks one match further than needed: only a next page that will hold something is announced. With `including`,
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
-    it already has on the page, and where its pages end hangs on what is withheld. `asks_first`: `first` is a question
-    of our own and no link of the upstream; it may be asked for fewer results, or one by one. A search finds a resource
-    once, a history (`versions`) each of its versions. Raises BrokenBundle, and what `get` raises.
+    it already has on the page, and where its pages end hangs on what is withheld. `question` is our own, with whose
+    answer the result begins, `passed` matches before `first`; where the upstream fails it may be asked for fewer
+    results, or for one by one. A search finds a resource once, a history (`versions`) each of its versions. Raises
+    BrokenBundle, and what `get` raises.
     """
     walk = partial(_walk, resource_type, count, get=get, including=including, versions=versions)
     try:
-        return await walk(first, position, shorter=False)
+        return await walk(first, position, passed)
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
-        if not asks_first:
-            raise
-        if not versions and (one_by_one := asked_by_id(first, failure)) is not None:
+        one_by_one = asked_by_id(question, failure) if question and not versions else None
+        if one_by_one is not None and not is_by_id(first):
             with suppress(UpstreamFailure, BrokenBundle):
-                return await walk(one_by_one, 0, shorter=False)
-        if failure.kind != "too-large":
+                return await walk(one_by_one, passed + position, 0)
+        if failure.kind != "too-large" or first != question:
             raise
-    return await walk(first, 0, shorter=True)
+    return await walk(first, 0, 0, shorter=True)
 
 
 async def _walk(
@@ -80,13 +83,15 @@ async def _walk(
     count: int,
     first: str,
     position: int,
+    passed: int,
     *,
     get: GetPage,
     including: bool,
     versions: bool,
-    shorter: bool,
+    shorter: bool = False,
 ) -> Page:
-    page, url = Page(), first
+    """`position` may lie beyond the first page."""
+    page, url = Page(next_passed=passed), first
     candidates: list[Shown] = []
     names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
@@ -95,16 +100,15 @@ async def _walk(
         else:
             upstream = await get(url)
         seen = 0
-        for place, mode in enumerate(upstream.modes):
-            match = mode == "match"
+        for place, match in enumerate(upstream.are_matches):
             seen += match
-            passed = match and (seen <= position or page.next_url is not None)
-            shown = None if passed and not including else upstream.shown(place)
+            over = match and (seen <= position or page.next_url is not None)
+            shown = None if over and not including else upstream.shown(place)
             if shown is None:
                 continue
             if including:
                 candidates.append(shown)
-            if passed or not match or shown.facts.resource_type != resource_type:
+            if over or not match or shown.facts.resource_type != resource_type:
                 continue
             if shown.name in names and not versions:
                 continue  # what changes while it is paged through may come again
@@ -118,7 +122,9 @@ async def _walk(
         following = _following(upstream, url, seen)
         if following is None:
             return _with_includes(page, candidates)
-        url, position = following
+        url, longer = following
+        position = seen if longer else max(0, position - seen)
+        page.next_passed += 0 if longer else seen
     page.next_url, page.next_position = url, position
     return _with_includes(page, candidates)
 
@@ -140,19 +146,19 @@ async def _first_page(url: str, get: GetPage) -> tuple[UpstreamPage, str]:
         others = [(name, value) for name, value in pairs if name != "_count"]
         shorter = f"{kind}?{urlencode([*others, ('_count', str(fewer))])}"
         page, asked = await _first_page(shorter, get)
-        if len(page.modes) >= fewer and page.next_url is None:
+        if len(page.are_matches) >= fewer and page.next_url is None:
             raise  # it leads to no more: what is there would be lost without a word
         return page, asked
 
 
-def _following(page: UpstreamPage, url: str, seen: int) -> tuple[str, int] | None:
-    """Where the upstream's result goes on, and how much of that was dealt with; None at its end.
+def _following(page: UpstreamPage, url: str, seen: int) -> tuple[str, bool] | None:
+    """Where the upstream's result goes on, and whether it begins there anew; None at its end.
 
     Some servers give a first page and a total, and no link to the rest: they are asked for a longer first page, so
     that nothing is lost without a word. Raises BrokenBundle when even the longest doesn't hold the result.
     """
     if page.next_url is not None:
-        return None if page.next_url == url else (page.next_url, 0)
+        return None if page.next_url == url else (page.next_url, False)
     if page.total is None or page.total <= seen:
         return None
     kind, _, query = url.partition("?")
@@ -164,7 +170,7 @@ def _following(page: UpstreamPage, url: str, seen: int) -> tuple[str, int] | Non
         raise BrokenBundle("more results than the upstream lets be read")
     longer = [(name, value) for name, value in pairs if name != "_count"]
     count = str(min(page.total, MAX_UPSTREAM_COUNT))
-    return f"{kind}?{urlencode([*longer, ('_count', count)])}", seen
+    return f"{kind}?{urlencode([*longer, ('_count', count)])}", True
 
 
 def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:

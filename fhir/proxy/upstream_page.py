@@ -24,7 +24,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str = "match"
+    mode: str | None = "match"
 
 
 class _Entry(msgspec.Struct):
@@ -37,16 +37,20 @@ class _Bundle(msgspec.Struct):
     type: str = ""
     total: int | None = None
     link: list[_Link] = []
-    entry: list[_Entry] = []
+    entry: list[_Entry | None] = []
 
 
 _decode = msgspec.json.Decoder(_Bundle).decode
 
 
+def _mode(entry: _Entry) -> str | None:
+    return "match" if entry.search is None else entry.search.mode
+
+
 class UpstreamPage:
     """What an upstream answered, with one view of it."""
 
-    __slots__ = ("_entries", "_known", "_show", "modes", "next_url", "total")
+    __slots__ = ("_entries", "_known", "_show", "are_matches", "next_url", "total")
 
     def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset") -> None:
         """Raises BrokenBundle."""
@@ -56,11 +60,11 @@ class UpstreamPage:
             raise BrokenBundle("not a Bundle") from broken
         if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
             raise BrokenBundle(f"not a {bundle_type} Bundle")
-        self._entries = bundle.entry
+        self._entries = [entry for entry in bundle.entry if entry is not None]
         self._show = show
         self._known: dict[int, Shown | None] = {}
-        self.modes: Final[Sequence[str]] = ["match" if e.search is None else e.search.mode for e in bundle.entry]
-        """Of each entry, its `search.mode`."""
+        self.are_matches: Final[Sequence[bool]] = [_mode(entry) == "match" for entry in self._entries]
+        """Of each entry, whether the upstream calls it a match."""
         self.next_url: Final = next((link.url for link in bundle.link if link.relation == "next"), None)
         """Where the upstream says that it goes on."""
         self.total: Final = bundle.total
@@ -78,7 +82,7 @@ class UpstreamPage:
 
     def _decided(self, number: int) -> Shown | None:
         resource = bytes(self._entries[number].resource)
-        if not resource or self.modes[number] not in ("match", "include"):
+        if not resource or _mode(self._entries[number]) not in ("match", "include"):
             return None
         try:
             shown = self._show(resource)

@@ -93,7 +93,7 @@ class _Merge:
 
     def _value(self, treatment: MaskNode | Treatment | None, forms: tuple[Any, Any, Any], place: str) -> Any:
         _, seen, new = forms
-        if treatment in ("keep", "plain", None):  # None: inside of what is kept as it is
+        if treatment in ("keep", "own", "plain", None):  # None: inside of what is kept as it is
             return new
         if isinstance(treatment, Extensions):
             return _extensions(forms, treatment, place)

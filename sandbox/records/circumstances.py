@@ -14,7 +14,7 @@ from sandbox.records.patients import write_contact
 from sandbox.records.problems import write_unusual_prescription
 from sandbox.records.record import Record, Resource, concept, instant, reference
 from sandbox.records.surveys import write_survey
-from sandbox.records.terminology import LOINC, SNOMED, TERMINOLOGY, US_CORE, Code
+from sandbox.records.terminology import LOINC, OXYGEN, SNOMED, TERMINOLOGY, US_CORE, Code
 
 _PREFERENCES: Final = "http://hl7.org/fhir/us/core/CodeSystem/us-core-category"
 _OCCUPATION: Final = Code(LOINC, "11341-5", "History of Occupation")
@@ -32,16 +32,11 @@ _EXPERIENCE: Final = Code(LOINC, "95541-9", "Care experience preference")
 _AVERAGE: Final = Code(LOINC, "96607-7", "Blood pressure panel mean systolic and mean diastolic")
 _MEAN_SYSTOLIC: Final = Code(LOINC, "96608-5", "Systolic blood pressure mean")
 _MEAN_DIASTOLIC: Final = Code(LOINC, "96609-3", "Diastolic blood pressure mean")
-_OXYGEN: Final = (
-    Code(LOINC, "59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"),
-    Code(LOINC, "2708-6", "Oxygen saturation in Arterial blood"),
-)
 _FLOW: Final = Code(LOINC, "3151-8", "Inhaled oxygen flow rate")
 _CONCENTRATION: Final = Code(LOINC, "3150-0", "Inhaled oxygen concentration")
 _NITRITE: Final = Code(LOINC, "5802-4", "Nitrite [Presence] in Urine by Test strip")
 _COLOUR: Final = Code(LOINC, "5778-6", "Color of Urine")
 _NEGATIVE: Final = Code(SNOMED, "260385009", "Negative")
-_UNSURE: Final = Code(TERMINOLOGY + "data-absent-reason", "unknown", "Unknown")
 _COCHLEAR: Final = Code(SNOMED, "43252007", "Cochlear prosthesis")
 
 
@@ -100,10 +95,10 @@ def _write_measurements(record: Record, visit: Visit) -> None:
         {"code": concept(_CONCENTRATION), "valueQuantity": quantity(Decimal(28), "%")},
     ]
     found: Resource = {"valueQuantity": quantity(Decimal(97), "%"), "component": given}
-    write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(*_OXYGEN), found)
+    write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(*OXYGEN), found)
     means: list[Resource] = [
         {"code": concept(_MEAN_SYSTOLIC), "valueQuantity": quantity(Decimal(128), "mm[Hg]")},
-        {"code": concept(_MEAN_DIASTOLIC), "dataAbsentReason": concept(_UNSURE)},
+        {"code": concept(_MEAN_DIASTOLIC), "valueQuantity": quantity(Decimal(81), "mm[Hg]")},
     ]
     mean = _write(record, visit, VITAL_SIGNS, _AVERAGE, {"component": means}, "us-core-average-blood-pressure")
     del mean["effectiveDateTime"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sandbox.records.record import Resource, concept, reference
+from sandbox.records.record import Resource, coding, concept, reference
 from sandbox.records.terminology import MEDICINES, TERMINOLOGY, US_CORE, Code
 
 _NPI: Final = "http://hl7.org/fhir/sid/us-npi"
@@ -23,10 +23,19 @@ _ORGANIZATIONS: Final = (
     ("quantum", "Quantum Laboratories", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
     ("harbor", "Harbor Pharmacy", Code(TERMINOLOGY + "organization-type", "prov", "Healthcare Provider")),
 )
+_NUMBERS: Final = {
+    "quantum": [{"system": "urn:oid:2.16.840.1.113883.4.7", "value": "22D0000000"}],
+    "evergreen": [{"system": "urn:oid:2.16.840.1.113883.6.300", "value": "00000"}],
+}
+"""What else laboratories (CLIA) and insurers (NAIC) are known by."""
+_DIRECT: Final = Code(TERMINOLOGY + "endpoint-connection-type", "direct-project", "Direct Project")
+_ANY: Final = Code(TERMINOLOGY + "endpoint-payload-type", "any", "Any")
+_MAILBOX: Final = {"reference": "Endpoint/endpoint-lakeside"}
 _PHYSICIAN: Final = Code(TERMINOLOGY + "practitioner-role", "doctor", "Doctor")
 
 CLINIC: Final = {"reference": "Organization/organization-lakeside", "display": "Lakeside Family Clinic"}
 PHARMACY: Final = {"reference": "Organization/organization-harbor", "display": "Harbor Pharmacy"}
+HOSPITAL: Final = {"reference": "Organization/organization-st-brigid", "display": "St. Brigid's Hospital"}
 INSURER: Final = {"reference": "Organization/organization-evergreen", "display": "Evergreen Mutual Insurance"}
 LABORATORY: Final = {"reference": "Organization/organization-quantum", "display": "Quantum Laboratories"}
 WARD: Final = {"reference": "Location/location-ward", "display": "St. Brigid's Hospital, ward 3"}
@@ -46,7 +55,7 @@ def medication_id(illness: str) -> str:
 
 def directory() -> list[Resource]:
     """Every shared resource of the sandbox."""
-    return [*_organizations(), *_locations(), *_practitioners(), *_medications()]
+    return [*_organizations(), *_locations(), _mailbox(), *_practitioners(), *_medications()]
 
 
 def _organizations() -> list[Resource]:
@@ -55,7 +64,7 @@ def _organizations() -> list[Resource]:
             "resourceType": "Organization",
             "id": f"organization-{key}",
             "meta": {"profile": [US_CORE + "us-core-organization"]},
-            "identifier": [{"system": _NPI, "value": str(1700000000 + number)}],
+            "identifier": [{"system": _NPI, "value": str(1700000000 + number)}, *_NUMBERS.get(key, ())],
             "active": True,
             "type": [concept(kind)],
             "name": name,
@@ -84,11 +93,25 @@ def _locations() -> list[Resource]:
         for number, (place, owner, kind, shown) in enumerate(
             (
                 (OFFICE, CLINIC, "FMC", "Family medicine clinic"),
-                (WARD, {"reference": "Organization/organization-st-brigid"}, "HU", "Hospital unit"),
+                (WARD, HOSPITAL, "HU", "Hospital unit"),
             ),
             start=1,
         )
     ]
+
+
+def _mailbox() -> Resource:
+    """Where the clinic takes messages from other clinics."""
+    return {
+        "resourceType": "Endpoint",
+        "id": _MAILBOX["reference"].removeprefix("Endpoint/"),
+        "status": "active",
+        "connectionType": coding(_DIRECT),
+        "name": "Mail for Lakeside Family Clinic",
+        "managingOrganization": CLINIC,
+        "payloadType": [concept(_ANY)],
+        "address": "mailto:referrals@direct.lakeside.example",
+    }
 
 
 def _address(number: int) -> Resource:
@@ -125,6 +148,7 @@ def _practitioners() -> list[Resource]:
             "specialty": [concept(Code("http://nucc.org/provider-taxonomy", specialty, title))],
             "location": [OFFICE],
             "telecom": [{"system": "phone", "value": f"555-030-{number:04d}", "use": "work"}],
+            "endpoint": [_MAILBOX],
         }
         found += [person, role]
     return found

@@ -16,6 +16,7 @@ from sandbox.records.terminology import (
     HEIGHT,
     LAB_PANELS,
     OBSERVATION_CATEGORY,
+    OXYGEN,
     SMOKING,
     SMOKING_ANSWERS,
     SNOMED,
@@ -110,7 +111,8 @@ def _write_blood_pressure(record: Record, visit: Visit) -> None:
 
 def _write_measured(record: Record, visit: Visit, measured: Measured) -> None:
     value = quantity(record.number(measured.low, measured.high), measured.unit)
-    write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(measured.code), {"valueQuantity": value})
+    codes = OXYGEN if measured.code in OXYGEN else (measured.code,)
+    write_observation(record, visit, visit.day, (VITAL_SIGNS,), concept(*codes), {"valueQuantity": value})
 
 
 def write_lab_panel(record: Record, visit: Visit) -> Resource:

@@ -15,7 +15,7 @@ DANGLING: Final = frozenset(
 
 
 def write_oddities(record: Record) -> None:
-    """A dozen odd Observations; each of the kinds once, for everybody with a longer record."""
+    """A dozen odd Observations and a Condition; each of the kinds once, for everybody with a longer record."""
     if record.person.visits < 10:
         return
     day = record.some_day().isoformat()
@@ -57,6 +57,8 @@ def write_oddities(record: Record) -> None:
     )
     for elements in odd:
         record.add("odd", "Observation", {"status": "final", "subject": record.subject, **elements})
+    # In no category, so that it is shared with all conditions or not at all.
+    record.add("odd-problem", "Condition", {"subject": record.subject, "code": {"text": "bad back, on and off"}})
     _write_family_ties(record)
 
 

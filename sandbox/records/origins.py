@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sandbox.records.demographics import COMPLETE
-from sandbox.records.directory import CLINIC, clinician
+from sandbox.records.directory import CLINIC, HOSPITAL, clinician
 from sandbox.records.record import Record, Resource, concept, reference
 from sandbox.records.terminology import TERMINOLOGY, Code
 
@@ -33,10 +33,10 @@ def write_origins(record: Record) -> None:
 
 def write_origin(record: Record, target: Resource) -> None:
     """Where a resource came from. It names the patient too: who reads it by itself can tell whose it is."""
-    agents = [
-        {"type": concept(_AUTHOR), "who": clinician("raman"), "onBehalfOf": CLINIC},
-        {"type": concept(_TRANSMITTER), "who": CLINIC},
-    ]
-    about = [reference(target), *([] if target["resourceType"] == "Patient" else [record.subject])]
+    registered = target["resourceType"] == "Patient"  # at the desk, by the hospital to which the clinic belongs
+    author = {"who": CLINIC} if registered else {"who": clinician("raman"), "onBehalfOf": CLINIC}
+    sender = {"who": CLINIC, "onBehalfOf": HOSPITAL} if registered else {"who": CLINIC}
+    agents = [{"type": concept(_AUTHOR), **author}, {"type": concept(_TRANSMITTER), **sender}]
+    about = [reference(target), *([] if registered else [record.subject])]
     elements: Resource = {"target": about, "recorded": "2026-05-04T08:00:00.000Z", "agent": agents}
     record.add("provenance", "Provenance", elements, "us-core-provenance")

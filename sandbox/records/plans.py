@@ -86,7 +86,7 @@ def write_coverage(record: Record) -> Resource:
         "period": {"start": record.start.isoformat()},
         "payor": [INSURER],
         "class": [
-            {"type": concept(_GROUP), "value": "LAKE-1"},
+            {"type": concept(_GROUP), "value": "LAKE-1", "name": "Lakeside Works"},
             {"type": concept(_PLAN), "value": "HOME", "name": "Evergreen Home"},
         ],
     }

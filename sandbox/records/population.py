@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
+from sandbox.records.answers import write_answers
 from sandbox.records.circumstances import write_circumstances
 from sandbox.records.cohorts import cohorts
 from sandbox.records.demographics import COMPLETE, PEOPLE, Person
@@ -29,6 +30,7 @@ from sandbox.records.problems import (
     write_refused_immunization,
     write_visit_problem,
 )
+from sandbox.records.rarities import write_rarities
 from sandbox.records.record import Record, Resource
 from sandbox.records.stories import tell
 from sandbox.records.terminology import ILLNESSES
@@ -67,6 +69,8 @@ def _record_of(person: Person, random: Random, own: Random) -> list[Resource]:
     write_growth(record)
     if person.id == COMPLETE:
         write_circumstances(record, visits)
+        write_answers(record, visits[-1])
+        write_rarities(record, visits[-1])
     write_origins(record)
     return record.resources
 

@@ -33,7 +33,7 @@ _DIAGNOSIS: Final = Code(TERMINOLOGY + "condition-category", "encounter-diagnosi
 _OBJECTION: Final = Code(TERMINOLOGY + "v3-ActReason", "PATOBJ", "patient objection")
 _TAKES: Final = Code(SNOMED, "1148756008", "Taking medication")
 _BY_PATIENT: Final = Code(SNOMED, "116154003", "Patient")
-_FIRST_FILL: Final = Code(TERMINOLOGY + "v3-ActCode", "FF", "First Fill")
+FIRST_FILL: Final = Code(TERMINOLOGY + "v3-ActCode", "FF", "First Fill")
 _OUTPATIENT: Final = Code(TERMINOLOGY + "medicationrequest-category", "outpatient", "Outpatient")
 _INTERVENTION: Final = Code(SNOMED, "387713003", "Surgical procedure")
 _COLONOSCOPY: Final = Code(SNOMED, "73761001", "Colonoscopy")
@@ -174,7 +174,7 @@ def _write_dispense(record: Record, visit: Visit, medicine: Resource, prescripti
         "context": reference(visit.encounter),
         "performer": [{"actor": PHARMACY}],
         "authorizingPrescription": [reference(prescription)],
-        "type": concept(_FIRST_FILL),
+        "type": concept(FIRST_FILL),
         "quantity": DOSES,
         "daysSupply": {"value": 30, "unit": "d", "system": UCUM, "code": "d"},
         "whenHandedOver": instant(visit.day, 18, 0),

@@ -90,11 +90,16 @@ LAB_PANELS: Final[tuple[tuple[Code, tuple[Measured, ...]], ...]] = (
     ),
 )
 
+OXYGEN: Final = (
+    Code(LOINC, "59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"),
+    Code(LOINC, "2708-6", "Oxygen saturation in Arterial blood"),
+)
+"""US Core, pulse oximetry: both codes."""
 VITALS: Final[tuple[Measured, ...]] = (
     _lab("8867-4", "Heart rate", "/min", "52", "110"),
     _lab("9279-1", "Respiratory rate", "/min", "10", "24"),
     _lab("8310-5", "Body temperature", "Cel", "36.0", "38.5"),
-    _lab("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry", "%", "91", "100"),
+    Measured(OXYGEN[0], "%", "91", "100"),
 )
 WEIGHT: Final = Code(LOINC, "29463-7", "Body weight")
 HEIGHT: Final = Code(LOINC, "8302-2", "Body height")

@@ -105,6 +105,19 @@ def test_policy_check_accepts_what_comes_with_assent(
     assert json.loads(out)["ok"] is True
 
 
+def test_policy_check_tells_what_is_still_in_english(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, out, _ = run(capsys, monkeypatch, "policy", "check", "--json")
+    assert json.loads(out)["still_in_english"] == []
+    folder = _policy_copy(tmp_path)
+    words = folder / "words.es.yaml"
+    here, _, rest = words.read_text(encoding="utf-8").partition("  medications:\n")
+    words.write_text(here + rest.split("\n", 2)[2], encoding="utf-8")
+    code, out, _ = run(capsys, monkeypatch, "policy", "check", str(folder), "--json")
+    assert (code, json.loads(out)["still_in_english"]) == (0, ["es: medications"])
+
+
 def test_policy_check_says_no_to_an_empty_folder(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -139,6 +152,19 @@ def _policy_copy(folder: Path) -> Path:
             "type: Immunization",
             "type: Task",
             "no mask of `masks.yaml` names `Task`",
+        ),
+        ("categories.yaml", "part_of: conditions", "part_of: illnesses", "there is no category `illnesses`"),
+        ("categories.yaml", "part_of: conditions", "part_of: problem-list", "`problem-list` can't have parts"),
+        ("categories.yaml", "part_of: conditions", "part_of: hiv", "`hiv` can't have parts"),
+        ("categories.yaml", "part_of: conditions", "part_of: directory", "`directory` can't have parts"),
+        ("categories.yaml", "part_of: conditions", "part_of: allergies", "beyond what `allergies` has"),
+        ("categories.yaml", "part_of: conditions", "part_of: conditions\n    always: true", "leave `always`"),
+        ("categories.yaml", "part_of: conditions", "part_of: conditions\n    emergency: false", "leave `always`"),
+        (
+            "categories.yaml",
+            "        category: http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item\n",
+            "",
+            "all of `conditions`, not a part",
         ),
         ("masks.yaml", "  limited:\n    - http", "  narrow:\n    - http", "masks.extensions"),
         ("sensitivities.yaml", "code: hiv", "code: aids", "there is no sensitive category `hiv`"),

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from assent.commands import consent as consent_module
+from assent.policy_files import load_catalogue
 from authz.consents.decisions import Choice, Decisions
 from tests.assent.commands import CommandLine
 from tests.conftest import MakeDatabase
@@ -59,7 +60,7 @@ async def test_a_consent_that_is_over_is_expired(place: tuple[World, CommandLine
     consent = await app.consent_id()
     stored = await here.assent.authz.repository.read("Consent", consent)
     assert stored is not None
-    later = consent_module.summary(stored, [], datetime.now(UTC) + timedelta(seconds=61))
+    later = consent_module.summary(stored, load_catalogue(), datetime.now(UTC) + timedelta(seconds=61))
     assert (later["status"], later["state"]) == ("active", "expired")
     assert (await assent.run("consent", "show", consent)).exit_code == 0
 

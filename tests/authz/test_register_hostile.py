@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from joserfc.jwk import ECKey
 from sqlalchemy import func, select
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -25,6 +27,7 @@ GOOD: dict[str, Any] = {
     "token_endpoint_auth_method": "none",
     "scope": "launch/patient patient/*.rs",
 }
+EC_KEY: dict[str, Any] = {**ECKey.generate_key("P-384").as_dict(private=False), "kid": "1"}
 BY_SECRET = {"token_endpoint_auth_method": "client_secret_post"}
 
 
@@ -106,6 +109,14 @@ async def test_an_unsafe_redirect_uri_is_refused_by_name(server: World, http: ht
     assert await clients(server) == before
 
 
+@pytest.mark.parametrize("uri", ["https://app.example/\x00", "https://app.example/é", 'http://"\\', "\u202e://x"])
+async def test_what_an_error_repeats_of_a_request_is_plain_ascii(http: httpx.AsyncClient, uri: str) -> None:
+    """RFC 6749 §5.2: neither control characters nor quotation marks nor backslashes."""
+    answer = await http.post("/register", json={**GOOD, "redirect_uris": [uri]})
+    assert answer.json()["error"] == "invalid_redirect_uri"
+    assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", answer.json()["error_description"])
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -138,6 +149,13 @@ async def test_an_unsafe_redirect_uri_is_refused_by_name(server: World, http: ht
         ({"purpose_of_use": ["TREAT", "BTG"]}, "invalid_client_metadata"),
         ({"scope": ["openid"]}, "invalid_client_metadata"),
         ({"scope": "x" * 4_001}, "invalid_client_metadata"),
+        ({"scope": "openid \x00"}, "invalid_client_metadata"),
+        ({"scope": "openid\nfhirUser"}, "invalid_client_metadata"),
+        ({"scope": 'openid "'}, "invalid_client_metadata"),
+        ({"scope": "openid \\"}, "invalid_client_metadata"),
+        ({"scope": "\u202eopenid"}, "invalid_client_metadata"),
+        ({"scope": ""}, None),
+        ({"scope": "patient/Observation.rs?category=http://loinc.org|1~2&code=a%20b"}, None),
         ({"scope": "assent/introspect"}, "invalid_client_metadata"),
         ({"scope": "openid assent/launch.c"}, "invalid_client_metadata"),
         ({"token_endpoint_auth_method": "client_secret_jwt"}, "invalid_client_metadata"),
@@ -179,6 +197,10 @@ async def test_metadata_in_which_a_member_stands_twice_are_refused(server: World
         ({"keys": [{"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "d": "c", "kid": "1"}]}, 400),
         ({"keys": [{"kty": "EC", "crv": "P-256", "x": "a", "y": "b"}]}, 400),
         ({"keys": [5]}, 400),
+        ({"keys": [{**EC_KEY, "kid": "\x00"}]}, 400),
+        ({"keys": [{**EC_KEY, "note": "\x00"}]}, 400),
+        ({"keys": [{**EC_KEY, "\x00": 1}]}, 400),
+        ({"keys": [EC_KEY], "note": ["\x00"]}, 400),
         ({"keys": [{"kty": "RSA", "n": "a", "e": "AQAB", "kid": str(n)} for n in range(21)]}, 400),
     ],
 )
@@ -186,6 +208,27 @@ async def test_unusable_keys_are_refused(http: httpx.AsyncClient, jwks: object, 
     asked = {**GOOD, "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks}
     answer = await http.post("/register", json=asked)
     assert (answer.status_code, answer.json()["error"]) == (status, "invalid_client_metadata")
+
+
+@pytest.mark.parametrize(
+    ("note", "status"),
+    [
+        ("1e400", 400),
+        ("-1e400", 400),
+        ("9" * 5_000, 400),
+        ("[" * 500 + "]" * 500, 201),
+        ("[" * 5_000 + "]" * 5_000, 400),
+        ('"\\ud800"', 400),
+        ("NaN", 400),
+        ("0.10", 201),
+    ],
+)
+async def test_what_strangers_add_to_a_key_is_kept_or_refused(http: httpx.AsyncClient, note: str, status: int) -> None:
+    """RFC 7517 §4: what isn't understood is ignored; what no database holds can't be kept."""
+    asked = {**GOOD, "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [{**EC_KEY, "note": "?"}]}}
+    body = json.dumps(asked).replace('"?"', note)
+    answer = await http.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

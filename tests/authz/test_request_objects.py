@@ -349,7 +349,7 @@ async def test_a_redirect_uri_that_isnt_registered_is_not_gone_to_however_it_is_
     ("change", "error"),
     [
         ({"aud": ISSUER}, "invalid_request"),
-        ({"aud": ISSUER, "resource": "https://elsewhere.example"}, "invalid_request"),
+        ({"aud": ISSUER, "resource": "https://elsewhere.example"}, "invalid_target"),
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"scope": "bogus"}, "invalid_scope"),

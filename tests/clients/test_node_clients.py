@@ -1,4 +1,4 @@
-"""npm's `openid-client` and `oauth4webapi`, unmodified, as apps of each kind: launch, token, read, refresh, revoke."""
+"""Clients from npm, unmodified, as apps of each kind that they can be: launch, token, read, refresh, revoke."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ from tests.sandbox_server import Sandbox
 pytestmark = pytest.mark.slow
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Immunization.rs"
 KINDS = ("public", "secret", "ES384", "RS384")
+LIBRARIES = {
+    "openid_client": KINDS,
+    "oauth4webapi": KINDS,
+    "oidc_client_ts": ("public", "secret"),
+    "passport_oauth2": ("public", "secret by post"),
+    "simple_oauth2": ("secret",),
+}
+"""Of each library, the kinds of client that it can be."""
 
 
 class NodeApp:
@@ -51,7 +59,7 @@ def running(script: str) -> Iterator[NodeApp]:
     node = shutil.which("node")
     if node is None:
         pytest.skip("`node` isn't installed, so no JavaScript client can run")
-    installed("openid-client")
+    installed("simple-oauth2")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([node, str(HERE / "node_app" / f"{script}.mjs")], text=True, **pipes)  # type: ignore[call-overload]  # noqa: S603
     try:
@@ -65,8 +73,9 @@ def registered(sandbox: Sandbox, name: str, kind: str, **more: Any) -> dict[str,
     """An app of a kind: its `clientId`, and what it signs in with."""
     if kind == "public":
         return {"clientId": register(sandbox.issuer, name, SCOPE, **more)["client_id"]}
-    if kind == "secret":
-        found = register(sandbox.issuer, name, SCOPE, token_endpoint_auth_method="client_secret_basic")  # noqa: S106
+    if kind.startswith("secret"):
+        method = "client_secret_post" if kind.endswith("post") else "client_secret_basic"
+        found = register(sandbox.issuer, name, SCOPE, token_endpoint_auth_method=method)
         return {"clientId": found["client_id"], "secret": found["client_secret"]}
     key = (
         ECKey.generate_key("P-384", {"kid": "k1", "alg": kind, "use": "sig"})
@@ -80,8 +89,9 @@ def registered(sandbox: Sandbox, name: str, kind: str, **more: Any) -> dict[str,
     return {"clientId": found["client_id"], "privateJwk": private}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("library", ["openid_client", "oauth4webapi"])
+@pytest.mark.parametrize(
+    ("library", "kind"), [(library, kind) for library, kinds in LIBRARIES.items() for kind in kinds]
+)
 def test_an_app_goes_from_discovery_to_revocation(sandbox: Sandbox, library: str, kind: str) -> None:
     user = sandbox.user()
     patient = user["patients"][0]

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from assent.cli import app
+from assent.policy_files import load_catalogue
 from assent.settings import Settings
 from sandbox.clients import SERVICE_CONSENTS, ServiceConsent
 from tests.clients.app import App, register
@@ -58,6 +60,20 @@ def test_every_command_named_exists(page: Path) -> None:
             assert outcome.exit_code == 0, line
         else:
             assert words[0] in ("echo", "export", "curl"), line
+
+
+def test_the_parts_shown_to_operators_make_a_catalogue(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "conformance" / "kits.md").read_text()
+    (shown,) = [text for language, text in BLOCK.findall(page) if language == "yaml"]
+    folder = tmp_path / "policies"
+    shutil.copytree(ROOT / "policies" / "catalogue_files", folder)
+    categories = folder / "categories.yaml"
+    before = "  - code: family-history\n"
+    categories.write_text(categories.read_text().replace(before, f"{shown}\n{before}"))
+    outcome = CliRunner().invoke(app, ["policy", "check", str(folder)])
+    assert outcome.exit_code == 0, outcome.output
+    parts = load_catalogue(folder).parts_of("social-history")
+    assert [part.code for part in parts] == ["habits", "social-needs", "questionnaires"]
 
 
 @pytest.mark.smart(19)

@@ -9,6 +9,7 @@ import pytest
 
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import Links
+from fhir.proxy.pages_by_id import is_by_id
 from fhir.proxy.searchset import Page, fill_page, searchset
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, decided_by
@@ -135,18 +136,20 @@ async def test_an_upstream_without_page_links_is_asked_for_all_it_has() -> None:
 
 
 async def _fill_first(pages: dict[str, bytes], most: int, count: int = 2) -> tuple[Page, list[str]]:
-    """From an upstream whose answers may have `most` bytes; and what it was asked."""
+    """From an upstream whose answers may have `most` bytes, and that lists no ids; and what it was asked."""
     asked: list[str] = []
+    question = "Observation?a=b&_count=51"
 
     async def fetch(url: str) -> bytes:
+        if is_by_id(url):
+            raise UpstreamFailure("bad-status", status=400)
         asked.append(url)
         if len(pages[url]) > most:
             raise UpstreamFailure("too-large", status=200)
         return pages[url]
 
-    return await fill_page(
-        "Observation", count, "Observation?a=b&_count=51", 0, decided_by(_show, fetch), asks_first=True
-    ), asked
+    page = await fill_page("Observation", count, question, 0, decided_by(_show, fetch), question=question)
+    return page, list(dict.fromkeys(asked))
 
 
 async def test_a_first_page_that_is_too_large_is_asked_for_with_fewer_results() -> None:

@@ -273,3 +273,15 @@ async def test_a_search_that_the_upstream_refuses_is_asked_once(leaky: World, st
     with leaky.upstream.saying("/Observation", b"{}", status), leaky.upstream.listening() as heard:
         assert (await app.get("Observation")).status_code == 502
     assert len(heard) == 1
+
+
+@pytest.mark.leak("L04", "L38")
+async def test_l04_an_entry_in_which_nothing_stands_breaks_no_search(leaky: World) -> None:
+    app = await leaky.app(["laboratory"])
+    nothing = [None, {}, {"resource": None}, {"resource": observation("x"), "search": {"mode": None}}]
+    entries = [*nothing, {"resource": observation("lab0"), "search": None}]
+    with leaky.upstream.saying(
+        "/Observation", _json({"resourceType": "Bundle", "type": "searchset", "entry": entries})
+    ):
+        answer = await app.get("Observation")
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["lab0"]

@@ -269,6 +269,9 @@ def settings_for(folder: Path, upstream: Upstream, **more: object) -> Settings:
             "export_groups": "cohort",
             # It is made to fail often: each failure must be seen, and not that there were some before.
             "upstream_failures": 1000,
+            # What a busy machine delays isn't away: it would be another answer than the one that is asked for.
+            "upstream_timeout_seconds": 120,
+            "upstream_connect_seconds": 60,
             **more,
         }
     )

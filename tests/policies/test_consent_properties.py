@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fhir.consents.reading import read_consent
+from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM
 from policies.consent_evaluation import Circumstances
 from policies.decide import grantee_of
 from policies.memberships import Memberships, means
@@ -48,6 +49,15 @@ def test_a_deny_added_under_a_permit_never_opens_anything(
     narrowed = generated.put(tree, place, changed) if place else changed
     rest = [r4(other) for other in others]
     assert _permitted([r4(tree), *rest], around, facts) or not _permitted([r4(narrowed), *rest], around, facts)
+
+
+def test_what_a_deny_excepts_stays_within_the_permit_around_it() -> None:
+    """Labels of an exception aren't held to those of its parent: that lets a permit reach further, and no deny."""
+    anything = Tree(True, {})
+    exception = Tree(False, {"securityLabel": [{"system": CONFIDENTIALITY_SYSTEM, "code": "N"}]}, (anything,))
+    sensitive = {"securityLabel": [{"system": ACT_CODE_SYSTEM, "code": "SUD"}]}
+    assert not _permitted([r4(Tree(True, sensitive))], _AROUND, _LAB)
+    assert not _permitted([r4(Tree(True, sensitive, (exception,)))], _AROUND, _LAB)
 
 
 @_more

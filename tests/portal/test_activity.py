@@ -126,11 +126,16 @@ def test_every_record_reads_as_a_sentence(fields: dict[str, Any], words: str) ->
 
 
 def test_many_kinds_of_data_are_counted_rather_than_listed() -> None:
-    kinds = [c for c in CATALOGUE.categories.values() if not c.always][:6]
+    kinds = [c for c in CATALOGUE.categories.values() if not (c.always or c.part_of)][:6]
     codes, first = tuple(c.code for c in kinds), ", ".join(c.title for c in kinds[:4])
     heart = "Heart Diary looked at"
     assert line(**LOOK | {"categories": codes}).sentence.striptags() == f"{heart} {first} and 2 more kinds of data"
     assert line(**LOOK | {"categories": codes[:5]}).sentence.striptags() == f"{heart} {first} and 1 more kind of data"
+
+
+def test_a_part_isnt_told_beside_its_whole() -> None:
+    told = line(**LOOK | {"categories": ("conditions", "problem-list", "laboratory")})
+    assert told.sentence.striptags() == "Heart Diary looked at Conditions and Lab results"
 
 
 @pytest.mark.parametrize(

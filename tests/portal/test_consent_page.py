@@ -10,6 +10,7 @@ import pytest
 from tests.portal.fakes import ADA, BEN, CATALOGUE, NOW, POLICY, REQUEST, Place, page_of, place
 
 ADDRESS = "/authorize/continue?request=req-1"
+PARTS = {"Problem list": False, "Health concerns": False, "Diagnoses at visits": False}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ async def allow(here: Place, *categories: str, **fields: str) -> dict[str, objec
 
 async def test_every_category_asked_for_has_a_checkbox_named_exactly_by_its_title(here: Place) -> None:
     page = page_of(await here.client.get(ADDRESS))
-    assert page.named("checkbox") == {"Conditions": True, "Lab results": True, "HIV": False}
+    assert page.named("checkbox") == {"Conditions": True, **PARTS, "Lab results": True, "HIV": False}
 
 
 async def test_each_checkbox_is_described_by_what_the_category_holds(here: Place) -> None:
@@ -39,7 +40,7 @@ async def test_all_categories_of_the_catalogue_can_be_asked_for(here: Place) -> 
     everything = tuple(CATALOGUE.categories)
     here.requests.requests["req-1"] = replace(REQUEST, asked=everything)
     page = page_of(await here.client.get(ADDRESS))
-    titles = {c.title: not c.sensitive for c in CATALOGUE.categories.values() if not c.always}
+    titles = {c.title: not (c.sensitive or c.part_of) for c in CATALOGUE.categories.values() if not c.always}
     assert page.named("checkbox") == titles
     assert "Sensitive information" in page.headings
 
@@ -151,7 +152,7 @@ async def test_a_decision_that_is_neither_button_is_none(here: Place, decision: 
     response = await here.client.post("/authorize/decision", data=await allow(here, "laboratory", decision=decision))
     assert (response.status_code, here.consents.granted, here.consents.refused) == (400, [], [])
     assert "Nothing is decided yet." in response.text
-    assert page_of(response).named("checkbox") == {"Conditions": False, "Lab results": True, "HIV": False}
+    assert page_of(response).named("checkbox") == {"Conditions": False, **PARTS, "Lab results": True, "HIV": False}
 
 
 async def test_without_a_session_one_signs_in_first_and_comes_back() -> None:

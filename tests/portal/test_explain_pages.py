@@ -69,6 +69,22 @@ async def test_what_the_scope_does_not_cover_is_told_as_the_proxy_decides_it(pla
             assert ((await app.get(path)).status_code == 200, NO not in page.text) == (permitted, permitted), path
 
 
+async def test_a_part_of_a_kind_is_told_apart_from_the_whole(place: Place) -> None:
+    finer = "A decision has finer rules: single records of this kind can be decided differently."
+    part, whole = await place.world.app(["problem-list"]), await place.world.app(["conditions"])
+    expected = [
+        (part, "problem-list", (True, False)),
+        (part, "visit-diagnoses", (False, False)),
+        (part, "conditions", (True, True)),
+        (whole, "visit-diagnoses", (True, False)),
+        (whole, "conditions", (True, False)),
+    ]
+    async with place.visit("pat") as visitor:
+        for app, kind, told in expected:
+            page = await ask(visitor, await app.consent_id(), kind=kind)
+            assert (YES in page.text, finer in page.text) == told, kind
+
+
 async def test_a_sensitive_kind_is_told_apart(place: Place) -> None:
     for ticked in (["laboratory"], ["laboratory", "hiv"]):
         app = await place.world.app(ticked)

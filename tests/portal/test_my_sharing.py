@@ -82,7 +82,8 @@ async def test_the_address_cannot_make_the_page_claim_what_is_not_so(here: Place
 
 async def test_change_shows_what_is_shared_now_and_saves_what_is_ticked(here: Place) -> None:
     page = page_of(await here.client.get("/my/sharing/c1/change"))
-    assert page.named("checkbox") == {"Conditions": True, "Lab results": True, "HIV": False}
+    parts = {"Problem list": False, "Health concerns": False, "Diagnoses at visits": False}
+    assert page.named("checkbox") == {"Conditions": True, **parts, "Lab results": True, "HIV": False}
     assert page.named("radio")["As now, until 20 January 2027"] is True
     sent = {**page.hidden, "category": ["conditions"], "duration": "keep"}
     response = await here.client.post("/my/sharing/c1/change", data=sent)

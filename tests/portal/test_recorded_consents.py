@@ -43,6 +43,17 @@ SHAPES: dict[str, dict[str, Any]] = {
     "exceptions in exceptions": {
         "provision": {**PERMIT, "purpose": TREATMENT, "provision": [{"type": "deny", "provision": [PERMIT]}]}
     },
+    "a deny of a part": {
+        "provision": {
+            **PERMIT,
+            "purpose": TREATMENT,
+            "class": category("conditions"),
+            "provision": [{"type": "deny", "class": category("visit-diagnoses")}],
+        }
+    },
+    "a deny of a sensitive kind": {
+        "provision": {**PERMIT, "purpose": TREATMENT, "provision": [{"type": "deny", "class": category("hiv")}]}
+    },
     "a deny of an app": {"provision": {**PERMIT, "purpose": TREATMENT, "type": "deny"}},
     "an extension without its value": {
         "provision": {**PERMIT, "purpose": TREATMENT},
@@ -115,6 +126,7 @@ async def test_only_a_consent_that_says_no_more_than_a_decision_can_be_changed(
     made = await clerk.created(_shaped(shape))
     changeable = {"a deny of an app", "an extension without its value", "a category of no catalogue"}
     changeable |= {"a purpose of no catalogue", "an end without a day", "actions of a decision"}
+    changeable |= {"a deny of a sensitive kind"}
     choice = Choice(("laboratory",), ("laboratory",), None, here.text)
     decisions = Decisions(here.assent.authz)
     if any(shape is SHAPES[name] for name in changeable):

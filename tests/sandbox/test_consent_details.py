@@ -25,7 +25,8 @@ def test_the_page_offers_what_the_details_ask_for_and_the_answer_says_what_was_g
     with Person(user["username"], user["password"]) as person:
         person.open(url)
         person.sign_in()
-        assert person.offered() == ["Conditions", "Lab results", "HIV"]
+        parts = ["Problem list", "Health concerns", "Diagnoses at visits"]
+        assert person.offered() == ["Conditions", *parts, "Lab results", "HIV"]
         limits = ("only the kinds of information listed below", "for this long at most: 30 days", "only for your own")
         assert [words in person.page.text for words in limits] == [True, True, False]
         returned = person.decide({"Lab results"}, duration="30 days")

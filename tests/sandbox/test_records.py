@@ -87,6 +87,16 @@ def test_every_category_occurs_and_sensitive_data_is_both_labelled_and_not(popul
     assert missing == set()
 
 
+def test_one_record_has_conditions_in_each_part_and_in_none(population: list[dict[str, Any]]) -> None:
+    catalogue = load_catalogue()
+    reader = FactsReader(load_definitions(), catalogue)
+    own = {"reference": "Patient/amelia-okafor"}
+    conditions = [r for r in population if r["resourceType"] == "Condition" and r["subject"] == own]
+    kinds = {classify(reader.read(condition), catalogue).everyday for condition in conditions}
+    parts = {frozenset({"conditions", part.code}) for part in catalogue.parts_of("conditions")}
+    assert kinds >= parts | {frozenset({"conditions"})}
+
+
 def test_references_resolve_but_for_those_that_dangle_on_purpose(population: list[dict[str, Any]]) -> None:
     known = {f"{r['resourceType']}/{r['id']}" for r in population}
     literals = {literal for r in population for literal in _references(r) if not literal.startswith("#")}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assent.policy_files import load_catalogue
 from policies.model import Scope
-from smart.scope_intersection import granted_scopes, intersection
+from smart.scope_intersection import granted_scopes, granted_with_writes, intersection
 from smart.scope_syntax import format_scope, parse_scope, split_scope
 
 CATALOGUE = load_catalogue()
@@ -96,6 +96,26 @@ def test_an_intersection_lies_within_what_was_asked(asked: Scope, line: Scope) -
 def test_everything_granted_gives_the_asked_scope_whole() -> None:
     asked = [Scope("patient", "*", "rs"), Scope("patient", "Observation", "r")]
     assert granted_scopes(asked, KNOWN, KNOWN) == tuple(asked)
+
+
+def test_a_part_isnt_named_beside_its_whole() -> None:
+    """As where somebody denied one part of what is open: the whole line is open, and one of its parts isn't."""
+    opened = [c for c in KNOWN if c.code in ("conditions", "visit-diagnoses")]
+    assert granted_scopes([Scope("patient", "*", "rs")], opened, KNOWN) == (Scope("patient", "Condition", "rs"),)
+    everything = dict.fromkeys(("rs", "c", "ud"), opened)
+    asked = [Scope("patient", "Condition", "cruds")]
+    assert granted_with_writes(asked, everything, KNOWN) == tuple(asked)
+
+
+def test_parts_are_granted_with_the_letters_that_each_was_given() -> None:
+    (part,) = (c for c in KNOWN if c.code == "visit-diagnoses")
+    granted = {"rs": [c for c in KNOWN if c.part_of == "conditions"], "c": [part], "ud": []}
+    left = granted_with_writes([Scope("patient", "Condition", "cruds")], granted, KNOWN)
+    assert [(scope.permissions, scope.parameters[0][1].rpartition("|")[2]) for scope in left] == [
+        ("rs", "problem-list-item"),
+        ("rs", "health-concern"),
+        ("crs", "encounter-diagnosis"),
+    ]
 
 
 @pytest.mark.smart(79)

@@ -1,0 +1,133 @@
+"""What the upstream fails at is had one by one, from where a search stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from fhir.proxy.pages_by_id import asked_by_id, page_at
+from fhir.proxy.searchset import Page, fill_page
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import decided_by
+from fhir.upstream.failure import FailureKind, UpstreamFailure
+from policies.model import ResourceFacts
+
+_QUESTION = "Observation?a=b&_count=4"
+_FAILED = UpstreamFailure("too-large", status=200)
+_Fetch = Callable[[str], Awaitable[bytes]]
+
+
+class _Upstream:
+    """Pages by offset; it fails at any page on which one of `huge` stands, unless for ids only."""
+
+    def __init__(self, ids: list[str], huge: set[str]) -> None:
+        self.ids, self.huge = ids, huge
+        self.read: list[str] = []
+
+    async def page(self, url: str) -> bytes:
+        query = {name: values[0] for name, values in parse_qs(url.partition("?")[2]).items()}
+        start, count = int(query.get("offset", 0)), int(query["_count"])
+        found = self.ids[start : start + count]
+        only_ids = query.get("_elements") == "id"
+        if not only_ids and self.huge & set(found):
+            raise _FAILED
+        following = "&".join(f"{n}={v}" for n, v in {**query, "offset": str(start + count)}.items())
+        links = [{"relation": "next", "url": f"Observation?{following}"}] if start + count < len(self.ids) else []
+        return _bundle([{"resource": _resource(id, whole=not only_ids)} for id in found], links)
+
+    async def alone(self, kind: str, id: str) -> bytes | None:
+        self.read.append(f"{kind}/{id}")
+        return None if id in self.huge else json.dumps(_resource(id, whole=True)).encode()
+
+    async def fetch(self, url: str) -> bytes:
+        return await page_at(url, self.page, self.alone)
+
+
+def _resource(id: str, *, whole: bool) -> dict[str, object]:
+    return {"resourceType": "Observation", "id": id, **({"status": "final"} if whole else {})}
+
+
+def _bundle(entries: list[Any], links: list[Any] | None = None, total: int | None = None) -> bytes:
+    told = {"resourceType": "Bundle", "type": "searchset", "entry": entries, "link": links or [], "total": total}
+    return json.dumps(told).encode()
+
+
+def _show(raw: bytes) -> Shown | None:
+    """Only what is whole can be decided."""
+    found = json.loads(raw)
+    return Shown(ResourceFacts("Observation", found["id"]), raw) if "status" in found else None
+
+
+async def _all(fetch: _Fetch, count: int) -> list[str]:
+    """Page by page, as an app follows the links."""
+    found: list[str] = []
+    page = Page(next_url=_QUESTION)
+    while page.next_url is not None:
+        page = await fill_page(
+            *("Observation", count, page.next_url, page.next_position, decided_by(_show, fetch)),
+            question=_QUESTION,
+            passed=page.next_passed,
+        )
+        found += [shown.facts.id for shown in page.matches]
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 50])
+@pytest.mark.parametrize("place", range(0, 30, 3))
+async def test_a_result_loses_what_fails_alone_and_nothing_else_wherever_it_stands(place: int, count: int) -> None:
+    ids = [f"o{n}" for n in range(30)]
+    upstream = _Upstream(ids, {ids[place]})
+    assert await _all(upstream.fetch, count) == [id for id in ids if id != ids[place]]
+
+
+async def test_nothing_is_read_alone_where_nothing_fails() -> None:
+    upstream = _Upstream([f"o{n}" for n in range(30)], set())
+    assert len(await _all(upstream.fetch, 7)) == 30
+    assert upstream.read == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("unreachable", None),
+        ("timeout", None),
+        ("paused", None),
+        ("redirect", 302),
+        ("bad-status", 400),
+        ("bad-status", 429),
+        ("bad-status", 503),
+    ],
+)
+def test_a_server_that_refuses_or_is_away_is_not_asked_in_another_way(kind: FailureKind, status: int | None) -> None:
+    assert asked_by_id(_QUESTION, UpstreamFailure(kind, status=status)) is None
+
+
+async def test_a_list_from_which_nothing_leads_on_is_not_taken_for_the_whole() -> None:
+    """Nor one that is longer than what was asked for."""
+    entries = [{"resource": _resource(f"o{n}", whole=False)} for n in range(30)]
+    url = asked_by_id(_QUESTION, _FAILED)
+    assert url is not None
+    for told in (_bundle(entries[:8]), _bundle(entries, total=30), b'{"entry":[{"resource":1}]}'):
+
+        async def page(_: str, told: bytes = told) -> bytes:
+            return told
+
+        with pytest.raises(UpstreamFailure):
+            await page_at(url, page, _Upstream([], set()).alone)
+
+
+async def test_what_is_listed_without_a_name_is_not_asked_for() -> None:
+    names = [("Observation", ".."), ("Observation", "a/b"), ("observation", "x"), ("Observation", "")]
+    entries = [{"resource": {"resourceType": kind, "id": id}} for kind, id in names]
+    upstream = _Upstream([], set())
+
+    async def page(_: str) -> bytes:
+        return _bundle([*entries, {}])
+
+    found = json.loads(await page_at(asked_by_id(_QUESTION, _FAILED) or "", page, upstream.alone))
+    assert upstream.read == []
+    assert [entry.get("resource") for entry in found["entry"]] == [None] * 5
