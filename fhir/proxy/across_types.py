@@ -13,11 +13,12 @@ from typing import Final
 from fhir.proxy.access_records import Seen
 from fhir.proxy.history import read_since
 from fhir.proxy.narrowing import opening, upstream_search
+from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks, Parameters
 from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
-from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
 from fhir.r4.decided_types import everything_types
 from fhir.upstream.upstreams import TypeNotServed
 from policies.decide import ReadPlan, plan_read

@@ -60,14 +60,14 @@ class PageMemo:
         return known.page
 
     def keep(self, plan: ReadPlan, url: str, elements: frozenset[str] | None, body: bytes, page: UpstreamPage) -> None:
-        """Remember a page that is asked for the second time or more."""
+        """Remember a page that comes for the second time or more."""
         key = PageKey(id(plan), url, elements)
-        if len(body) > MAX_PAGE or not self._seen.again(hash(key)):
+        if len(body) > MAX_PAGE or not self._seen.again(hash((key, body))):
             return
         if not all(map(self._is_told_by_content, page.resources())):
             return
-        # What is shown takes no more than what came, and some for each entry.
-        weight = 2 * len(body) + 1_024 * len(page.are_matches)
+        # What is shown takes no more than what came, once by itself and once as it is sent; and some for each entry.
+        weight = 3 * len(body) + 1_024 * len(page.are_matches)
         self._forget(self._pages.pop(key, None))
         self._pages[key] = _Remembered(plan, body, page, weight)
         self._weight += weight

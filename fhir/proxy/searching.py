@@ -7,11 +7,12 @@ from typing import Final
 from fhir.proxy.access_records import Seen
 from fhir.proxy.include_sources import check_includes, only, together_with
 from fhir.proxy.narrowing import upstream_search
+from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks
 from fhir.proxy.parts import Answered, Asked, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
-from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
 from fhir.r4.definitions import is_of_r4
 from fhir.upstream.failure import UpstreamFailure
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from fhir.minimization.high_water import bundle_meta
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import asked_by_id, is_by_id
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, GetPage, UpstreamPage
@@ -24,23 +24,11 @@ from fhir.upstream.failure import UpstreamFailure
 
 _FEWER: Final = 5
 """By how much less is asked for when an answer was too large."""
+_MOST_ALONE: Final = 4
+"""Pages for apps that are kept with one of the upstream: an app polls by one length."""
 MAX_UPSTREAM_PAGES: Final = 8
 MAX_UPSTREAM_COUNT: Final = 5_000
 """Longest first page that is asked of an upstream that gives no links."""
-
-
-@dataclass(slots=True)
-class Page:
-    """One page for the app."""
-
-    matches: list[Shown] = field(default_factory=list)
-    includes: list[Shown] = field(default_factory=list)
-    next_url: str | None = None
-    """Upstream page where the next page starts; None at the end."""
-    next_position: int = 0
-    """How many matches of that upstream page were dealt with."""
-    next_passed: int = 0
-    """How many matches stand on the upstream's pages before it."""
 
 
 async def fill_page(
@@ -99,6 +87,10 @@ async def _walk(
             upstream, url = await _first_page(url, get)
         else:
             upstream = await get(url)
+        if number == 0:
+            begun = position, passed, count
+            if (known := upstream.alone.get(begun)) is not None:
+                return known
         seen = 0
         for place, match in enumerate(upstream.are_matches):
             seen += match
@@ -117,10 +109,10 @@ async def _walk(
                 page.matches.append(shown)
             else:
                 page.next_url, page.next_position = url, seen - 1
-        if page.next_url is not None:
-            return _with_includes(page, candidates)
-        following = _following(upstream, url, seen)
+        following = None if page.next_url is not None else _following(upstream, url, seen)
         if following is None:
+            if number == 0 and len(upstream.alone) < _MOST_ALONE:
+                upstream.alone[begun] = page
             return _with_includes(page, candidates)
         url, longer = following
         position = seen if longer else max(0, position - seen)
@@ -191,10 +183,12 @@ def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
 
 def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: int | None) -> bytes:
     """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
-    begin = b'{"fullUrl":' + msgspec.json.encode(f"{base}/")[:-1]
-    entries = [_entry(begin, shown, b"match") for shown in page.matches]
-    entries += [_entry(begin, shown, b"include") for shown in page.includes]
-    return paged_bundle(b"searchset", links, total, entries, [*page.matches, *page.includes])
+    if page.rendered is None:
+        begin = b'{"fullUrl":' + msgspec.json.encode(f"{base}/")[:-1]
+        entries = [_entry(begin, shown, b"match") for shown in page.matches]
+        entries += [_entry(begin, shown, b"include") for shown in page.includes]
+        page.rendered = _meta([*page.matches, *page.includes]), b",".join(entries)
+    return _bundle(b"searchset", links, total, *page.rendered)
 
 
 def paged_bundle(
@@ -205,7 +199,16 @@ def paged_bundle(
     sent: Sequence[Shown] = (),
 ) -> bytes:
     """A Bundle around entries that are JSON already; its confidentiality is the highest of what is `sent`."""
-    meta = bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+    return _bundle(bundle_type, links, total, _meta(sent), b",".join(entries))
+
+
+def _meta(sent: Sequence[Shown]) -> bytes:
+    return bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+
+
+def _bundle(
+    bundle_type: bytes, links: Sequence[tuple[str, str]], total: int | None, meta: bytes, entries: bytes
+) -> bytes:
     parts = [b'{"resourceType":"Bundle"' + meta + b',"type":"' + bundle_type + b'"']
     if total is not None:
         parts.append(b',"total":%d' % total)
@@ -214,7 +217,7 @@ def paged_bundle(
         rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
         parts.append(b',"link":[' + rendered + b"]")
     if entries:
-        parts.append(b',"entry":[' + b",".join(entries) + b"]")
+        parts += [b',"entry":[', entries, b"]"]
     parts.append(b"}")
     return b"".join(parts)
 

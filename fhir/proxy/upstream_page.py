@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.page import Page
 from fhir.proxy.shown import Show, Shown
 
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -50,7 +51,7 @@ def _mode(entry: _Entry) -> str | None:
 class UpstreamPage:
     """What an upstream answered, with one view of it."""
 
-    __slots__ = ("_entries", "_known", "_show", "are_matches", "next_url", "total")
+    __slots__ = ("_entries", "_known", "_show", "alone", "are_matches", "next_url", "total")
 
     def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset") -> None:
         """Raises BrokenBundle."""
@@ -63,6 +64,8 @@ class UpstreamPage:
         self._entries = [entry for entry in bundle.entry if entry is not None]
         self._show = show
         self._known: dict[int, Shown | None] = {}
+        self.alone: dict[tuple[int, int, int], Page] = {}
+        """What it is for an app whose page it fills by itself: by `position`, `passed` and `count` of `fill_page`."""
         self.are_matches: Final[Sequence[bool]] = [_mode(entry) == "match" for entry in self._entries]
         """Of each entry, whether the upstream calls it a match."""
         self.next_url: Final = next((link.url for link in bundle.link if link.relation == "next"), None)

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import asked_by_id, page_at
-from fhir.proxy.searchset import Page, fill_page
+from fhir.proxy.searchset import fill_page
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import decided_by
 from fhir.upstream.failure import FailureKind, UpstreamFailure

@@ -9,8 +9,9 @@ import pytest
 
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import Links
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import is_by_id
-from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, decided_by
 from fhir.upstream.failure import UpstreamFailure
