@@ -18,6 +18,7 @@ from fhir.minimization.masks import Masks
 from fhir.proxy.capability_statement import capability_statement
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origins
+from fhir.proxy.page_memo import PageMemo
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.read_plans import ReadPlans
@@ -84,6 +85,7 @@ def proxy_parts(
         masks=masks,
         medications=medications,
         views=views,
+        page_memo=PageMemo(views.is_told_by_content),
         source_of=source_of,
         serves=serves,
         origins=Origins(views.facts, views.relative, source_of, serves, medications.learn),

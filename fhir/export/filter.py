@@ -20,8 +20,8 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.proxy.read_plans import ReadPlans
-from fhir.proxy.resource_view import ResourceViews, Show
-from fhir.proxy.searchset import Shown
+from fhir.proxy.resource_view import ResourceViews
+from fhir.proxy.shown import Show, Shown
 from policies.decide import ReadPlan
 from policies.model import ResourceFacts
 

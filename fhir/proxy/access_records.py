@@ -17,7 +17,7 @@ import msgspec
 
 from fhir.audit.event import Action, AuditRecord, Kind, Outcome
 from fhir.proxy.request import ProxyRequest
-from fhir.proxy.searchset import Shown
+from fhir.proxy.shown import Shown
 from fhir.r4.interaction import Interaction
 from fhir.r4.own_types import OWN_TYPES
 from policies.decide import ReadPlan

@@ -13,11 +13,12 @@ from typing import Final
 from fhir.proxy.access_records import Seen
 from fhir.proxy.history import read_since
 from fhir.proxy.narrowing import opening, upstream_search
+from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks, Parameters
 from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
-from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
 from fhir.r4.decided_types import everything_types
 from fhir.upstream.upstreams import TypeNotServed
 from policies.decide import ReadPlan, plan_read
@@ -112,7 +113,8 @@ async def _answer(
         pages = Pages(parts, kind)
         show = parts.views.under(plan, {}, origins=pages.origins)
         room = search.count - len(page.matches)
-        more = await fill_page(kind, room, first, position, pages.fetch, show, question=question, passed=passed)
+        get = pages.decided_by(show)
+        more = await fill_page(kind, room, first, position, get, question=question, passed=passed)
         shown_by = shown_by.sharing({**shown_by.shares, **plan.shares})
         page.matches += more.matches
         page.next_url, page.next_position, page.next_passed = more.next_url, more.next_position, more.next_passed

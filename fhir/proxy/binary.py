@@ -22,7 +22,8 @@ from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import FHIR_JSON, ProxyRefusal, ProxyRequest, accepted_types
 from fhir.proxy.search_request import DEFAULT_COUNT
-from fhir.proxy.searchset import Shown, fill_page
+from fhir.proxy.searchset import fill_page
+from fhir.proxy.shown import Shown
 from policies.classify import classify
 from policies.decide import ReadPlan, decide_resource
 from policies.model import Permit, ResourceFacts
@@ -99,8 +100,8 @@ async def _documents(parts: ProxyParts, asked: Asked) -> tuple[Sequence[Shown], 
     if not plan.shares:
         return (), plan
     first = upstream_search(search, plan, parts.catalogue, parts.definitions)
-    points = _pointing(parts.views.under(plan, {}), urls)
-    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, Pages(parts, _DOCUMENT).fetch, points, question=first)
+    get = Pages(parts, _DOCUMENT).decided_by(_pointing(parts.views.under(plan, {}), urls))
+    page = await fill_page(_DOCUMENT, DEFAULT_COUNT, first, 0, get, question=first)
     return page.matches, plan
 
 

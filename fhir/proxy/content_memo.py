@@ -13,7 +13,7 @@ from typing import Final
 from fhir.minimization.mask_plan import MaskNode
 from fhir.minimization.members import Members
 from fhir.minimization.seen_before import SeenBefore
-from fhir.proxy.searchset import Shown
+from fhir.proxy.shown import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
 

@@ -16,7 +16,8 @@ from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, 
 from fhir.proxy.reading import seen
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import DEFAULT_COUNT
-from fhir.proxy.searchset import Show, Shown, fill_page, paged_bundle
+from fhir.proxy.searchset import fill_page, paged_bundle
+from fhir.proxy.shown import Show, Shown
 from fhir.r4.instants import instant_of
 
 _TAKEN = ("_count", "_since", "_elements", "_summary", "_format")
@@ -36,9 +37,8 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     first, position, _ = links.begin(question)
     pages = Pages(parts, kind)
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
-    page = await fill_page(
-        kind, shape.count, first, position, pages.fetch, show, bundle_type="history", question=question
-    )
+    get = pages.decided_by(show, "history")
+    page = await fill_page(kind, shape.count, first, position, get, versions=True, question=question)
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read
     total = links.total(page, counted=asked.plan.patient is not None)

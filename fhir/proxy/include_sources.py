@@ -12,7 +12,7 @@ from typing import Final
 from fhir.proxy.parts import ProxyParts
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
-from fhir.proxy.searchset import Show, Shown
+from fhir.proxy.shown import Show, Shown
 
 _TEXT: Final = "`{}={}` would reach resources that are kept elsewhere than `{}`; read or search them by themselves"
 

@@ -90,11 +90,16 @@ class Medications:
             for begin in _BEGIN:
                 await self._ask(begin[:-1], [name[len(begin) :] for name in wanted if name.startswith(begin)], now)
 
+    def are_named_in(self, facts: ResourceFacts) -> bool:
+        """Whether a resource refers to any."""
+        own = facts.resource_type in OWN_TYPES
+        return not own and any(reference.startswith(_BEGIN) for reference in facts.references)
+
     def with_medicines(self, facts: ResourceFacts) -> ResourceFacts | None:
         """The facts, with those of what the resource refers to; None when something of that can't be told."""
-        named = {reference for reference in facts.references if reference.startswith(_BEGIN)}
-        if not named or facts.resource_type in OWN_TYPES:
+        if not self.are_named_in(facts):
             return facts
+        named = {reference for reference in facts.references if reference.startswith(_BEGIN)}
         codes, labels, oldest = facts.codes, facts.labels, self._monotonic() - (_LONGEST_SECONDS - _SECONDS)
         found, deeper = self._all(named)
         for known in found.values():

@@ -16,7 +16,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir.minimization.minimize import NotMinimizable
-from fhir.proxy.searchset import BrokenBundle, Shown, fill_page
+from fhir.proxy.searchset import fill_page
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import BrokenBundle, decided_by
 from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.source import Source
@@ -159,9 +161,9 @@ class Origins:
 
     async def _searched(self, kind: str, ids: list[str]) -> dict[str, bytes]:
         query = urlencode({"_id": ",".join(ids), "_count": len(ids)})
-        fetch = self.source_of(kind).page
+        get = decided_by(lambda raw: Shown(self.facts(raw), raw), self.source_of(kind).page)
         try:
-            page = await fill_page(kind, len(ids), f"{kind}?{query}", 0, fetch, lambda raw: Shown(self.facts(raw), raw))
+            page = await fill_page(kind, len(ids), f"{kind}?{query}", 0, get)
         except BrokenBundle:
             return {}
         except UpstreamFailure as failure:

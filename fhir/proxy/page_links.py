@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
+from fhir.proxy.page import Page
 from fhir.proxy.page_token import PagePayload
 from fhir.proxy.parts import Asked, ProxyParts
 from fhir.proxy.request import ProxyRefusal
-from fhir.proxy.searchset import Page
 
 _PAGE: Final = "_page"
 """Parameter of a page link, the only one on it."""

@@ -13,6 +13,7 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import Origin, Origins, OriginsByContent
+from fhir.proxy.page_memo import PageMemo
 from fhir.proxy.page_token import PageSealer
 from fhir.proxy.pages_by_id import page_at
 from fhir.proxy.presented_token import PresentedToken
@@ -22,6 +23,8 @@ from fhir.proxy.resource_view import ResourceViews
 from fhir.proxy.responses import Headers
 from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRequest
+from fhir.proxy.shown import Show
+from fhir.proxy.upstream_page import GetPage, UpstreamPage
 from fhir.r4.definitions import Definitions
 from fhir.r4.interaction import Interaction
 from fhir.r4.own_types import OWN_TYPES
@@ -73,6 +76,7 @@ class ProxyParts:
     masks: Masks
     medications: Medications
     views: ResourceViews
+    page_memo: PageMemo
     source_of: Callable[[str], Source]
     """The source of a resource type. Raises TypeNotServed."""
     serves: Callable[[str], bool]
@@ -166,16 +170,41 @@ class Pages:
         self._source_of = parts.source_of
         self._learn = None if resource_type in OWN_TYPES else parts.medications.learn
         self._find = parts.origins.on_page
+        self._memo = parts.page_memo
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
 
-    async def fetch(self, url: str) -> bytes:
-        """As `Source.page`."""
-        body = await page_at(url, self._page, self._read)
+    def decided_by(self, show: Show, bundle_type: str = "searchset") -> GetPage:
+        """Pages as they are fetched."""
+
+        async def page(url: str) -> UpstreamPage:
+            body = await self._fetched(url)
+            await self._learn_of(body)
+            return UpstreamPage(body, show, bundle_type)
+
+        return page
+
+    def remembered(self, show: Show, plan: ReadPlan, elements: frozenset[str] | None) -> GetPage:
+        """Pages of a search without includes: what was shown of the same bytes under the same plan is shown again."""
+
+        async def page(url: str) -> UpstreamPage:
+            body = await self._fetched(url)
+            known = self._memo.find(plan, url, elements, body)
+            if known is None:
+                await self._learn_of(body)
+                known = UpstreamPage(body, show)
+                self._memo.keep(plan, url, elements, body, known)
+            return known
+
+        return page
+
+    async def _fetched(self, url: str) -> bytes:
+        return await page_at(url, self._page, self._read)
+
+    async def _learn_of(self, body: bytes) -> None:
         if self._learn is not None:
             await self._learn(body)
         self._origins |= await self._find(body)
-        return body
 
     async def _read(self, resource_type: str, resource_id: str) -> bytes | None:
         try:

@@ -6,7 +6,7 @@ from fhir.audit.trail import AuditUnavailable
 from fhir.consents.register import TooManyConsents
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRefused
-from fhir.proxy.searchset import BrokenBundle
+from fhir.proxy.upstream_page import BrokenBundle
 from fhir.search.literals import SearchError
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.upstreams import TypeNotServed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from fhir.proxy.content_memo import Content, ContentMemo
 from fhir.proxy.include_links import IncludeLinks
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import NO_ORIGINS, PROVENANCE, OriginsByContent
-from fhir.proxy.searchset import Shown
+from fhir.proxy.shown import Show, Shown
 from fhir.r4.definitions import Definitions
 from fhir.r4.resource_body import content_of
 from fhir.writes.merge import merge
@@ -27,9 +27,6 @@ from policies.decide import Decisions, ReadPlan
 from policies.model import Permit, ResourceFacts
 
 _decode: Final = msgspec.json.Decoder(dict[str, object]).decode
-
-Show = Callable[[bytes], Shown | None]
-"""What may be seen of a resource, None when nothing. Raises NotMinimizable for what isn't shaped as FHIR."""
 
 
 class ResourceViews:
@@ -133,6 +130,15 @@ class ResourceViews:
         form = Shown(content.facts, minimize(content.members, node, rules), categories=content.categories)
         self._memo.keep_form(raw, content, node, form)
         return form
+
+    def is_told_by_content(self, raw: bytes) -> bool:
+        """Whether what is shown of a resource follows, under one plan, from its own content alone."""
+        try:
+            facts = self._content(raw).facts
+        except NotMinimizable:
+            return True  # nothing is, whatever else is known
+        medicines = self._medications is not None and self._medications.are_named_in(facts)
+        return facts.resource_type != PROVENANCE and not medicines
 
     def facts(self, raw: bytes, origins: OriginsByContent = NO_ORIGINS) -> ResourceFacts:
         """What rules look at in a resource. Raises NotMinimizable."""

@@ -7,11 +7,12 @@ from typing import Final
 from fhir.proxy.access_records import Seen
 from fhir.proxy.include_sources import check_includes, only, together_with
 from fhir.proxy.narrowing import upstream_search
+from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks
 from fhir.proxy.parts import Answered, Asked, Pages, ProxyParts, guarded_search
 from fhir.proxy.request import ProxyRefusal
 from fhir.proxy.search_request import SearchRequest
-from fhir.proxy.searchset import Page, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
 from fhir.r4.definitions import is_of_r4
 from fhir.upstream.failure import UpstreamFailure
 
@@ -32,18 +33,12 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     first, position, passed = links.begin(question)
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
+    including = bool(search.includes)
+    get = pages.decided_by(show) if including else pages.remembered(show, plan, search.elements)
     if plan.shares:
         try:
             page = await fill_page(
-                kind,
-                search.count,
-                first,
-                position,
-                pages.fetch,
-                show,
-                including=bool(search.includes),
-                question=question,
-                passed=passed,
+                kind, search.count, first, position, get, including=including, question=question, passed=passed
             )
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None

@@ -7,10 +7,8 @@ page of withheld entries from one that isn't there (L04, L22).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
@@ -18,81 +16,19 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from fhir.minimization.high_water import bundle_meta
-from fhir.minimization.minimize import NotMinimizable
-from fhir.proxy.include_links import NO_LINKS, Links
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import asked_by_id, is_by_id
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import BrokenBundle, GetPage, UpstreamPage
 from fhir.upstream.failure import UpstreamFailure
-from policies.model import ResourceFacts
 
 _FEWER: Final = 5
 """By how much less is asked for when an answer was too large."""
-_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_MOST_ALONE: Final = 4
+"""Pages for apps that are kept with one of the upstream: an app polls by one length."""
 MAX_UPSTREAM_PAGES: Final = 8
 MAX_UPSTREAM_COUNT: Final = 5_000
 """Longest first page that is asked of an upstream that gives no links."""
-
-
-class BrokenBundle(ValueError):
-    """The upstream's answer isn't a searchset; nothing of it may be sent."""
-
-
-class _Link(msgspec.Struct):
-    relation: str
-    url: str
-
-
-class _Search(msgspec.Struct):
-    mode: str | None = "match"
-
-
-class _Entry(msgspec.Struct):
-    resource: msgspec.Raw = msgspec.Raw()
-    search: _Search | None = None
-
-
-class _Bundle(msgspec.Struct):
-    resourceType: str  # noqa: N815  # FHIR's own spelling
-    type: str = ""
-    total: int | None = None
-    link: list[_Link] = []
-    entry: list[_Entry | None] = []
-
-
-_decode = msgspec.json.Decoder(_Bundle).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A resource that may be seen, minimized."""
-
-    facts: ResourceFacts
-    body: bytes
-    links: Links = NO_LINKS
-    categories: frozenset[str] = frozenset()
-    """Codes of the data categories that it belongs to."""
-    name: str = field(init=False)
-    """`Type/id`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", f"{self.facts.resource_type}/{self.facts.id}")
-
-
-Show = Callable[[bytes], Shown | None]
-"""Decides and minimizes one resource; None when it may not be seen."""
-
-
-@dataclass(slots=True)
-class Page:
-    """One page for the app."""
-
-    matches: list[Shown] = field(default_factory=list)
-    includes: list[Shown] = field(default_factory=list)
-    next_url: str | None = None
-    """Upstream page where the next page starts; None at the end."""
-    next_position: int = 0
-    """How many matches of that upstream page were dealt with."""
-    next_passed: int = 0
-    """How many matches stand on the upstream's pages before it."""
 
 
 async def fill_page(
@@ -100,11 +36,10 @@ async def fill_page(
     count: int,
     first: str,
     position: int,
-    fetch: Callable[[str], Awaitable[bytes]],
-    show: Show,
+    get: GetPage,
     *,
     including: bool = False,
-    bundle_type: str = "searchset",
+    versions: bool = False,
     question: str = "",
     passed: int = 0,
 ) -> Page:
@@ -114,21 +49,15 @@ async def fill_page(
     every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
     it already has on the page, and where its pages end hangs on what is withheld. `question` is our own, with whose
     answer the result begins, `passed` matches before `first`; where the upstream fails it may be asked for fewer
-    results, or for one by one. A search finds a resource once. Raises BrokenBundle, and what `fetch` raises.
+    results, or for one by one. A search finds a resource once, a history (`versions`) each of its versions. Raises
+    BrokenBundle, and what `get` raises.
     """
-    walk = partial(
-        _walk,
-        *(resource_type, count),
-        fetch=fetch,
-        show=show,
-        including=including,
-        bundle_type=bundle_type,
-    )
+    walk = partial(_walk, resource_type, count, get=get, including=including, versions=versions)
     try:
         return await walk(first, position, passed)
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
-        one_by_one = asked_by_id(question, failure) if question and bundle_type == "searchset" else None
+        one_by_one = asked_by_id(question, failure) if question and not versions else None
         if one_by_one is not None and not is_by_id(first):
             with suppress(UpstreamFailure, BrokenBundle):
                 return await walk(one_by_one, passed + position, 0)
@@ -144,29 +73,29 @@ async def _walk(
     position: int,
     passed: int,
     *,
-    fetch: Callable[[str], Awaitable[bytes]],
-    show: Show,
+    get: GetPage,
     including: bool,
-    bundle_type: str,
+    versions: bool,
     shorter: bool = False,
 ) -> Page:
     """`position` may lie beyond the first page."""
     page, url = Page(next_passed=passed), first
     candidates: list[Shown] = []
-    versions = bundle_type == "history"
     names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
         if shorter and number == 0:
-            bundle, url = await _first_page(url, fetch, bundle_type)
+            upstream, url = await _first_page(url, get)
         else:
-            bundle = _read(await fetch(url), bundle_type)
+            upstream = await get(url)
+        if number == 0:
+            begun = position, passed, count
+            if (known := upstream.alone.get(begun)) is not None:
+                return known
         seen = 0
-        for entry in filter(None, bundle.entry):
-            mode = "match" if entry.search is None else entry.search.mode
-            match = mode == "match"
+        for place, match in enumerate(upstream.are_matches):
             seen += match
             over = match and (seen <= position or page.next_url is not None)
-            shown = None if over and not including else _shown(entry, mode, show)
+            shown = None if over and not including else upstream.shown(place)
             if shown is None:
                 continue
             if including:
@@ -180,10 +109,10 @@ async def _walk(
                 page.matches.append(shown)
             else:
                 page.next_url, page.next_position = url, seen - 1
-        if page.next_url is not None:
-            return _with_includes(page, candidates)
-        following = _following(bundle, url, seen)
+        following = None if page.next_url is not None else _following(upstream, url, seen)
         if following is None:
+            if number == 0 and len(upstream.alone) < _MOST_ALONE:
+                upstream.alone[begun] = page
             return _with_includes(page, candidates)
         url, longer = following
         position = seen if longer else max(0, position - seen)
@@ -192,13 +121,13 @@ async def _walk(
     return _with_includes(page, candidates)
 
 
-async def _first_page(url: str, fetch: Callable[[str], Awaitable[bytes]], bundle_type: str) -> tuple[_Bundle, str]:
+async def _first_page(url: str, get: GetPage) -> tuple[UpstreamPage, str]:
     """The first page, and by which URL it was had: what is too large is asked for again with fewer results.
 
     Else the failure would tell an app that there are large resources, though it sees none of them (L04).
     """
     try:
-        return _read(await fetch(url), bundle_type), url
+        return await get(url), url
     except UpstreamFailure as failure:
         kind, _, query = url.partition("?")
         pairs = parse_qsl(query, keep_blank_values=True)
@@ -208,22 +137,21 @@ async def _first_page(url: str, fetch: Callable[[str], Awaitable[bytes]], bundle
         fewer = count // _FEWER
         others = [(name, value) for name, value in pairs if name != "_count"]
         shorter = f"{kind}?{urlencode([*others, ('_count', str(fewer))])}"
-        bundle, asked = await _first_page(shorter, fetch, bundle_type)
-        if len(bundle.entry) >= fewer and all(link.relation != "next" for link in bundle.link):
+        page, asked = await _first_page(shorter, get)
+        if len(page.are_matches) >= fewer and page.next_url is None:
             raise  # it leads to no more: what is there would be lost without a word
-        return bundle, asked
+        return page, asked
 
 
-def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, bool] | None:
+def _following(page: UpstreamPage, url: str, seen: int) -> tuple[str, bool] | None:
     """Where the upstream's result goes on, and whether it begins there anew; None at its end.
 
     Some servers give a first page and a total, and no link to the rest: they are asked for a longer first page, so
     that nothing is lost without a word. Raises BrokenBundle when even the longest doesn't hold the result.
     """
-    link = next((link.url for link in bundle.link if link.relation == "next"), None)
-    if link is not None:
-        return None if link == url else (link, False)
-    if bundle.total is None or bundle.total <= seen:
+    if page.next_url is not None:
+        return None if page.next_url == url else (page.next_url, False)
+    if page.total is None or page.total <= seen:
         return None
     kind, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
@@ -233,30 +161,8 @@ def _following(bundle: _Bundle, url: str, seen: int) -> tuple[str, bool] | None:
     if asked >= MAX_UPSTREAM_COUNT:
         raise BrokenBundle("more results than the upstream lets be read")
     longer = [(name, value) for name, value in pairs if name != "_count"]
-    count = str(min(bundle.total, MAX_UPSTREAM_COUNT))
+    count = str(min(page.total, MAX_UPSTREAM_COUNT))
     return f"{kind}?{urlencode([*longer, ('_count', count)])}", True
-
-
-def _read(body: bytes, bundle_type: str) -> _Bundle:
-    try:
-        bundle = _decode(body)
-    except (msgspec.DecodeError, RecursionError) as broken:
-        raise BrokenBundle("not a Bundle") from broken
-    if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
-        raise BrokenBundle(f"not a {bundle_type} Bundle")
-    return bundle
-
-
-def _shown(entry: _Entry, mode: str | None, show: Show) -> Shown | None:
-    """A resource that can't be read, minimized or named is withheld like any other (unknown means deny)."""
-    resource = bytes(entry.resource)
-    if not resource or mode not in ("match", "include"):
-        return None
-    try:
-        shown = show(resource)
-    except NotMinimizable:
-        return None
-    return shown if shown is not None and _ID.fullmatch(shown.facts.id) else None
 
 
 def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
@@ -277,9 +183,12 @@ def _with_includes(page: Page, candidates: Sequence[Shown]) -> Page:
 
 def searchset(page: Page, base: str, links: Sequence[tuple[str, str]], total: int | None) -> bytes:
     """Render the page as a FHIR R4 searchset Bundle. `links` are (relation, URL) pairs."""
-    entries = [_entry(base, shown, b"match") for shown in page.matches]
-    entries += [_entry(base, shown, b"include") for shown in page.includes]
-    return paged_bundle(b"searchset", links, total, entries, [*page.matches, *page.includes])
+    if page.rendered is None:
+        begin = b'{"fullUrl":' + msgspec.json.encode(f"{base}/")[:-1]
+        entries = [_entry(begin, shown, b"match") for shown in page.matches]
+        entries += [_entry(begin, shown, b"include") for shown in page.includes]
+        page.rendered = _meta([*page.matches, *page.includes]), b",".join(entries)
+    return _bundle(b"searchset", links, total, *page.rendered)
 
 
 def paged_bundle(
@@ -290,7 +199,16 @@ def paged_bundle(
     sent: Sequence[Shown] = (),
 ) -> bytes:
     """A Bundle around entries that are JSON already; its confidentiality is the highest of what is `sent`."""
-    meta = bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+    return _bundle(bundle_type, links, total, _meta(sent), b",".join(entries))
+
+
+def _meta(sent: Sequence[Shown]) -> bytes:
+    return bundle_meta([shown.body for shown in sent if shown.facts.labels], len(sent))
+
+
+def _bundle(
+    bundle_type: bytes, links: Sequence[tuple[str, str]], total: int | None, meta: bytes, entries: bytes
+) -> bytes:
     parts = [b'{"resourceType":"Bundle"' + meta + b',"type":"' + bundle_type + b'"']
     if total is not None:
         parts.append(b',"total":%d' % total)
@@ -299,11 +217,12 @@ def paged_bundle(
         rendered = b",".join(encode({"relation": relation, "url": url}) for relation, url in links)
         parts.append(b',"link":[' + rendered + b"]")
     if entries:
-        parts.append(b',"entry":[' + b",".join(entries) + b"]")
+        parts += [b',"entry":[', entries, b"]"]
     parts.append(b"}")
     return b"".join(parts)
 
 
-def _entry(base: str, shown: Shown, mode: bytes) -> bytes:
-    full_url = msgspec.json.encode(f"{base}/{shown.name}")
-    return b'{"fullUrl":' + full_url + b',"resource":' + shown.body + b',"search":{"mode":"' + mode + b'"}}'
+def _entry(begin: bytes, shown: Shown, mode: bytes) -> bytes:
+    """`begin`: up to the name in its address, which ends that text."""
+    name = msgspec.json.encode(shown.name)[1:]
+    return b'%b%b,"resource":%b,"search":{"mode":"%b"}}' % (begin, name, shown.body, mode)

@@ -15,7 +15,7 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import record_of_refusal
 from fhir.proxy.parts import Answered, Asked, NothingOpened, ProxyParts
 from fhir.proxy.request import ProxyRefusal
-from fhir.proxy.searchset import Shown
+from fhir.proxy.shown import Shown
 from fhir.r4.json_patch import PatchRefused, apply_patch, read_patch
 from fhir.r4.resource_body import content_of, encode_body
 from fhir.upstream.upstreams import Upstreams

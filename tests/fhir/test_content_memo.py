@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir.minimization.mask_plan import MaskNode
 from fhir.proxy.content_memo import MAX_RESOURCE, Content, ContentMemo
-from fhir.proxy.searchset import Shown
+from fhir.proxy.shown import Shown
 from policies.classify import Classification
 from policies.model import ResourceFacts
 

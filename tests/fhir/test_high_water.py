@@ -7,7 +7,9 @@ import json
 import pytest
 
 from fhir.minimization.high_water import bundle_meta
-from fhir.proxy.searchset import Page, Shown, searchset
+from fhir.proxy.page import Page
+from fhir.proxy.searchset import searchset
+from fhir.proxy.shown import Shown
 from policies.codes import CONFIDENTIALITY_SYSTEM
 from policies.model import Coding, ResourceFacts
 

@@ -9,8 +9,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import asked_by_id, page_at
-from fhir.proxy.searchset import Page, Shown, fill_page
+from fhir.proxy.searchset import fill_page
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import decided_by
 from fhir.upstream.failure import FailureKind, UpstreamFailure
 from policies.model import ResourceFacts
 
@@ -66,7 +69,7 @@ async def _all(fetch: _Fetch, count: int) -> list[str]:
     page = Page(next_url=_QUESTION)
     while page.next_url is not None:
         page = await fill_page(
-            *("Observation", count, page.next_url, page.next_position, fetch, _show),
+            *("Observation", count, page.next_url, page.next_position, decided_by(_show, fetch)),
             question=_QUESTION,
             passed=page.next_passed,
         )

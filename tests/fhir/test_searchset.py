@@ -9,8 +9,11 @@ import pytest
 
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.include_links import Links
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import is_by_id
-from fhir.proxy.searchset import BrokenBundle, Page, Shown, fill_page, searchset
+from fhir.proxy.searchset import fill_page, searchset
+from fhir.proxy.shown import Shown
+from fhir.proxy.upstream_page import BrokenBundle, decided_by
 from fhir.upstream.failure import UpstreamFailure
 from policies.model import ResourceFacts
 
@@ -44,7 +47,7 @@ async def _fill(
     async def fetch(url: str) -> bytes:
         return pages[url]
 
-    return await fill_page("Observation", count, first, position, fetch, _show, including=including)
+    return await fill_page("Observation", count, first, position, decided_by(_show, fetch), including=including)
 
 
 async def test_withheld_and_broken_entries_leave_no_gap() -> None:
@@ -146,7 +149,7 @@ async def _fill_first(pages: dict[str, bytes], most: int, count: int = 2) -> tup
             raise UpstreamFailure("too-large", status=200)
         return pages[url]
 
-    page = await fill_page("Observation", count, question, 0, fetch, _show, question=question)
+    page = await fill_page("Observation", count, question, 0, decided_by(_show, fetch), question=question)
     return page, list(dict.fromkeys(asked))
 
 
