@@ -99,14 +99,15 @@ async def test_l62_an_answer_that_waited_long_for_the_upstream_is_held_to_the_co
     app = await leaky.app(["laboratory", "vital-signs"])
     consent, decisions = await app.consent_id(), Decisions(leaky.assent.authz)
     with leaky.upstream.hanging():
+        before = len(leaky.upstream.asked)
         asking = asyncio.create_task(app.post_bundle(BATCH) if path == "a batch" else app.get(path))
-        await asyncio.sleep(0.3)
+        assert await leaky.upstream.was_asked(before)
         if ending == "revoked":
             await decisions.revoke(consent, leaky.account, "test")
         else:
             choice = Choice(("vital-signs",), ("laboratory", "vital-signs"), None, leaky.text)
             await decisions.change(consent, leaky.account, choice, "test")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.6)
         assert leaky.upstream.held is not None
         leaky.upstream.held.set()
         answer = await asking

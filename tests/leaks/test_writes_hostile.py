@@ -477,10 +477,11 @@ async def test_l62_a_write_that_waited_long_is_not_done_once_it_is_taken_back(wr
         body = [{"op": "replace", "path": "/status", "value": "amended"}]
     consent = await app.consent_id()
     with writable.upstream.hanging(), writable.upstream.listening() as asked:
+        before = len(writable.upstream.asked)
         writing = asyncio.create_task(app.send(method, path, body))
-        await asyncio.sleep(0.3)
+        assert await writable.upstream.was_asked(before)
         await Decisions(writable.assent.authz).revoke(consent, writable.account, "test")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.6)
         assert writable.upstream.held is not None
         writable.upstream.held.set()
         assert (await writing).status_code == 401

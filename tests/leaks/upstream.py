@@ -21,6 +21,7 @@ from fhir.r4.definitions import load_definitions
 from fhir.r4.operation_outcome import operation_outcome
 from fhir.store.repository import Repository
 from sandbox.upstream import ASGIApp, Receive, Scope, Send, upstream_app
+from tests.waiting import soon
 
 TOKEN: Final = "the-upstream's-own-token-of-the-leak-tests"  # noqa: S105  # of a server that lives for one test run
 _MOST: Final = 10_000
@@ -127,6 +128,14 @@ class Upstream:
         finally:
             self.held.set()
             self.held = None
+
+    async def was_asked(self, since: int) -> bool:
+        """Whether more than `since` requests came, or come soon."""
+
+        async def more() -> bool:
+            return len(self.asked) > since
+
+        return await soon(more)
 
     @contextmanager
     def listening(self) -> Iterator[list[Asked]]:
