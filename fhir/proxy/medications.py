@@ -22,7 +22,7 @@ from fhir.minimization.facts import FactsReader
 from fhir.r4.own_types import OWN_TYPES
 from fhir.r4.strict_json import decode_once
 from fhir.upstream.failure import UpstreamFailure
-from fhir.upstream.source import Source, check_fails_at_one
+from fhir.upstream.source import FailsAtOne, Source, read_after_failure
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import Coding, ResourceFacts
 
@@ -176,9 +176,12 @@ async def _read(source: Source, kind: str, wanted: str) -> Mapping[str, Any] | N
     try:
         body = await source.read(kind, wanted, "")
     except UpstreamFailure as failure:
-        if failure.status not in _NO_SUCH:
-            await check_fails_at_one(source, kind, "", failure)
-        return {}
+        if failure.status in _NO_SUCH:
+            return {}
+        try:
+            body = await read_after_failure(source, kind, wanted, "", failure)
+        except FailsAtOne:
+            return {}
     return None if body is None else _decoded(body)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
@@ -55,6 +56,10 @@ class Source(Protocol):
         """One page of a search or a history: `Type?query` or `Type/id/_history?query`, or what a `next` link said."""
 
 
+class FailsAtOne(Exception):
+    """The upstream fails at one resource, and answers for others."""
+
+
 async def read_if_given(source: Source, resource_type: str, resource_id: str, version: str) -> bytes | None:
     """As `source.read`; what the upstream can't or won't give is, like what isn't there, none (docs/leaks.md L06).
 
@@ -64,19 +69,29 @@ async def read_if_given(source: Source, resource_type: str, resource_id: str, ve
         return await source.read(resource_type, resource_id, version)
     except UpstreamFailure as failure:
         if failure.status != FORBIDDEN:
-            await check_fails_at_one(source, resource_type, version, failure)
+            with suppress(FailsAtOne):
+                return await read_after_failure(source, resource_type, resource_id, version, failure)
         _log.warning("upstream_fails_at_one", type=resource_type, kind=failure.kind, status=failure.status)
     return None
 
 
-async def check_fails_at_one(source: Source, resource_type: str, version: str, failure: UpstreamFailure) -> None:
-    """Whether a read failed for what was read: one of an id that nobody has is answered then.
+async def read_after_failure(
+    source: Source, resource_type: str, resource_id: str, version: str, failure: UpstreamFailure
+) -> bytes | None:
+    """As `source.read`, once more: what failed for a moment isn't absent.
 
-    Raises UpstreamFailure when it isn't: the server itself is at fault, for everybody and whatever is there.
+    Before, one of an id that nobody has is read. Raises UpstreamFailure when that fails: the server itself is at fault,
+    for everybody and whatever is there. Raises FailsAtOne when it doesn't, and what was asked for fails again.
     """
     if not failure.may_be_of_one:
         raise failure
     await source.read(resource_type, str(uuid4()), version)
+    try:
+        return await source.read(resource_type, resource_id, version)
+    except UpstreamFailure as again:
+        if not again.may_be_of_one:
+            raise
+        raise FailsAtOne from None
 
 
 class UpstreamSource:

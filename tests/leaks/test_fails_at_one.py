@@ -62,6 +62,17 @@ async def test_l06_what_the_upstream_fails_at_cannot_be_changed_and_looks_absent
     assert {answer.status_code for answer in failed} == {404}
 
 
+@pytest.mark.parametrize("fault", ["status 500", "status 504", "an answer that ends early", "a page"])
+async def test_what_the_upstream_fails_at_for_a_moment_is_there(leaky: World, fault: str) -> None:
+    """Apps take 404 for an absence, and people would miss what is in the record."""
+    app = await leaky.app(["laboratory"])
+    body, status, headers = _FAILS[fault]
+    with leaky.upstream.saying("/Observation/lab0", body, status, headers, times=1):
+        assert (await app.get("Observation/lab0")).status_code == 200
+    with leaky.upstream.saying("/Observation/lab0", body, status, headers, times=2):
+        assert (await app.get("Observation/lab0")).status_code == 404
+
+
 @pytest.mark.leak("L48")
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500, 502, 503])
 async def test_a_server_at_fault_is_one_whatever_is_asked_for(leaky: World, status: int) -> None:

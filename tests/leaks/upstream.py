@@ -61,6 +61,8 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list)
     lies: dict[str, Lie] = field(default_factory=dict)
     """By path, without the query."""
+    told: dict[str, int] = field(default_factory=dict)
+    """How often a lie is still told, where it isn't told always."""
     acts: dict[str, ASGIApp] = field(default_factory=dict)
     """Likewise: what answers in place of the upstream."""
     held: asyncio.Event | None = None
@@ -91,13 +93,17 @@ class Upstream:
         headers: Mapping[str, str] = MappingProxyType({}),
         *,
         unless: str = "",
+        times: int | None = None,
     ) -> Iterator[None]:
-        """While the block runs, answer this path so; `unless` this stands in the query."""
+        """While the block runs, answer this path so; `unless` this stands in the query; so many `times` at most."""
         self.lies[path] = _lie(body, status, headers, unless)
+        if times is not None:
+            self.told[path] = times
         try:
             yield
         finally:
-            del self.lies[path]
+            self.lies.pop(path, None)
+            self.told.pop(path, None)
 
     @contextmanager
     def saying_always(
@@ -164,6 +170,9 @@ class Upstream:
             lie = self.lies.get(path, self.always) if scope["method"] == "GET" else self.refusing
             if lie is not None and lie.unless and lie.unless in query:
                 lie = None
+            if lie is not None and path in self.told:
+                self.told[path] -= 1
+                lie = lie if self.told[path] >= 0 else None
             if self.strict and scope["method"] in ("POST", "PUT"):
                 body = (await receive())["body"]
                 receive = _again(body)
