@@ -54,9 +54,8 @@ def tells_of_others(
         here, inside = edge.pop()
         if isinstance(here, dict):
             references = [here[member] for member in _REFERENCES & here.keys()] if inside else []
-            if _REFERENCE in here and (
-                inside or not own
-            ):  # elements in which R4 has a reference aren't kept as they are
+            # Elements in which R4 has a reference aren't kept as they are, but in Assent's own types.
+            if _REFERENCE in here and (inside or not own):
                 references.append(here)
             if _COMMENTS in here or not all(_is_bare(one, relative, may_name) for one in references):
                 return True
