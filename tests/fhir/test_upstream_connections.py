@@ -18,6 +18,7 @@ from fhir.upstream.connections import Connections
 from fhir.upstream.exchange import MOST_HEAD, Exchange
 from fhir.upstream.failure import UpstreamFailure
 from tests.authz.certificates import Certificate
+from tests.waiting import soon
 
 ONE, TWO = b'{"resourceType":"Patient","id":"p1"}', b'{"resourceType":"Patient","id":"p2"}'
 MOST = 100_000
@@ -216,7 +217,11 @@ async def test_who_asked_before_the_end_opens_no_connection_after_it(server: Ser
         assert (await ask(connections)).body == ONE
         server.pause = 5
         waiting = asyncio.create_task(ask(connections))  # on the connection that is there: its end is no answer at all
-        await asyncio.sleep(0.05)
+
+        async def is_asked() -> bool:
+            return server.connections == [2]
+
+        assert await soon(is_asked)
     with pytest.raises(UpstreamFailure):
         await waiting
     with pytest.raises(UpstreamFailure):
