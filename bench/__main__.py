@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.servers import HUGE, HUNDRED, NEW
+from bench.servers import HUGE, HUNDRED, NEW, SOME_NEW
 from tests.clients.app import REDIRECT_URI, App
 from tests.clients.person import Person
 from tests.sandbox_server import assent_process, environment, free_port
@@ -196,6 +196,7 @@ def main() -> None:
                 compare("read, never seen", (f"Observation/o{n}" for n in count(2)), READS, bases, token),
                 compare("read, seen before", repeat("Observation/o1"), READS, bases, token),
                 compare("search, 100 entries never seen", repeat(f"{HUNDRED}&{NEW}"), SEARCHES, bases, token),
+                compare("search, 100 entries, one new", repeat(f"{HUNDRED}&{SOME_NEW}"), SEARCHES, bases, token),
                 compare("search, 100 entries seen before", repeat(HUNDRED), SEARCHES, bases, token),
             ]
             alone = (bases[0], f"{splitting}/fhir")

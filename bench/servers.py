@@ -6,7 +6,7 @@ Each runs alone: `python -m bench.servers upstream PORT`, `python -m bench.serve
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
@@ -21,6 +21,8 @@ _JSON = [(b"content-type", b"application/fhir+json")]
 HUNDRED = "Observation?_count=100"
 NEW = "status=final"
 """Part of a search that finds what no search found before."""
+SOME_NEW = "status=preliminary"
+"""Part of a search that finds one Observation that it didn't find before."""
 HUGE = "status=amended"
 """Part of a search that is answered by 20 MB, however few entries were asked for."""
 
@@ -51,17 +53,25 @@ def observation(number: int) -> dict[str, object]:
     }
 
 
-def bundle(numbers: Sequence[int]) -> bytes:
-    """A searchset of these Observations."""
-    entries = [{"resource": observation(number), "search": {"mode": "match"}} for number in numbers]
-    return msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries})
+def entries(numbers: Iterable[int]) -> bytes:
+    """Of a searchset, with these Observations."""
+    return msgspec.json.encode([{"resource": observation(number), "search": {"mode": "match"}} for number in numbers])
+
+
+def bundle(number: int, entries: bytes) -> bytes:
+    """A searchset with an id and a time of its own, as many servers make them up for each."""
+    head = {"resourceType": "Bundle", "id": f"b{number}", "meta": {"lastUpdated": f"2026-01-02T03:04:05.{number}Z"}}
+    return msgspec.json.encode({**head, "type": "searchset", "total": 100, "entry": msgspec.Raw(entries)})
 
 
 def upstream() -> Any:
-    """Answers a read with the Observation of that id, a search with a Bundle of a hundred: new ones, asked by `NEW`."""
+    """Answers a read with the Observation of that id, a search with a Bundle of a hundred.
+
+    New ones, or one that is new, where they are asked for by `NEW` and `SOME_NEW`.
+    """
     any_number = "987654"
     one = msgspec.json.encode(observation(int(any_number)))
-    hundred = bundle([int(f"{any_number}{n:02}") for n in range(100)])
+    hundred = entries(int(f"{any_number}{n:02}") for n in range(100))
     newest = count(100_000)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -69,11 +79,15 @@ def upstream() -> Any:
         if wanted.startswith(b"o"):
             body = one.replace(any_number.encode(), wanted[1:])
         elif HUGE.encode() in scope["query_string"]:
-            body = bundle(range(1_000_000, 1_012_500))
+            body = bundle(1, entries(range(1_000_000, 1_012_500)))
         elif NEW.encode() in scope["query_string"]:
-            body = hundred.replace(any_number.encode(), str(next(newest)).encode())
+            number = next(newest)
+            body = bundle(number, hundred.replace(any_number.encode(), str(number).encode()))
+        elif SOME_NEW.encode() in scope["query_string"]:
+            number = next(newest)
+            body = bundle(number, hundred.replace(f"{any_number}00".encode(), f"{number}00".encode()))
         else:
-            body = hundred
+            body = bundle(next(newest), hundred)
         await send({"type": "http.response.start", "status": 200, "headers": _JSON})
         await send({"type": "http.response.body", "body": body})
 
@@ -87,6 +101,8 @@ class _Entry(msgspec.Struct):
 
 class _Bundle(msgspec.Struct):
     resourceType: str  # noqa: N815  # FHIR's own spelling
+    id: str
+    meta: msgspec.Raw
     type: str
     total: int
     entry: list[_Entry]

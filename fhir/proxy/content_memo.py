@@ -15,6 +15,7 @@ from fhir.minimization.members import Members
 from fhir.minimization.seen_before import SeenBefore
 from fhir.proxy.shown import Shown
 from policies.classify import Classification
+from policies.decide import ReadPlan
 from policies.model import ResourceFacts
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -27,7 +28,7 @@ _OVERHEAD: Final = 4_096
 class Content:
     """What is known of one resource's content: its facts, its categories, and what each mask shows of it."""
 
-    __slots__ = ("categories", "facts", "forms", "kind", "members", "weight")
+    __slots__ = ("categories", "facts", "forms", "kind", "latest", "members", "weight")
 
     def __init__(self, facts: ResourceFacts, kind: Classification, members: Members) -> None:
         self.facts: Final = facts
@@ -35,6 +36,8 @@ class Content:
         self.members: Final = members
         self.categories: Final = kind.everyday | kind.sensitive
         self.forms: dict[MaskNode, Shown] = {}
+        self.latest: tuple[ReadPlan | None, Shown | None] = (None, None)
+        """What was shown of it last, and by which plan, which is one object while it says the same."""
         self.weight = _OVERHEAD
 
 

@@ -23,7 +23,7 @@ Together = Callable[[str], bool]
 def together_with(parts: ProxyParts, resource_type: str) -> Together:
     """For one searched type."""
     source = parts.source_of(resource_type)
-    return lambda kind: parts.serves(kind) and parts.source_of(kind) is source
+    return lambda kind: kind == resource_type or (parts.serves(kind) and parts.source_of(kind) is source)
 
 
 def check_includes(parts: ProxyParts, search: SearchRequest, together: Together) -> None:

@@ -27,8 +27,8 @@ from fhir.upstream.upstreams import TypeNotServed
 from policies.model import Coding, ResourceFacts
 
 _BEGIN: Final = ("Medication/", "Substance/")
-_MARKS: Final = (b"Medication/", b"Substance/", b"Medication\\/", b"Substance\\/")
-"""JSON may spell a slash with a backslash before it."""
+_MARKS: Final = {b"Medication": (b"Medication/", b"Medication\\/"), b"Substance": (b"Substance/", b"Substance\\/")}
+"""By the word that most answers don't have. JSON may spell a slash with a backslash before it."""
 _ID: Final = rb"[A-Za-z0-9.-]{1,64}"
 _NAMED: Final = re.compile(rb'"(?:[^"]*/)?(Medication|Substance)\\?/(' + _ID + rb")(?:\\?/_history\\?/" + _ID + rb')?"')
 _SECONDS: Final = 60.0
@@ -79,7 +79,7 @@ class Medications:
     async def learn(self, *bodies: bytes) -> None:
         """Ask for those that these resources name, as far as they aren't known. Raises UpstreamFailure."""
         now = self._monotonic()
-        referring = (body for body in bodies if any(mark in body for mark in _MARKS))
+        referring = filter(_refers, bodies)
         named = {f"{kind.decode()}/{id.decode()}" for body in referring for kind, id in _NAMED.findall(body)}
         asked: set[str] = set()
         for _ in range(_DEEPEST if named else 0):
@@ -199,3 +199,8 @@ def _decoded(body: bytes) -> Mapping[str, Any]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return {}
     return found
+
+
+def _refers(body: bytes) -> bool:
+    """Whether it may name any."""
+    return any(word in body and any(mark in body for mark in marks) for word, marks in _MARKS.items())

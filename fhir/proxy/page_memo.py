@@ -1,9 +1,10 @@
 """Remembers what was shown of a page, for the same plan and the same bytes: apps that poll ask for it again.
 
 A plan is one object while its token's consents, scopes and times stay what they are (`fhir.proxy.read_plans`), and what
-it shows of most resources follows from it and from their content. So of a page that comes again under the same plan,
-byte for byte, the same is shown. The upstream is asked every time, and what it says anew is decided anew
-(docs/decisions/0010-content-memo.md). Bounded in bytes; the page used least lately goes first.
+it shows of most resources follows from it and from their content. So of entries that come again under the same plan,
+byte for byte, the same is shown, whatever the Bundle around them is called now. The upstream is asked every time, and
+what it says anew is decided anew (docs/decisions/0010-content-memo.md). Bounded in bytes; the page used least lately
+goes first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fhir.minimization.seen_before import SeenBefore
-from fhir.proxy.upstream_page import UpstreamPage
+from fhir.proxy.upstream_page import ENTRIES, BrokenBundle, UpstreamPage, cut_before_entries
 from policies.decide import ReadPlan
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -34,7 +35,10 @@ class PageKey(NamedTuple):
 class _Remembered(NamedTuple):
     plan: ReadPlan
     """INVARIANT: held, so that no other plan gets its `id`."""
-    body: bytes
+    head: bytes
+    """What stood before the entries; empty where they can't be told apart from it."""
+    entries: bytes
+    """The rest of the body."""
     page: UpstreamPage
     weight: int
 
@@ -51,25 +55,34 @@ class PageMemo:
         self._pages: OrderedDict[PageKey, _Remembered] = OrderedDict()
 
     def find(self, plan: ReadPlan, url: str, elements: frozenset[str] | None, body: bytes) -> UpstreamPage | None:
-        """What was found in exactly this body."""
+        """What was found in exactly these entries."""
         key = PageKey(id(plan), url, elements)
         known = self._pages.get(key)
-        if known is None or known.body != body:
+        if known is None or not body.endswith(known.entries):
             return None
         self._pages.move_to_end(key)
-        return known.page
+        head = body[: len(body) - len(known.entries)]
+        if head == known.head:
+            return known.page
+        try:
+            return known.page.behind(head) if known.head else None
+        except BrokenBundle:
+            return None
 
     def keep(self, plan: ReadPlan, url: str, elements: frozenset[str] | None, body: bytes, page: UpstreamPage) -> None:
         """Remember a page that comes for the second time or more."""
         key = PageKey(id(plan), url, elements)
-        if len(body) > MAX_PAGE or not self._seen.again(hash((key, body))):
+        if len(body) > MAX_PAGE:
+            return
+        if not self._seen.again(hash((key, body[max(body.find(ENTRIES), 0) :]))):
             return
         if not all(map(self._is_told_by_content, page.resources())):
             return
+        cut = cut_before_entries(body)
         # What is shown takes no more than what came, once by itself and once as it is sent; and some for each entry.
         weight = 3 * len(body) + 1_024 * len(page.are_matches)
         self._forget(self._pages.pop(key, None))
-        self._pages[key] = _Remembered(plan, body, page, weight)
+        self._pages[key] = _Remembered(plan, body[:cut], body[cut:], page, weight)
         self._weight += weight
         while self._weight > self._max:
             _, oldest = self._pages.popitem(last=False)

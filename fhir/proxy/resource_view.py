@@ -65,6 +65,7 @@ class ResourceViews:
         """
         decisions = Decisions(plan, self._catalogue)
         links = IncludeLinks(includes, self._definitions, self._facts.relative) if includes else None
+        is_usual = links is None and not plan.unnamed and all(wanted is None for wanted in elements.values())
         rules = self._rules(plan.purpose)
         if plan.unnamed:
             rules = replace(rules, unnamed=plan.unnamed)
@@ -79,6 +80,14 @@ class ResourceViews:
 
         def show(raw: bytes) -> Shown | None:
             content = self._content(raw)
+            if is_usual and content.latest[0] is plan:
+                return content.latest[1]
+            shown = found(raw, content)
+            if is_usual and self._is_told_by(content.facts):
+                content.latest = plan, shown
+            return shown
+
+        def found(raw: bytes, content: Content) -> Shown | None:
             facts = content.facts
             if facts.resource_type == PROVENANCE:
                 origin = origins.get(raw)
@@ -134,9 +143,11 @@ class ResourceViews:
     def is_told_by_content(self, raw: bytes) -> bool:
         """Whether what is shown of a resource follows, under one plan, from its own content alone."""
         try:
-            facts = self._content(raw).facts
+            return self._is_told_by(self._content(raw).facts)
         except NotMinimizable:
             return True  # nothing is, whatever else is known
+
+    def _is_told_by(self, facts: ResourceFacts) -> bool:
         medicines = self._medications is not None and self._medications.are_named_in(facts)
         return facts.resource_type != PROVENANCE and not medicines
 

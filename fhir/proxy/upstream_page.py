@@ -12,6 +12,7 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.page import Page
 from fhir.proxy.shown import Show, Shown
 
+ENTRIES: Final = b'"entry":['
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -42,6 +43,31 @@ class _Bundle(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Bundle).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def cut_before_entries(body: bytes) -> int:
+    """Where the entries of a Bundle begin, in bytes; 0 where something stands behind them, or they can't be found.
+
+    Many servers make up an id and a time for each Bundle, which stand before its entries: the rest comes again.
+    """
+    cut = max(body.find(ENTRIES), 0)
+    try:
+        behind = _members(b"{" + body[cut:]).keys() if cut else ()
+        _decode(_without_entries(body[:cut]))
+    except (msgspec.DecodeError, RecursionError):
+        return 0
+    return cut if behind == {"entry"} else 0
+
+
+def _without_entries(head: bytes) -> bytes:
+    """INVARIANT: is JSON only where the entries are the Bundle's own, and not part of another member or of a string.
+
+    Raises msgspec.DecodeError for a quote that is escaped.
+    """
+    if head.endswith(b"\\"):
+        raise msgspec.DecodeError("no member begins here")
+    return head + b'"entry":[]}'
 
 
 def _mode(entry: _Entry) -> str | None:
@@ -51,10 +77,11 @@ def _mode(entry: _Entry) -> str | None:
 class UpstreamPage:
     """What an upstream answered, with one view of it."""
 
-    __slots__ = ("_entries", "_known", "_show", "alone", "are_matches", "next_url", "total")
+    __slots__ = ("_bundle_type", "_entries", "_known", "_show", "alone", "are_matches", "next_url", "total")
 
     def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset") -> None:
         """Raises BrokenBundle."""
+        self._bundle_type: Final = bundle_type
         try:
             bundle = _decode(body)
         except (msgspec.DecodeError, RecursionError) as broken:
@@ -66,12 +93,23 @@ class UpstreamPage:
         self._known: dict[int, Shown | None] = {}
         self.alone: dict[tuple[int, int, int], Page] = {}
         """What it is for an app whose page it fills by itself: by `position`, `passed` and `count` of `fill_page`."""
-        self.are_matches: Final[Sequence[bool]] = [_mode(entry) == "match" for entry in self._entries]
+        self.are_matches: Sequence[bool] = [_mode(entry) == "match" for entry in self._entries]
         """Of each entry, whether the upstream calls it a match."""
         self.next_url: Final = next((link.url for link in bundle.link if link.relation == "next"), None)
         """Where the upstream says that it goes on."""
         self.total: Final = bundle.total
         """How many matches there are in all, as the upstream says."""
+
+    def behind(self, head: bytes) -> UpstreamPage:
+        """The same entries, in a Bundle that begins with `head`. Raises BrokenBundle."""
+        try:
+            page = UpstreamPage(_without_entries(head), self._show, self._bundle_type)
+        except msgspec.DecodeError as broken:
+            raise BrokenBundle("not a Bundle") from broken
+        page._entries, page._known, page.are_matches = self._entries, self._known, self.are_matches
+        if (page.next_url, page.total) == (self.next_url, self.total):
+            page.alone = self.alone
+        return page
 
     def resources(self) -> Iterator[bytes]:
         """The resource of each entry that has one."""

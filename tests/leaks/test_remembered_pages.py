@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -57,6 +58,20 @@ async def test_l01_what_becomes_sensitive_upstream_is_withheld_on_the_next_page(
     assert await often(app) == ["Observation/lab0"]
     await here.upstream.write([observation("lab1")])
     assert await often(app) == ["Observation/lab0", "Observation/lab1"]
+
+
+@pytest.mark.leak("L01")
+async def test_l01_what_a_bundle_is_called_anew_each_time_changes_nothing_and_what_stands_in_it_does(
+    here: World,
+) -> None:
+    app = await here.app(["laboratory"])
+    seen = [observation("lab0"), observation("vital0", category="vital-signs"), observation("lab1")]
+    for number, shown in enumerate([seen, seen, seen, seen[1:], seen]):
+        entries = json.dumps([{"resource": one} for one in shown], separators=(",", ":"))
+        head = f'{{"resourceType":"Bundle","id":"{number}","type":"searchset"'
+        with here.upstream.saying("/Observation", f'{head},"entry":{entries}}}'.encode()):
+            expected = ["Observation/lab0", "Observation/lab1"] if shown is seen else ["Observation/lab1"]
+            assert await app.ids(SEARCH) == expected
 
 
 async def test_elements_and_purposes_have_pages_of_their_own(here: World) -> None:
