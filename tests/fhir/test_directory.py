@@ -474,8 +474,9 @@ async def test_who_has_less_time_takes_no_answer_from_who_has_more(
     with upstream.hanging():
         patient_one = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
         await _heard(upstream)
-        monkeypatch.setattr(directory_lookup, "MOST_SECONDS", 0.05)
-        hasty = await directory.knowledge(_rules("Group/g"), user)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(directory_lookup, "MOST_SECONDS", 0.05)
+            hasty = await directory.knowledge(_rules("Group/g"), user)
         late = asyncio.ensure_future(directory.knowledge(_rules("Group/g"), user))
         await asyncio.sleep(0.01)
     assert _meant("Group/g", {_APP, *user}, hasty) == "unknown"
