@@ -104,7 +104,7 @@ async def test_the_mask_is_told_by_the_names_of_elements_as_the_proxy_applies_it
         ("Observation/hiv0", "sensitivity"),
         ("Observation/bob1", "compartment"),
         ("Observation/nothing", "default"),
-        ("Media/x", "scope"),
+        ("Communication/x", "scope"),
     ],
 )
 async def test_a_denied_read_says_by_which_rule(place: Place, wanted: str, rule: str) -> None:

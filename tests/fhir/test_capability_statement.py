@@ -39,7 +39,7 @@ def statement() -> dict[str, Any]:
         load_catalogue(None),
         load_definitions(),
         "2026-01-01",
-        lambda kind: kind != "Media",
+        lambda kind: kind != "Flag",
         lambda one, other: (one == "Consent") == (other == "Consent"),
     )
     return dict(msgspec.json.decode(told))
@@ -60,7 +60,7 @@ def test_every_type_names_the_interactions_that_the_proxy_knows(statement: dict[
             known |= {"create", "update", "patch", "delete", "history-type"}
         assert codes == ({"read"} if kind == "Binary" else known)
     assert list(resources) == sorted(resources)
-    assert "Media" not in resources  # which has no source here
+    assert "Flag" not in resources  # which has no source here
     operations = {kind: [o["name"] for o in r["operation"]] for kind, r in resources.items() if "operation" in r}
     assert operations == {"Consent": ["fileConsent", "revokeConsent"], "Patient": ["everything", "export"]}
 
@@ -77,7 +77,7 @@ def test_every_type_names_the_includes_that_the_proxy_follows(statement: dict[st
     assert "Provenance:target" in resources["MedicationRequest"]["searchRevInclude"]
     assert "Consent:patient" not in resources["Patient"]["searchRevInclude"]  # which has another source here
     assert "Consent:patient" not in resources["Consent"]["searchInclude"]
-    assert "Media" not in str([resource.get("searchRevInclude") for resource in resources.values()])
+    assert "Flag" not in str([resource.get("searchRevInclude") for resource in resources.values()])
     assert not {"searchInclude", "searchRevInclude"} & {*resources["Group"], *resources["Binary"]}
 
 
@@ -87,10 +87,10 @@ def test_it_says_what_the_operator_says_of_the_data() -> None:
         load_catalogue(None),
         load_definitions(),
         "2026-01-01",
-        lambda kind: kind != "Media",
+        lambda kind: kind != "Flag",
         lambda *_: True,
         instantiates=["http://a.example/CapabilityStatement/server"],
-        profiles={kind: [f"http://a.example/StructureDefinition/{kind}"] for kind in ("Patient", "Consent", "Media")},
+        profiles={kind: [f"http://a.example/StructureDefinition/{kind}"] for kind in ("Patient", "Consent", "Flag")},
     )
     found: dict[str, Any] = msgspec.json.decode(told)
     Checked.model_validate(found)

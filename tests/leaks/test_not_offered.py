@@ -149,7 +149,7 @@ async def test_l60_an_app_writes_no_consent_and_no_record(leaky: World, kind: st
 @pytest.mark.parametrize(
     "path",
     [
-        *("Binary/b1/_history/1", "Binary/b1/_history", "Binary?_id=b1", "Binary", "Media/m1", "Bundle/b", "Basic/b"),
+        *("Binary/b1/_history/1", "Binary/b1/_history", "Binary?_id=b1", "Binary", "Flag/m1", "Bundle/b", "Basic/b"),
         *("Parameters/p", "?_type=Binary", "?_type=Condition,Binary"),
     ],
 )
