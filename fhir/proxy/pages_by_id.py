@@ -28,6 +28,8 @@ _AT_ONCE: Final = 2
 """Reads at a time: each answer may be as large as an answer may be."""
 ENOUGH: Final = 8 * 1024 * 1024
 """Bytes of what may be seen after which a page ends; what is left of its list is the next one."""
+_MOST_BYTES: Final = 4 * ENOUGH
+"""Of one that can't end before its list does."""
 _FAILS: Final = (200, 500, 502, 504)
 """Statuses of a server that tried to answer, or of a gateway that gave up on it."""
 _NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/(?!\.\.?$)([A-Za-z0-9\-.]{1,64})")
@@ -98,6 +100,8 @@ async def page_by_id(url: str, page: Callable[[str], Awaitable[bytes]], read: Re
     found: list[Mapping[str, msgspec.Raw]] = []
     size, at = 0, int(begin)
     while at < len(entries) and (whole or size < ENOUGH):
+        if size > _MOST_BYTES:
+            raise UpstreamFailure("too-large", status=200)
         part = entries[at : at + _AT_ONCE]
         bodies = await gather(*(_alone(entry.resource, read) for entry in part))
         found += [_entry(entry, body) for entry, body in zip(part, bodies, strict=True)]
