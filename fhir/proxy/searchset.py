@@ -8,8 +8,8 @@ page of withheld entries from one that isn't there (L04, L22).
 from __future__ import annotations
 
 from asyncio import timeout
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
@@ -66,16 +66,16 @@ async def fill_page(
     """
     walk = partial(_walk, resource_type, count, get=get, apart=apart, versions=versions)
     try:
-        async with _in_time(first):
-            return await walk(first, position, passed)
+        return await (
+            _in_time(walk(first, position, passed)) if _is_had_alone(first) else walk(first, position, passed)
+        )
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
         if not _is_had_alone(first) and may_be_had_alone(failure):
             with suppress(UpstreamFailure, BrokenBundle):
                 alone = await one_by_one() if one_by_one else asked_by_id(question) if question else None
                 if alone is not None:
-                    async with _in_time(alone):
-                        return await walk(alone, passed + position, 0)
+                    return await _in_time(walk(alone, passed + position, 0))
         if failure.kind != "too-large" or first != question:
             raise
     return await walk(first, 0, 0, shorter=True)
@@ -85,12 +85,11 @@ def _is_had_alone(url: str) -> bool:
     return is_by_id(url) or is_by_number(url)
 
 
-@asynccontextmanager
-async def _in_time(url: str) -> AsyncIterator[None]:
+async def _in_time(walked: Awaitable[Page]) -> Page:
     """Raises UpstreamFailure where resources are had one by one, and too many take too long."""
     try:
-        async with timeout(MOST_SECONDS_ALONE if _is_had_alone(url) else None):
-            yield
+        async with timeout(MOST_SECONDS_ALONE):
+            return await walked
     except TimeoutError:
         raise UpstreamFailure("timeout") from None
 

@@ -6,13 +6,16 @@ withheld stands.
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import gather
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.leaks.content import document
+from sandbox.upstream import Receive, Scope, Send
+from tests.leaks.content import binary, document
 from tests.leaks.twins import Seen, next_link, seen
 from tests.leaks.world import ACT_CODE, App, World, observation, patient, world
 
@@ -53,7 +56,8 @@ _RESOURCES: list[dict[str, object]] = [
     *(observation(f"lab{n}", performer=[{"reference": "Practitioner/doc"}]) for n in range(5)),
     observation("lab2-hidden", **_WITHHELD),
     *(document(f"letter{n}", f"Binary/{n}") for n in range(3)),
-    document("letter1-hidden", "Binary/x", **_WITHHELD),
+    document("letter1-hidden", "Binary/0", **_WITHHELD),
+    binary("0"),
     _provenance("of-lab", "Observation/lab0"),
     _provenance("of-hidden", "Observation/lab2-hidden"),
     {"resourceType": "Medication", "id": "plain", "code": {"text": "plain"}},
@@ -76,9 +80,14 @@ _QUESTIONS = [
     *("Observation", "Observation?_count=2", "Observation?_include=Observation:performer"),
     *("Patient?_revinclude=Observation:subject", "Patient?_revinclude=DocumentReference:subject"),
     *("Observation?_revinclude=Provenance:target", "Provenance?patient=ana", "Provenance/of-hidden"),
-    *("Provenance?_id=of-lab,of-hidden", "MedicationRequest", "MedicationRequest?_include=MedicationRequest:medication"),
-    *("Patient/ana/$everything?_count=4", "?_type=Observation,DocumentReference&_count=3"),
+    *(
+        "Provenance?_id=of-lab,of-hidden",
+        "MedicationRequest",
+        "MedicationRequest?_include=MedicationRequest:medication",
+    ),
+    *("Patient/ana/$everything?_count=4", "?_type=Observation,DocumentReference&_count=3", "Binary/0"),
 ]
+_NOT_THERE = ("Observation/lab2-hidden", "Observation/story/_history/2", "Provenance/of-hidden")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -101,17 +110,18 @@ async def _pages(app: App, path: str) -> list[Seen]:
     return found
 
 
-@pytest.mark.leak("L04", "L06", "L11", "L13", "L14", "L40", "L41")
+@pytest.mark.leak("L04", "L06", "L11", "L13", "L14", "L35", "L40", "L41")
 @pytest.mark.parametrize("fault", _FAILS)
 @pytest.mark.parametrize("path", _QUESTIONS)
 async def test_l04_what_the_upstream_fails_at_and_is_withheld_is_not_noticed(
     failing: World, path: str, fault: str
 ) -> None:
     app = await failing.app(_TICKED)
-    usual = await _pages(app, path)
     body, status = _FAILS[fault]
     with failing.upstream.failing_at(_MARK.encode(), body, status):
-        assert await _pages(app, path) == usual
+        answers = await _pages(app, path)
+    assert answers == await _pages(app, path)
+    assert {answer.status for answer in answers} == {404 if path.startswith(_NOT_THERE) else 200}
 
 
 @pytest.mark.leak("L04", "L06", "L40")
@@ -119,11 +129,47 @@ async def test_l04_what_the_upstream_fails_at_and_is_withheld_is_not_noticed(
     "path",
     [
         *("Observation/lab2-hidden", "Observation/story/_history/2", "Observation"),
-        *("Patient?_revinclude=DocumentReference:subject", "Provenance/of-hidden", "MedicationRequest/pills"),
+        *("Patient?_revinclude=DocumentReference:subject", "Provenance/of-hidden"),
     ],
 )
 async def test_l04_what_the_upstream_never_answers_and_is_withheld_is_not_noticed(failing: World, path: str) -> None:
     app = await failing.app(_TICKED)
-    usual = await _pages(app, path)
-    with failing.upstream.failing_at(_MARK.encode(), *_NEVER):
-        assert await _pages(app, path) == usual
+    with failing.upstream.failing_at(_MARK.encode(), None):
+        answers = await _pages(app, path)
+    assert answers == await _pages(app, path)
+    assert {answer.status for answer in answers} == {404 if path.startswith(_NOT_THERE) else 200}
+
+
+@pytest.mark.leak("L06")
+async def test_l06_what_refers_to_a_medicine_that_is_never_answered_looks_absent(failing: World) -> None:
+    """One that wasn't asked for before: what is known is remembered."""
+    await failing.upstream.write(
+        [{"resourceType": "Medication", "id": "slow", **_WITHHELD}, _prescription("of-slow", "slow")]
+    )
+    app = await failing.app(_TICKED)
+    with failing.upstream.failing_at(_MARK.encode(), None):
+        answer = await app.get("MedicationRequest/of-slow")
+    assert (answer.status_code, seen(answer)) == (404, seen(await app.get("MedicationRequest/absent")))
+
+
+@pytest.mark.leak("L48")
+async def test_a_server_that_answers_nobody_is_slow_whatever_is_asked_for(failing: World) -> None:
+    app = await failing.app(_TICKED)
+    with failing.upstream.hanging():
+        names = ("lab0", "absent", "lab2-hidden")
+        answers = await gather(*(app.get(f"Observation/{name}") for name in names), app.get("Observation"))
+    assert [answer.status_code for answer in answers] == [504] * 4
+    assert len({str(seen(answer)) for answer in answers}) == 1
+
+
+async def test_what_a_server_was_slow_at_for_a_moment_is_there(failing: World) -> None:
+    """Apps take 404 for an absence, and people would miss what is in the record."""
+    app, held = await failing.app(_TICKED), asyncio.Event()
+
+    async def held_once(scope: Scope, receive: Receive, send: Send) -> None:
+        del failing.upstream.acts["/Observation/lab0"]
+        await held.wait()
+
+    failing.upstream.acts["/Observation/lab0"] = held_once
+    assert (await app.get("Observation/lab0")).status_code == 200
+    held.set()
