@@ -1,8 +1,8 @@
 """Splits an NDJSON file into lines while it arrives, in memory that doesn't grow with the file (docs/leaks.md L75).
 
-http://ndjson.org: one JSON value a line, UTF-8, `\\n` or `\\r\\n` between them. Nothing is decided here. A line that is too
-long is left out: it may be a withheld one, and a broken file would tell of it (L41). A file is damaged when it isn't
-whole, or when no line of it begins as a resource does.
+http://ndjson.org: one JSON value a line, UTF-8, `\\n` or `\\r\\n` between them. Nothing is decided here. A line that is
+too long is left out: it may be a withheld one, and a broken file would tell of it (L41). A file is damaged when it
+isn't whole, or when no line of it begins as a resource does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LineSplitter:
             self._add(plain[start:])
 
     def end(self) -> Iterator[bytes]:
-        """The last line, when nothing ends it. Raises BrokenExport for a file that isn't whole, or none of resources."""
+        """The last line, when nothing ends it. Raises BrokenExport for a file that isn't whole or has no resources."""
         if self._inflate is not None and not self._inflate.eof:
             raise BrokenExport("cut-short")
         if self._rest.strip() and not self._rest.rstrip().endswith(b"}"):

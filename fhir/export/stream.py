@@ -42,8 +42,8 @@ Batches = AsyncIterator[list[bytes]]
 Record = Callable[[Sequence[AuditRecord]], Awaitable[None]]
 
 
-async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) -> Batches:
-    """The lines of files, one file after the other; an empty batch when no line arrives for a while.
+async def batches(upstream: ExportUpstream, kind: str, urls: Sequence[str], max_line: int) -> Batches:
+    """The lines of files of one type, one file after the other; an empty batch when no line arrives for a while.
 
     Raises BrokenExport and UpstreamFailure.
     """
@@ -72,7 +72,7 @@ async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) 
                     yield batch
                     batch, size, looked = [], 0, time.monotonic()
             if splitter.left_out:
-                _log.warning("upstream_fails_at_one", kind="too-large", lines=splitter.left_out)
+                _log.warning("upstream_fails_at_one", type=kind, kind="too-large", lines=splitter.left_out)
     yield batch
 
 

@@ -56,7 +56,7 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
 
 
 async def _one_by_one(parts: ProxyParts, asked: Asked, current: Seen) -> str | None:
-    """Where the versions are had one by one; None where the upstream doesn't give even the current one by its number."""
+    """Where versions are had one by one; None where the upstream doesn't give even the current one by its number."""
     version = version_of(current.shown[0].body)
     url = asked_by_number(asked.name, version)
     return url if url is not None and await seen(parts, asked, version) is not None else None

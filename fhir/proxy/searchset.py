@@ -66,9 +66,8 @@ async def fill_page(
     """
     walk = partial(_walk, resource_type, count, get=get, apart=apart, versions=versions)
     try:
-        return await (
-            _in_time(walk(first, position, passed)) if _is_had_alone(first) else walk(first, position, passed)
-        )
+        page = walk(first, position, passed)
+        return await (_in_time(page) if _is_had_alone(first) else page)
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
         if not _is_had_alone(first) and may_be_had_alone(failure):
