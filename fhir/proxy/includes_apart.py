@@ -66,10 +66,10 @@ class IncludesApart:
             )
             found += page.matches
             room -= sum(len(shown.body) for shown in page.matches)
-            if page.next_url is None:
-                return found
             if room < 0:
                 break
+            if page.next_url is None:
+                return found
             url, position, passed = page.next_url, page.next_position, page.next_passed
         raise UpstreamFailure("too-large", status=200)
 
