@@ -13,13 +13,17 @@ from typing import Final
 import msgspec
 
 from fhir.proxy.pages_by_id import ENOUGH, ReadAlone
+from fhir.upstream.failure import UpstreamFailure
 
 _BY_NUMBER: Final = "by-number:"
-"""Before the URL of a page that is had so: then comes its first version, and `Type/id`."""
+"""Before the URL of a page that is had so; then come its first version, and `Type/id`."""
 _MOST: Final = 8
 """Versions of one page."""
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,2}")
 """A version that so many others can precede."""
+_PAGE: Final = re.compile(
+    rf"{_BY_NUMBER}({_NUMBER.pattern}):([A-Z][A-Za-z]{{1,63}})/(?!\.\.?$)([A-Za-z0-9\-.]{{1,64}})"
+)
 
 
 class _Meta(msgspec.Struct):
@@ -44,10 +48,15 @@ def is_by_number(url: str) -> bool:
 
 
 async def page_by_number(url: str, read: ReadAlone) -> bytes:
-    """The page at a URL that is had so; a version that isn't there has a place on it too. Raises UpstreamFailure."""
-    begin, _, name = url.removeprefix(_BY_NUMBER).partition(":")
-    kind, _, wanted = name.partition("/")
-    number, size = int(begin), 0
+    """The page at a URL that is had so; a version that isn't there has a place on it too.
+
+    Raises UpstreamFailure, also for one that the upstream made up.
+    """
+    found = _PAGE.fullmatch(url)
+    if found is None:
+        raise UpstreamFailure("foreign-link")
+    number, kind, wanted = int(found[1]), found[2], found[3]
+    size = 0
     entries: list[dict[str, msgspec.Raw]] = []
     while number > 0 and len(entries) < _MOST and size < ENOUGH:
         body = await read(kind, wanted, str(number))
@@ -55,7 +64,7 @@ async def page_by_number(url: str, read: ReadAlone) -> bytes:
         entries.append({"resource": msgspec.Raw(body)} if body is not None and given else {})
         size += len(body or b"")
         number -= 1
-    links = [{"relation": "next", "url": f"{_BY_NUMBER}{number}:{name}"}] if number > 0 else []
+    links = [{"relation": "next", "url": f"{_BY_NUMBER}{number}:{kind}/{wanted}"}] if number > 0 else []
     return msgspec.json.encode({"resourceType": "Bundle", "type": "history", "link": links, "entry": entries})
 
 

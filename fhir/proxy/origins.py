@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.page import Page
 from fhir.proxy.pages_by_id import is_by_id, page_by_id
 from fhir.proxy.searchset import fill_page
 from fhir.proxy.shown import Shown
@@ -172,15 +173,20 @@ class Origins:
 
         question = f"{kind}?{urlencode({'_id': ','.join(ids), '_count': len(ids)})}"
         get = decided_by(lambda raw: Shown(self.facts(raw), raw), fetched)
+        found: dict[str, bytes] = {}
+        page = Page(next_url=question)
         try:
-            page = await fill_page(kind, len(ids), question, 0, get, question=question)
+            for _ in ids:  # a page holds one of them at least, and most hold all
+                if page.next_url is not None:
+                    at = page.next_url, page.next_position
+                    page = await fill_page(kind, len(ids), *at, get, question=question, passed=page.next_passed)
+                    found |= {shown.name: shown.body for shown in page.matches}
         except BrokenBundle:
-            return {}
+            pass
         except UpstreamFailure as failure:
             if failure.means_down or failure.kind == "paused":
                 raise
-            return {}
-        return {shown.name: shown.body for shown in page.matches}
+        return found
 
     def _origin(self, targets: Mapping[str, str], bodies: Mapping[str, bytes]) -> Origin | None:
         """None where a target wasn't found, or is another version than the one that is named."""

@@ -19,7 +19,8 @@ import msgspec
 from fhir.upstream.failure import UpstreamFailure
 
 _BY_ID: Final = "by-id:"
-"""Before the URL of a page that is had so, and before that how many of what it lists were had before."""
+"""Before the URL of a page that is had so; then comes how many of what that lists were had before."""
+_PAGE: Final = re.compile(_BY_ID + r"([0-9]{1,2}):(.+)", re.ASCII | re.DOTALL)
 _LISTED: Final = 8
 """Results of one list."""
 _MOST_LISTED: Final = 3 * _LISTED
@@ -38,7 +39,7 @@ _ELSEWHERE: Final = ("_count", "_include", "_revinclude")
 ReadAlone = Callable[[str, str, str], Awaitable[bytes | None]]
 """Type, id and version (empty: the current one) of a resource; None when there is none that may be seen.
 
-INVARIANT: what is withheld isn't given, so that where a page ends doesn't hang on how large it is.
+INVARIANT: of a page for an app, what is withheld isn't given: where it ends mustn't hang on how large that is.
 """
 
 
@@ -85,8 +86,11 @@ def is_by_id(url: str) -> bool:
 
 
 async def page_by_id(url: str, page: Callable[[str], Awaitable[bytes]], read: ReadAlone) -> bytes:
-    """The page at a URL that is had so. Raises UpstreamFailure."""
-    begin, _, asked = url.removeprefix(_BY_ID).partition(":")
+    """The page at a URL that is had so. Raises UpstreamFailure, also for one that the upstream made up."""
+    found = _PAGE.fullmatch(url)
+    if found is None:
+        raise UpstreamFailure("foreign-link")
+    at, asked = int(found[1]), found[2]
     try:
         listed = _decode(await page(asked))
     except (msgspec.DecodeError, RecursionError):
@@ -97,20 +101,20 @@ async def page_by_id(url: str, page: Callable[[str], Awaitable[bytes]], read: Re
         raise UpstreamFailure("too-large", status=200)
     # Where no link leads to the rest, a longer list is asked for instead, and this one must be had whole.
     whole = not leads_on and (listed.total or 0) > len(entries)
-    found: list[Mapping[str, msgspec.Raw]] = []
-    size, at = 0, int(begin)
+    told: list[Mapping[str, msgspec.Raw]] = []
+    size = 0
     while at < len(entries) and (whole or size < ENOUGH):
         if size > _MOST_BYTES:
             raise UpstreamFailure("too-large", status=200)
         part = entries[at : at + _AT_ONCE]
         bodies = await gather(*(_alone(entry.resource, read) for entry in part))
-        found += [_entry(entry, body) for entry, body in zip(part, bodies, strict=True)]
+        told += [_entry(entry, body) for entry, body in zip(part, bodies, strict=True)]
         size += sum(len(body) for body in bodies if body is not None)
         at += len(part)
     links = [{"relation": link.relation, "url": f"{_BY_ID}0:{link.url}"} for link in listed.link]
     if at < len(entries):
         links = [{"relation": "next", "url": f"{_BY_ID}{at}:{asked}"}]
-    said = {"type": listed.type, "total": listed.total if whole else None, "link": links, "entry": found}
+    said = {"type": listed.type, "total": listed.total if whole else None, "link": links, "entry": told}
     return msgspec.json.encode({"resourceType": "Bundle", **said})
 
 

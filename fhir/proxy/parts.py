@@ -12,12 +12,11 @@ from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
-from fhir.proxy.history_by_number import is_by_number, page_by_number
+from fhir.proxy.had_alone import is_had_alone, page_had_alone
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origin, Origins, OriginsByContent
 from fhir.proxy.page_memo import PageMemo
 from fhir.proxy.page_token import PageSealer
-from fhir.proxy.pages_by_id import is_by_id, page_by_id
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.request import ProxyRefusal, ProxyRequest
@@ -180,9 +179,8 @@ class Pages:
         """Pages as they are fetched."""
 
         async def page(url: str) -> UpstreamPage:
-            alone = await self._had_alone(url, show)
-            if alone is not None:
-                return UpstreamPage(alone, show, bundle_type)
+            if is_had_alone(url):
+                return await self._had_alone(url, show, bundle_type)
             body = await self._page(url)
             await self._learn_of(body)
             return UpstreamPage(body, show, bundle_type)
@@ -193,9 +191,8 @@ class Pages:
         """Pages of a search without includes: what was shown of the same bytes under the same plan is shown again."""
 
         async def page(url: str) -> UpstreamPage:
-            alone = await self._had_alone(url, show)
-            if alone is not None:
-                return UpstreamPage(alone, show)
+            if is_had_alone(url):
+                return await self._had_alone(url, show)
             body = await self._page(url)
             known = self._memo.find(plan, url, elements, body)
             if known is None:
@@ -211,13 +208,8 @@ class Pages:
             await self._learn(body)
         self._origins |= await self._find.on_page(body)
 
-    async def _had_alone(self, url: str, show: Show) -> bytes | None:
-        """A page whose resources are had one by one; None for any other."""
-        if is_by_id(url):
-            return await page_by_id(url, self._page, partial(self._read, show))
-        if is_by_number(url):
-            return await page_by_number(url, partial(self._read, show))
-        return None
+    async def _had_alone(self, url: str, show: Show, bundle_type: str = "searchset") -> UpstreamPage:
+        return UpstreamPage(await page_had_alone(url, self._page, partial(self._read, show)), show, bundle_type)
 
     async def _read(self, show: Show, resource_type: str, resource_id: str, version: str) -> bytes | None:
         """As `ReadAlone`: what is withheld is dropped at once, and not held beside the others."""

@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from fhir.minimization.high_water import bundle_meta
-from fhir.proxy.history_by_number import is_by_number
+from fhir.proxy.had_alone import is_had_alone
 from fhir.proxy.page import Page
-from fhir.proxy.pages_by_id import asked_by_id, is_by_id, may_be_had_alone
+from fhir.proxy.pages_by_id import asked_by_id, may_be_had_alone
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, GetPage, UpstreamPage
 from fhir.upstream.failure import UpstreamFailure
@@ -66,11 +66,11 @@ async def fill_page(
     """
     walk = partial(_walk, resource_type, count, get=get, apart=apart, versions=versions)
     try:
-        page = walk(first, position, passed)
-        return await (_in_time(page) if _is_had_alone(first) else page)
+        walked = walk(first, position, passed)
+        return await (_in_time(walked) if is_had_alone(first) else walked)
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
-        if not _is_had_alone(first) and may_be_had_alone(failure):
+        if not is_had_alone(first) and may_be_had_alone(failure):
             with suppress(UpstreamFailure, BrokenBundle):
                 alone = await one_by_one() if one_by_one else asked_by_id(question) if question else None
                 if alone is not None:
@@ -78,10 +78,6 @@ async def fill_page(
         if failure.kind != "too-large" or first != question:
             raise
     return await walk(first, 0, 0, shorter=True)
-
-
-def _is_had_alone(url: str) -> bool:
-    return is_by_id(url) or is_by_number(url)
 
 
 async def _in_time(walked: Awaitable[Page]) -> Page:
@@ -147,7 +143,7 @@ async def _walk(
         page.next_passed += 0 if longer else seen
     else:
         page.next_url, page.next_position = url, position
-    if apart is not None and _is_had_alone(first):
+    if apart is not None and is_had_alone(first):
         candidates += await apart(page.matches)
     return _with_includes(page, candidates)
 

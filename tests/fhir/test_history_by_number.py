@@ -94,6 +94,16 @@ async def test_a_page_holds_few_large_versions_at_a_time(monkeypatch: pytest.Mon
     assert told["link"] == [{"relation": "next", "url": "by-number:4:Observation/a"}]
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["by-number:", "by-number:x:Observation/a", "by-number:3:../a", "by-number:3:Observation/..", "by-number:0:A/a"],
+)
+async def test_a_page_that_the_upstream_made_up_is_none(url: str) -> None:
+    with pytest.raises(UpstreamFailure) as failed:
+        await page_by_number(url, _Upstream({}, "").alone)
+    assert failed.value.kind == "foreign-link"
+
+
 @pytest.mark.parametrize("version", ["", "0", "01", "1000", "-1", "a", "3f2c", "1.0", "\u0661", "1\n"])
 async def test_versions_that_are_no_small_numbers_are_not_counted_down(version: str) -> None:
     assert asked_by_number("Observation/a", version) is None

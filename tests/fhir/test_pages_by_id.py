@@ -172,6 +172,16 @@ async def test_a_list_from_which_nothing_leads_on_is_not_taken_for_the_whole() -
             await page_by_id(asked_by_id(_QUESTION), page, _Upstream([], set()).alone)
 
 
+@pytest.mark.parametrize(
+    "url", ["by-id:", "by-id:x:Observation?", "by-id:-1:Observation?a=b", "by-id:100:Observation?"]
+)
+async def test_a_page_that_the_upstream_made_up_is_none(url: str) -> None:
+    upstream = _Upstream([], set())
+    with pytest.raises(UpstreamFailure) as failed:
+        await page_by_id(url, upstream.page, upstream.alone)
+    assert failed.value.kind == "foreign-link"
+
+
 async def test_what_is_listed_without_a_name_is_not_asked_for() -> None:
     names = [("Observation", ".."), ("Observation", "a/b"), ("observation", "x"), ("Observation", "")]
     entries = [{"resource": {"resourceType": kind, "id": id}} for kind, id in names]
