@@ -94,6 +94,24 @@ async def test_a_result_loses_what_fails_alone_and_nothing_else_wherever_it_stan
     assert await _all(upstream.fetch, count) == [id for id in ids if id != ids[place]]
 
 
+async def test_too_many_that_take_too_long_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither on a first page nor where a link goes on."""
+    monkeypatch.setattr("fhir.proxy.searchset.MOST_SECONDS_ALONE", 0.05)
+    upstream, never = _Upstream([f"o{n}" for n in range(30)], {"o9"}), asyncio.Event()
+
+    async def alone(kind: str, id: str, version: str) -> bytes | None:
+        await never.wait()
+        return None
+
+    async def fetch(url: str) -> bytes:
+        return await (page_by_id(url, upstream.page, alone) if is_by_id(url) else upstream.page(url))
+
+    for first, kind in ((_QUESTION, "too-large"), (asked_by_id(_QUESTION), "timeout")):
+        with pytest.raises(UpstreamFailure) as failed:
+            await fill_page("Observation", 50, first, 0, decided_by(_show, fetch), question=_QUESTION)
+        assert failed.value.kind == kind
+
+
 async def test_nothing_is_read_alone_where_nothing_fails() -> None:
     upstream = _Upstream([f"o{n}" for n in range(30)], set())
     assert len(await _all(upstream.fetch, 7)) == 30
