@@ -55,10 +55,10 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     return Answered(body, Seen(current.plan, page.matches))
 
 
-async def _one_by_one(parts: ProxyParts, asked: Asked, current: Seen) -> str | None:
+async def _one_by_one(parts: ProxyParts, asked: Asked, current: Seen, behind: int) -> str | None:
     """Where versions are had one by one; None where the upstream doesn't give even the current one by its number."""
     version = version_of(current.shown[0].body)
-    url = asked_by_number(asked.name, version)
+    url = asked_by_number(asked.name, version, behind)
     return url if url is not None and await seen(parts, asked, version) is not None else None
 
 

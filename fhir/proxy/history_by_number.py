@@ -37,9 +37,15 @@ class _Versioned(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Versioned).decode
 
 
-def asked_by_number(name: str, version: str) -> str | None:
-    """The URL of the first page of the history of `Type/id`, had so; None where versions aren't numbered like that."""
-    return f"{_BY_NUMBER}{version}:{name}" if _NUMBER.fullmatch(version) else None
+def asked_by_number(name: str, version: str, behind: int) -> str | None:
+    """Where the history of `Type/id`, whose current version this is, goes on behind so many versions, had so.
+
+    None where versions aren't numbered like that.
+    """
+    if _NUMBER.fullmatch(version) is None:
+        return None
+    # Where numbers were left out, that many versions lie further down, and some come again.
+    return f"{_BY_NUMBER}{max(1, int(version) - behind)}:{name}"
 
 
 def is_by_number(url: str) -> bool:

@@ -52,7 +52,7 @@ async def fill_page(
     versions: bool = False,
     question: str = "",
     passed: int = 0,
-    one_by_one: Callable[[], Awaitable[str | None]] | None = None,
+    one_by_one: Callable[[int], Awaitable[str | None]] | None = None,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
@@ -61,8 +61,8 @@ async def fill_page(
     come along as an include, its matches too: an upstream doesn't include what it already has on the page, and where
     its pages end hangs on what is withheld. `question` is our own, with whose answer the result begins, `passed`
     matches before `first`; where the upstream fails it may be asked for fewer results, or for one by one: a search by
-    id, anything else where `one_by_one` says. A search finds a resource once, a history (`versions`) each of its
-    versions. Raises BrokenBundle, and what `get` raises.
+    id, anything else where `one_by_one` says that it goes on behind so many matches. A search finds a resource once, a
+    history (`versions`) each of its versions. Raises BrokenBundle, and what `get` raises.
     """
     walk = partial(_walk, resource_type, count, get=get, apart=apart, versions=versions)
     try:
@@ -72,9 +72,11 @@ async def fill_page(
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
         if not is_had_alone(first) and may_be_had_alone(failure):
             with suppress(UpstreamFailure, BrokenBundle):
-                alone = await one_by_one() if one_by_one else asked_by_id(question) if question else None
-                if alone is not None:
-                    return await _in_time(walk(alone, passed + position, 0))
+                behind = passed + position
+                if one_by_one is not None and (alone := await one_by_one(behind)) is not None:
+                    return await _in_time(walk(alone, 0, behind))
+                if one_by_one is None and question:
+                    return await _in_time(walk(asked_by_id(question), behind, 0))
         if failure.kind != "too-large" or first != question:
             raise
     return await walk(first, 0, 0, shorter=True)

@@ -49,8 +49,8 @@ class _Upstream:
 
 
 async def _all(upstream: _Upstream, newest: str, count: int) -> list[str]:
-    async def one_by_one() -> str | None:
-        return asked_by_number("Observation/a", newest)
+    async def one_by_one(behind: int) -> str | None:
+        return asked_by_number("Observation/a", newest, behind)
 
     found: list[str] = []
     page = Page(next_url=_QUESTION)
@@ -75,6 +75,13 @@ async def test_a_history_loses_the_version_that_fails_and_no_other_wherever_it_s
     assert found == [n for n in numbers if n != broken]
 
 
+async def test_what_lies_before_is_not_read_again() -> None:
+    numbers = [str(n) for n in range(200, 0, -1)]
+    upstream = _Upstream({n: _version(n) for n in numbers}, "20")
+    assert await _all(upstream, "200", 10) == [n for n in numbers if n != "20"]
+    assert max(map(int, upstream.read)) == 30
+
+
 async def test_numbers_that_were_never_given_leave_no_trace() -> None:
     numbers = ["30", "21", "20", "9", "2"]
     assert await _all(_Upstream({n: _version(n) for n in numbers}, "20"), "30", 2) == ["30", "21", "9", "2"]
@@ -89,7 +96,7 @@ async def test_another_version_than_the_one_that_was_asked_for_is_none() -> None
 async def test_a_page_holds_few_large_versions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fhir.proxy.history_by_number.ENOUGH", 2_500)
     upstream = _Upstream({str(n): _version(n, 1_000) for n in range(8, 0, -1)}, "8")
-    told = json.loads(await upstream.fetch(asked_by_number("Observation/a", "7") or ""))
+    told = json.loads(await upstream.fetch(asked_by_number("Observation/a", "7", 0) or ""))
     assert [entry["resource"]["meta"]["versionId"] for entry in told["entry"]] == ["7", "6", "5"]
     assert told["link"] == [{"relation": "next", "url": "by-number:4:Observation/a"}]
 
@@ -106,6 +113,6 @@ async def test_a_page_that_the_upstream_made_up_is_none(url: str) -> None:
 
 @pytest.mark.parametrize("version", ["", "0", "01", "1000", "-1", "a", "3f2c", "1.0", "\u0661", "1\n"])
 async def test_versions_that_are_no_small_numbers_are_not_counted_down(version: str) -> None:
-    assert asked_by_number("Observation/a", version) is None
+    assert asked_by_number("Observation/a", version, 0) is None
     with pytest.raises(UpstreamFailure):
         await _all(_Upstream({"3": _version(3)}, "3"), version, 50)
