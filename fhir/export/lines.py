@@ -15,7 +15,7 @@ PIECE: Final = 64 * 1024
 """Bytes that are decompressed at once: what a piece can grow to is bounded, however it was packed."""
 
 _END: Final = 64
-"""Bytes that are kept of the end of a line that is too long: whether it is whole is seen there."""
+"""Bytes at the end of a line in which it is seen whether that is whole; of one that is too long no more are kept."""
 
 Fault = Literal["not-gzip", "cut-short", "not-json", "ended", "unsent"]
 
@@ -55,7 +55,8 @@ class LineSplitter:
         """The last line, when nothing ends it. Raises BrokenExport for a file that isn't whole or has no resources."""
         if self._inflate is not None and not self._inflate.eof:
             raise BrokenExport("cut-short")
-        if self._rest.strip() and not self._rest.rstrip().endswith(b"}"):
+        end = self._rest[-_END:].strip()
+        if end and not end.endswith(b"}"):
             raise BrokenExport("cut-short")
         if line := self._taken(b""):
             yield line
