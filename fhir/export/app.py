@@ -241,7 +241,7 @@ class BulkExport:
 
         origins = replace(self._proxy.origins, facts=self._parts.views.facts)
         stream = ExportStream(
-            batches(self._parts.upstream, urls, self._parts.max_line),
+            batches(self._parts.upstream, kind, urls, self._parts.max_line),
             ExportFilter(self._proxy.plans, self._parts.views, self._proxy.medications, origins, plan, kind),
             self._proxy.audit.record_all,
             goes_on,

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+import structlog
 
 from fhir.audit.event import AuditRecord
-from fhir.export.lines import BrokenExport
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
@@ -25,6 +25,7 @@ from fhir.proxy.shown import Show, Shown
 from policies.decide import ReadPlan
 from policies.model import ResourceFacts
 
+_log: Final = structlog.get_logger(__name__)
 MOST_CANDIDATES: Final = 50_000
 """Patients who may share, kept while a batch is decided; if there are more, each one's consents are asked."""
 _TURN: Final = 16
@@ -67,15 +68,20 @@ class ExportFilter:
         self._origins = origins
         self._plan = plan
         self._kind = kind
+        self._unread = 0
 
     async def passed(self, lines: Sequence[bytes], now: datetime) -> Passed:
-        """What may be seen of these lines. Raises BrokenExport for a line that is no JSON object."""
+        """What may be seen of these lines.
+
+        Nothing of one that is no JSON: it may be a withheld one, and a file that breaks would tell of it.
+        """
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
         await self._medications.learn(*lines)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
+        self._unread = 0
         for number, line in enumerate(lines, 1):
             shown = await self._shown(line, batch)
             if shown is not None:
@@ -86,6 +92,8 @@ class ExportFilter:
                 found += (shown.body.replace(b"\r", b" "), b"\n")  # some readers take it for the end of a line
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+        if self._unread:
+            _log.warning("upstream_fails_at_one", type=self._kind, kind="not-fhir", lines=self._unread)
         return Passed(b"".join(found), seen)
 
     async def _shown(self, line: bytes, batch: _Batch) -> Shown | None:
@@ -97,11 +105,9 @@ class ExportFilter:
                 return None
             show = await batch.show(facts)
             return None if show is None else show(line)
-        except NotMinimizable:
-            _check_json(line)
+        except (NotMinimizable, UnicodeDecodeError):
+            self._unread += not _is_object(line)
             return None
-        except UnicodeDecodeError:
-            raise BrokenExport("not-json") from None
 
 
 class _Batch:
@@ -139,16 +145,14 @@ class _Batch:
         return show
 
 
-def _check_json(line: bytes) -> None:
-    """A line that isn't shaped as FHIR is withheld; one that isn't even an object says that the file is damaged."""
+def _is_object(line: bytes) -> bool:
+    """Whether it is JSON, though not shaped as FHIR."""
     try:
-        if line.startswith(b"{"):
-            msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-            line.decode()
-            return
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        line.decode()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        pass
-    raise BrokenExport("not-json")
+        return False
+    return True
 
 
 def records_of(passed: Passed, request_id: str, now: datetime) -> list[AuditRecord]:

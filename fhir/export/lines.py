@@ -1,6 +1,8 @@
 """Splits an NDJSON file into lines while it arrives, in memory that doesn't grow with the file (docs/leaks.md L75).
 
-http://ndjson.org: one JSON value a line, UTF-8, `\\n` or `\\r\\n` between them. Nothing is decided here.
+http://ndjson.org: one JSON value a line, UTF-8, `\\n` or `\\r\\n` between them. Nothing is decided here. A line that is
+too long is left out: it may be a withheld one, and a broken file would tell of it (L41). A file is damaged when it
+isn't whole, or when no line of it begins as a resource does.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from typing import Final, Literal
 PIECE: Final = 64 * 1024
 """Bytes that are decompressed at once: what a piece can grow to is bounded, however it was packed."""
 
-Fault = Literal["line-too-long", "not-gzip", "cut-short", "not-json", "ended", "unsent"]
+_END: Final = 64
+"""Bytes at the end of a line in which it is seen whether that is whole; of one that is too long no more are kept."""
+
+Fault = Literal["not-gzip", "cut-short", "not-json", "ended", "unsent"]
 
 
 class BrokenExport(Exception):
@@ -30,6 +35,11 @@ class LineSplitter:
         self._max = max_line
         self._inflate = zlib.decompressobj(wbits=31) if gzip else None
         self._rest = bytearray()
+        self._too_long = False
+        """Whether the line that is arriving is, of which only the end is kept then."""
+        self._any = self._any_object = False
+        self.left_out = 0
+        """How many lines were too long."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """The lines that end in the next piece of the file. Raises BrokenExport."""
@@ -42,26 +52,43 @@ class LineSplitter:
             self._add(plain[start:])
 
     def end(self) -> Iterator[bytes]:
-        """The last line, when nothing ends it. Raises BrokenExport for compressed content that isn't whole."""
+        """The last line, when nothing ends it. Raises BrokenExport for a file that isn't whole or has no resources."""
         if self._inflate is not None and not self._inflate.eof:
+            raise BrokenExport("cut-short")
+        end = self._rest[-_END:].strip()
+        if end and not end.endswith(b"}"):
             raise BrokenExport("cut-short")
         if line := self._taken(b""):
             yield line
+        if self._any and not self._any_object:
+            raise BrokenExport("not-json")
 
     def _taken(self, last: bytes) -> bytes:
-        """The line that ends with this part, without white space around it."""
-        self._check(last)
-        line = bytes(self._rest) + last if self._rest else last
-        self._rest.clear()
-        return line.strip()
+        """The line that ends with this part, without white space around it; nothing of one that is too long."""
+        if not self._rest and len(last) <= self._max:
+            line = last.strip()
+        else:
+            self._add(last)
+            line = b"" if self._too_long else bytes(self._rest).strip()
+            self.left_out += self._too_long
+            self._rest.clear()
+            self._too_long = False
+        self._note(line)
+        return line
 
     def _add(self, part: bytes) -> None:
-        self._check(part)
+        if self._too_long:
+            self._rest[:] = (bytes(self._rest) + part)[-_END:]
+            return
         self._rest += part
+        if len(self._rest) > self._max:
+            self._note(bytes(self._rest[:_END]).lstrip())
+            self._too_long = True
+            del self._rest[:-_END]
 
-    def _check(self, part: bytes) -> None:
-        if len(self._rest) + len(part) > self._max:
-            raise BrokenExport("line-too-long")
+    def _note(self, line: bytes) -> None:
+        self._any = self._any or bool(line)
+        self._any_object = self._any_object or line.startswith(b"{")
 
     def _inflated(self, piece: bytes) -> Iterator[bytes]:
         inflate = self._inflate

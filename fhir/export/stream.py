@@ -13,12 +13,15 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Final
 
+import structlog
+
 from fhir.audit.event import AuditRecord
 from fhir.export.filter import ExportFilter, records_of
 from fhir.export.lines import BrokenExport, LineSplitter
 from fhir.export.upstream import NDJSON, ExportUpstream
 from fhir.proxy.responses import Receive, Send
 
+_log: Final = structlog.get_logger(__name__)
 MOST_LINES: Final = 1_000
 MOST_BYTES: Final = 1024 * 1024
 IDLE_SECONDS: Final = 0.2
@@ -39,13 +42,13 @@ Batches = AsyncIterator[list[bytes]]
 Record = Callable[[Sequence[AuditRecord]], Awaitable[None]]
 
 
-async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) -> Batches:
-    """The lines of files, one file after the other; an empty batch when nothing arrives for a while.
+async def batches(upstream: ExportUpstream, kind: str, urls: Sequence[str], max_line: int) -> Batches:
+    """The lines of files of one type, one file after the other; an empty batch when no line arrives for a while.
 
     Raises BrokenExport and UpstreamFailure.
     """
     batch: list[bytes] = []
-    size, begun = 0, 0.0
+    size, begun, looked = 0, 0.0, time.monotonic()
     for url in urls:
         async with upstream.open(url) as file:
             splitter, piece = LineSplitter(max_line, gzip=file.gzip), b"-"
@@ -63,7 +66,13 @@ async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) 
                     size += len(line)
                     if len(batch) == MOST_LINES or size >= MOST_BYTES or time.monotonic() - begun > GATHER_SECONDS:
                         yield batch
-                        batch, size = [], 0
+                        batch, size, looked = [], 0, time.monotonic()
+                silent = time.monotonic() - (begun if batch else looked)
+                if silent > (GATHER_SECONDS if batch else LOOK_SECONDS):  # a line that is too long may go on for ever
+                    yield batch
+                    batch, size, looked = [], 0, time.monotonic()
+            if splitter.left_out:
+                _log.warning("upstream_fails_at_one", type=kind, kind="too-large", lines=splitter.left_out)
     yield batch
 
 

@@ -6,11 +6,13 @@ A version is open while both it and the current one may be seen; every other one
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
 
 from fhir.proxy.access_records import Seen
+from fhir.proxy.history_by_number import asked_by_number, version_of
 from fhir.proxy.page_links import PageLinks, Parameters
 from fhir.proxy.parts import Answered, Asked, NothingOpened, Pages, ProxyParts, guarded_search
 from fhir.proxy.reading import seen
@@ -34,17 +36,30 @@ async def answer_history(parts: ProxyParts, asked: Asked) -> Answered:
     if current is None:
         raise NothingOpened
     question = f"{path}?{urlencode({'_count': max(shape.count, DEFAULT_COUNT) + 1})}"
-    first, position, _ = links.begin(question)
+    first, position, passed = links.begin(question)
     pages = Pages(parts, kind)
     show = _of(asked.name, since, parts.views.under(current.plan, {kind: shape.elements}, origins=pages.origins))
     get = pages.decided_by(show, "history")
-    page = await fill_page(kind, shape.count, first, position, get, versions=True, question=question)
+    page = await fill_page(
+        *(kind, shape.count, first, position, get),
+        versions=True,
+        question=question,
+        passed=passed,
+        one_by_one=partial(_one_by_one, parts, asked, current),
+    )
     if await seen(parts, asked, "") is None:
         raise NothingOpened  # withheld while its history was being read
     total = links.total(page, counted=asked.plan.patient is not None)
     entries = [_entry(parts.base, version) for version in page.matches]
     body = paged_bundle(b"history", links.of(page, kind), total, entries, page.matches)
     return Answered(body, Seen(current.plan, page.matches))
+
+
+async def _one_by_one(parts: ProxyParts, asked: Asked, current: Seen, behind: int) -> str | None:
+    """Where versions are had one by one; None where the upstream doesn't give even the current one by its number."""
+    version = version_of(current.shown[0].body)
+    url = asked_by_number(asked.name, version, behind)
+    return url if url is not None and await seen(parts, asked, version) is not None else None
 
 
 def _since(query: Parameters) -> tuple[datetime | None, Parameters]:

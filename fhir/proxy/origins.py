@@ -10,18 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
 
 from fhir.minimization.minimize import NotMinimizable
+from fhir.proxy.page import Page
+from fhir.proxy.pages_by_id import is_by_id, page_by_id
 from fhir.proxy.searchset import fill_page
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, decided_by
 from fhir.r4.own_types import OWN_TYPES
 from fhir.upstream.failure import UpstreamFailure
-from fhir.upstream.source import Source
+from fhir.upstream.source import Source, read_if_given
 from policies.model import ResourceFacts
 
 PROVENANCE: Final = "Provenance"
@@ -160,17 +163,30 @@ class Origins:
         return found
 
     async def _searched(self, kind: str, ids: list[str]) -> dict[str, bytes]:
-        query = urlencode({"_id": ",".join(ids), "_count": len(ids)})
-        get = decided_by(lambda raw: Shown(self.facts(raw), raw), self.source_of(kind).page)
+        source = self.source_of(kind)
+
+        async def fetched(url: str) -> bytes:
+            # One target that can't be had withholds its own Provenances, and not those of all that are asked for.
+            if is_by_id(url):
+                return await page_by_id(url, source.page, partial(read_if_given, source))
+            return await source.page(url)
+
+        question = f"{kind}?{urlencode({'_id': ','.join(ids), '_count': len(ids)})}"
+        get = decided_by(lambda raw: Shown(self.facts(raw), raw), fetched)
+        found: dict[str, bytes] = {}
+        page = Page(next_url=question)
         try:
-            page = await fill_page(kind, len(ids), f"{kind}?{query}", 0, get)
+            for _ in ids:  # a page holds one of them at least, and most hold all
+                if page.next_url is not None:
+                    at = page.next_url, page.next_position
+                    page = await fill_page(kind, len(ids), *at, get, question=question, passed=page.next_passed)
+                    found |= {shown.name: shown.body for shown in page.matches}
         except BrokenBundle:
-            return {}
+            pass
         except UpstreamFailure as failure:
             if failure.means_down or failure.kind == "paused":
                 raise
-            return {}
-        return {shown.name: shown.body for shown in page.matches}
+        return found
 
     def _origin(self, targets: Mapping[str, str], bodies: Mapping[str, bytes]) -> Origin | None:
         """None where a target wasn't found, or is another version than the one that is named."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from fhir.audit.trail import AuditTrail
 from fhir.minimization.masks import Masks
 from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.access_records import Seen
+from fhir.proxy.had_alone import is_had_alone, page_had_alone
 from fhir.proxy.medications import Medications
-from fhir.proxy.origins import Origin, Origins, OriginsByContent
+from fhir.proxy.origins import PROVENANCE, Origin, Origins, OriginsByContent
 from fhir.proxy.page_memo import PageMemo
 from fhir.proxy.page_token import PageSealer
-from fhir.proxy.pages_by_id import page_at
 from fhir.proxy.presented_token import PresentedToken
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.request import ProxyRefusal, ProxyRequest
@@ -169,7 +170,7 @@ class Pages:
         self._page = parts.source_of(resource_type).page
         self._source_of = parts.source_of
         self._learn = None if resource_type in OWN_TYPES else parts.medications.learn
-        self._find = parts.origins.on_page
+        self._find = parts.origins
         self._memo = parts.page_memo
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
@@ -178,7 +179,9 @@ class Pages:
         """Pages as they are fetched."""
 
         async def page(url: str) -> UpstreamPage:
-            body = await self._fetched(url)
+            if is_had_alone(url):
+                return await self._had_alone(url, show, bundle_type)
+            body = await self._page(url)
             await self._learn_of(body)
             return UpstreamPage(body, show, bundle_type)
 
@@ -188,7 +191,9 @@ class Pages:
         """Pages of a search without includes: what was shown of the same bytes under the same plan is shown again."""
 
         async def page(url: str) -> UpstreamPage:
-            body = await self._fetched(url)
+            if is_had_alone(url):
+                return await self._had_alone(url, show)
+            body = await self._page(url)
             known = self._memo.find(plan, url, elements, body)
             if known is None:
                 await self._learn_of(body)
@@ -198,18 +203,26 @@ class Pages:
 
         return page
 
-    async def _fetched(self, url: str) -> bytes:
-        return await page_at(url, self._page, self._read)
-
     async def _learn_of(self, body: bytes) -> None:
         if self._learn is not None:
             await self._learn(body)
-        self._origins |= await self._find(body)
+        self._origins |= await self._find.on_page(body)
 
-    async def _read(self, resource_type: str, resource_id: str) -> bytes | None:
+    async def _had_alone(self, url: str, show: Show, bundle_type: str = "searchset") -> UpstreamPage:
+        return UpstreamPage(await page_had_alone(url, self._page, partial(self._read, show)), show, bundle_type)
+
+    async def _read(self, show: Show, resource_type: str, resource_id: str, version: str) -> bytes | None:
+        """As `ReadAlone`: what is withheld is dropped at once, and not held beside the others."""
         try:
-            return await read_if_given(self._source_of(resource_type), resource_type, resource_id, "")
-        except TypeNotServed:
+            body = await read_if_given(self._source_of(resource_type), resource_type, resource_id, version)
+            if body is None:
+                return None
+            if self._learn is not None:
+                await self._learn(body)
+            if resource_type == PROVENANCE:
+                self._origins |= await self._find.of([body])
+            return None if show(body) is None else body
+        except (TypeNotServed, NotMinimizable):
             return None
 
 

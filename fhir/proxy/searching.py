@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from fhir.proxy.access_records import Seen
 from fhir.proxy.include_sources import check_includes, only, together_with
+from fhir.proxy.includes_apart import IncludesApart
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks
@@ -15,6 +17,7 @@ from fhir.proxy.search_request import SearchRequest
 from fhir.proxy.searchset import fill_page, searchset
 from fhir.r4.definitions import is_of_r4
 from fhir.upstream.failure import UpstreamFailure
+from policies.decide import ReadPlan
 
 _REFUSES: Final = frozenset({400, 422, 501})
 """Statuses of servers that don't know a search parameter (FHIR R4 §3.1.1.1)."""
@@ -29,22 +32,30 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     together = together_with(parts, kind)
     check_includes(parts, search, together)
     plan = await parts.plans.for_search(asked.plan, search, asked.now)
-    question = upstream_search(search, plan, parts.catalogue, parts.definitions)
+    question = _question(parts, plan, search)
     first, position, passed = links.begin(question)
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
-    including = bool(search.includes)
-    get = pages.decided_by(show) if including else pages.remembered(show, plan, search.elements)
+    apart = None
+    if search.includes:
+        get = pages.decided_by(show)
+        apart = IncludesApart(search, partial(_question, parts, plan), together, get)
+    else:
+        get = pages.remembered(show, plan, search.elements)
     if plan.shares:
         try:
             page = await fill_page(
-                kind, search.count, first, position, get, including=including, question=question, passed=passed
+                kind, search.count, first, position, get, apart=apart, question=question, passed=passed
             )
         except UpstreamFailure as failure:
             raise _refused(parts, search, failure) or failure from None
     total = links.total(page, counted=plan.patient is not None)  # a service gets none
     body = searchset(page, parts.base, links.of(page, kind), total)
     return Answered(body, Seen(plan, (*page.matches, *page.includes)))
+
+
+def _question(parts: ProxyParts, plan: ReadPlan, search: SearchRequest) -> str:
+    return upstream_search(search, plan, parts.catalogue, parts.definitions)
 
 
 def _refused(parts: ProxyParts, search: SearchRequest, failure: UpstreamFailure) -> ProxyRefusal | None:

@@ -7,7 +7,8 @@ page of withheld entries from one that isn't there (L04, L22).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from asyncio import timeout
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -16,8 +17,9 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from fhir.minimization.high_water import bundle_meta
+from fhir.proxy.had_alone import is_had_alone
 from fhir.proxy.page import Page
-from fhir.proxy.pages_by_id import asked_by_id, is_by_id
+from fhir.proxy.pages_by_id import asked_by_id, may_be_had_alone
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import BrokenBundle, GetPage, UpstreamPage
 from fhir.upstream.failure import UpstreamFailure
@@ -29,6 +31,14 @@ _MOST_ALONE: Final = 4
 MAX_UPSTREAM_PAGES: Final = 8
 MAX_UPSTREAM_COUNT: Final = 5_000
 """Longest first page that is asked of an upstream that gives no links."""
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Of what may be seen, after which a page for an app ends."""
+MOST_SECONDS_ALONE: Final = 60.0
+"""For a page of resources that are had one by one: each that the upstream is slow at takes some time-outs."""
+
+
+Apart = Callable[[Sequence[Shown]], Awaitable[Sequence[Shown]]]
+"""What the includes of a search bring for these matches, each asked for by itself."""
 
 
 async def fill_page(
@@ -38,32 +48,47 @@ async def fill_page(
     position: int,
     get: GetPage,
     *,
-    including: bool = False,
+    apart: Apart | None = None,
     versions: bool = False,
     question: str = "",
     passed: int = 0,
+    one_by_one: Callable[[int], Awaitable[str | None]] | None = None,
 ) -> Page:
     """Collect up to `count` matches that may be seen, beginning behind `position` matches of an upstream page.
 
-    It looks one match further than needed: only a next page that will hold something is announced. With `including`,
-    every entry of an upstream page may come along as an include, its matches too: an upstream doesn't include what
-    it already has on the page, and where its pages end hangs on what is withheld. `question` is our own, with whose
-    answer the result begins, `passed` matches before `first`; where the upstream fails it may be asked for fewer
-    results, or for one by one. A search finds a resource once, a history (`versions`) each of its versions. Raises
-    BrokenBundle, and what `get` raises.
+    It looks one match further than needed: only a next page that will hold something is announced. Of a search that
+    includes, `apart` has what is included where matches are had one by one; else every entry of an upstream page may
+    come along as an include, its matches too: an upstream doesn't include what it already has on the page, and where
+    its pages end hangs on what is withheld. `question` is our own, with whose answer the result begins, `passed`
+    matches before `first`; where the upstream fails it may be asked for fewer results, or for one by one: a search by
+    id, anything else where `one_by_one` says that it goes on behind so many matches. A search finds a resource once, a
+    history (`versions`) each of its versions. Raises BrokenBundle, and what `get` raises.
     """
-    walk = partial(_walk, resource_type, count, get=get, including=including, versions=versions)
+    walk = partial(_walk, resource_type, count, get=get, apart=apart, versions=versions)
     try:
-        return await walk(first, position, passed)
+        walked = walk(first, position, passed)
+        return await (_in_time(walked) if is_had_alone(first) else walked)
     except UpstreamFailure as failure:
         # It would tell an app that there is what the upstream fails at, though it may not see it (L04).
-        one_by_one = asked_by_id(question, failure) if question and not versions else None
-        if one_by_one is not None and not is_by_id(first):
+        if not is_had_alone(first) and may_be_had_alone(failure):
             with suppress(UpstreamFailure, BrokenBundle):
-                return await walk(one_by_one, passed + position, 0)
+                behind = passed + position
+                if one_by_one is not None and (alone := await one_by_one(behind)) is not None:
+                    return await _in_time(walk(alone, 0, behind))
+                if one_by_one is None and question:
+                    return await _in_time(walk(asked_by_id(question), behind, 0))
         if failure.kind != "too-large" or first != question:
             raise
     return await walk(first, 0, 0, shorter=True)
+
+
+async def _in_time(walked: Awaitable[Page]) -> Page:
+    """Raises UpstreamFailure where resources are had one by one, and too many take too long."""
+    try:
+        async with timeout(MOST_SECONDS_ALONE):
+            return await walked
+    except TimeoutError:
+        raise UpstreamFailure("timeout") from None
 
 
 async def _walk(
@@ -74,12 +99,12 @@ async def _walk(
     passed: int,
     *,
     get: GetPage,
-    including: bool,
+    apart: Apart | None,
     versions: bool,
     shorter: bool = False,
 ) -> Page:
     """`position` may lie beyond the first page."""
-    page, url = Page(next_passed=passed), first
+    page, url, size = Page(next_passed=passed), first, 0
     candidates: list[Shown] = []
     names: set[str] = set()
     for number in range(MAX_UPSTREAM_PAGES):
@@ -95,29 +120,33 @@ async def _walk(
         for place, match in enumerate(upstream.are_matches):
             seen += match
             over = match and (seen <= position or page.next_url is not None)
-            shown = None if over and not including else upstream.shown(place)
+            shown = None if over and apart is None else upstream.shown(place)
             if shown is None:
                 continue
-            if including:
+            if apart is not None:
                 candidates.append(shown)
             if over or not match or shown.facts.resource_type != resource_type:
                 continue
             if shown.name in names and not versions:
                 continue  # what changes while it is paged through may come again
             names.add(shown.name)
-            if len(page.matches) < count:
+            if len(page.matches) < count and size < MOST_BYTES:
                 page.matches.append(shown)
+                size += len(shown.body)
             else:
                 page.next_url, page.next_position = url, seen - 1
         following = None if page.next_url is not None else _following(upstream, url, seen)
         if following is None:
             if number == 0 and len(upstream.alone) < _MOST_ALONE:
                 upstream.alone[begun] = page
-            return _with_includes(page, candidates)
+            break
         url, longer = following
         position = seen if longer else max(0, position - seen)
         page.next_passed += 0 if longer else seen
-    page.next_url, page.next_position = url, position
+    else:
+        page.next_url, page.next_position = url, position
+    if apart is not None and is_had_alone(first):
+        candidates += await apart(page.matches)
     return _with_includes(page, candidates)
 
 

@@ -10,7 +10,7 @@ FailureKind = Literal[
 _UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 """Statuses of a server, or of a gateway before it, that takes no requests now (RFC 9110 §15.6, RFC 6585 §4)."""
 _NOT_NOW: Final = frozenset({429, 503})
-"""Of these, what is said of the server and never of one resource."""
+"""Of these, what is said of the server and never of one resource; 502 and 504 are said of one too."""
 
 _TEXTS: Final[dict[FailureKind, str]] = {
     "unreachable": "the upstream FHIR server can't be reached, try again later",
@@ -43,5 +43,8 @@ class UpstreamFailure(Exception):
 
     @property
     def may_be_of_one(self) -> bool:
-        """Whether it may fail so at this one resource, and answer for others: of a gateway that gives up on it too."""
-        return self.kind not in ("unreachable", "timeout", "paused") and self.status not in _NOT_NOW
+        """Whether it may fail so at this one resource, and answer for others.
+
+        A server may also take too long for one, or break down over it and hang up.
+        """
+        return self.kind != "paused" and self.status not in _NOT_NOW

@@ -81,7 +81,8 @@ async def read_after_failure(
     """As `source.read`, once more: what failed for a moment isn't absent.
 
     Before, one of an id that nobody has is read. Raises UpstreamFailure when that fails: the server itself is at fault,
-    for everybody and whatever is there. Raises FailsAtOne when it doesn't, and what was asked for fails again.
+    for everybody and whatever is there. Raises FailsAtOne when it doesn't, and what was asked for fails again. It takes
+    three time-outs at most; what the server answers in between keeps its circuit breaker closed.
     """
     if not failure.may_be_of_one:
         raise failure

@@ -26,7 +26,7 @@ def _cut(content: bytes, cuts: list[int]) -> list[bytes]:
     return [content[low:high] for low, high in pairwise(places)]
 
 
-_LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"").strip()), max_size=20)
+_LINES = st.lists(st.binary(max_size=40).map(lambda line: b"{" + line.replace(b"\n", b"").strip() + b"}"), max_size=20)
 
 
 @given(
@@ -41,15 +41,15 @@ def test_lines_are_the_same_however_they_arrive(lines: list[bytes], cuts: list[i
 @pytest.mark.parametrize(
     ("pieces", "packed", "fault"),
     [
-        ([b"x" * 101], False, "line-too-long"),
-        ([b"x" * 60, b"x" * 41], False, "line-too-long"),
-        ([b"x\n" + b"y" * 101 + b"\n"], False, "line-too-long"),
-        ([gzip.compress(b"x" * 101)], True, "line-too-long"),
-        ([gzip.compress(b"x\n")[:-1]], True, "cut-short"),
+        ([b"{x"], False, "cut-short"),
+        ([b"{}\n{x" + b"y" * 200], False, "cut-short"),
+        ([gzip.compress(b"{}\n")[:-1]], True, "cut-short"),
         ([b""], True, "cut-short"),
         ([b"plain\n"], True, "not-gzip"),
-        ([gzip.compress(b"x\n") + b"y"], True, "not-gzip"),
-        ([gzip.compress(b"x\n"), b"y"], True, "not-gzip"),
+        ([gzip.compress(b"{}\n") + b"y"], True, "not-gzip"),
+        ([gzip.compress(b"{}\n"), b"y"], True, "not-gzip"),
+        ([b"<html>\n</html>\n"], False, "not-json"),
+        ([b"[{}]\n", b"x" * 300, b"\n"], False, "not-json"),
     ],
 )
 def test_what_is_damaged_is_found(pieces: list[bytes], packed: bool, fault: str) -> None:
@@ -58,12 +58,46 @@ def test_what_is_damaged_is_found(pieces: list[bytes], packed: bool, fault: str)
     assert broken.value.fault == fault
 
 
+_LONG = b'{"a":"' + b"x" * 300 + b'"}'
+
+
+@pytest.mark.parametrize("cut", [1, 50, 100, 101, 150, 1_000])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        (_LONG, []),
+        (_LONG + b"\r\n", []),
+        (b"\n".join([b"{1}", _LONG, b"{2}"]), [b"{1}", b"{2}"]),
+        (b"\n".join([_LONG, b"{" + b"x" * 200, b"", b"{2}"]), [b"{2}"]),
+        (b"{1}\n" + b" " * 300, [b"{1}"]),
+    ],
+)
+def test_a_line_that_is_too_long_is_left_out(content: bytes, left: list[bytes], packed: bool, cut: int) -> None:
+    sent = gzip.compress(content) if packed else content
+    assert list(_split([sent[n : n + cut] for n in range(0, len(sent), cut)], packed=packed)) == left
+
+
+def test_an_endless_line_takes_little_memory() -> None:
+    splitter = LineSplitter(PIECE, gzip=False)
+    tracemalloc.start()
+    try:
+        for _ in range(2_000):
+            assert list(splitter.feed(b"{" * PIECE)) == []
+        assert tracemalloc.get_traced_memory()[1] < 10 * PIECE
+    finally:
+        tracemalloc.stop()
+    assert list(splitter.feed(b"\n{}\n")) == [b"{}"]
+    assert splitter.left_out == 1
+
+
 def test_a_line_of_the_greatest_length_passes() -> None:
-    assert list(_split([b"x" * 100 + b"\n", b"y" * 60, b"y" * 40])) == [b"x" * 100, b"y" * 100]
+    one, other = b"{" + b"x" * 98 + b"}", b"{" + b"y" * 98 + b"}"
+    assert list(_split([one + b"\n", other[:60], other[60:]])) == [one, other]
 
 
 def test_little_that_grows_to_much_takes_little_memory() -> None:
-    bomb = gzip.compress((b"x" * 90 + b"\n") * 200_000, 9)
+    bomb = gzip.compress((b"{" + b"x" * 89 + b"\n") * 200_000, 9)
     assert len(bomb) < 2 * PIECE
     tracemalloc.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from fhir.proxy.page import Page
-from fhir.proxy.pages_by_id import asked_by_id, page_at
+from fhir.proxy.pages_by_id import asked_by_id, is_by_id, may_be_had_alone, page_by_id
 from fhir.proxy.searchset import fill_page
 from fhir.proxy.shown import Shown
 from fhir.proxy.upstream_page import decided_by
@@ -28,6 +29,9 @@ class _Upstream:
     def __init__(self, ids: list[str], huge: set[str]) -> None:
         self.ids, self.huge = ids, huge
         self.read: list[str] = []
+        self.reading = self.most_reading = 0
+        self.length = 0
+        """Of what is shown."""
 
     async def page(self, url: str) -> bytes:
         query = {name: values[0] for name, values in parse_qs(url.partition("?")[2]).items()}
@@ -40,12 +44,17 @@ class _Upstream:
         links = [{"relation": "next", "url": f"Observation?{following}"}] if start + count < len(self.ids) else []
         return _bundle([{"resource": _resource(id, whole=not only_ids)} for id in found], links)
 
-    async def alone(self, kind: str, id: str) -> bytes | None:
+    async def alone(self, kind: str, id: str, version: str) -> bytes | None:
+        assert version == ""
         self.read.append(f"{kind}/{id}")
-        return None if id in self.huge else json.dumps(_resource(id, whole=True)).encode()
+        self.reading += 1
+        self.most_reading = max(self.most_reading, self.reading)
+        await asyncio.sleep(0)
+        self.reading -= 1
+        return None if id in self.huge else json.dumps(_resource(id, whole=True)).encode() + b" " * self.length
 
     async def fetch(self, url: str) -> bytes:
-        return await page_at(url, self.page, self.alone)
+        return await (page_by_id(url, self.page, self.alone) if is_by_id(url) else self.page(url))
 
 
 def _resource(id: str, *, whole: bool) -> dict[str, object]:
@@ -85,6 +94,24 @@ async def test_a_result_loses_what_fails_alone_and_nothing_else_wherever_it_stan
     assert await _all(upstream.fetch, count) == [id for id in ids if id != ids[place]]
 
 
+async def test_too_many_that_take_too_long_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither on a first page nor where a link goes on."""
+    monkeypatch.setattr("fhir.proxy.searchset.MOST_SECONDS_ALONE", 0.05)
+    upstream, never = _Upstream([f"o{n}" for n in range(30)], {"o9"}), asyncio.Event()
+
+    async def alone(kind: str, id: str, version: str) -> bytes | None:
+        await never.wait()
+        return None
+
+    async def fetch(url: str) -> bytes:
+        return await (page_by_id(url, upstream.page, alone) if is_by_id(url) else upstream.page(url))
+
+    for first, kind in ((_QUESTION, "too-large"), (asked_by_id(_QUESTION), "timeout")):
+        with pytest.raises(UpstreamFailure) as failed:
+            await fill_page("Observation", 50, first, 0, decided_by(_show, fetch), question=_QUESTION)
+        assert failed.value.kind == kind
+
+
 async def test_nothing_is_read_alone_where_nothing_fails() -> None:
     upstream = _Upstream([f"o{n}" for n in range(30)], set())
     assert len(await _all(upstream.fetch, 7)) == 30
@@ -94,8 +121,6 @@ async def test_nothing_is_read_alone_where_nothing_fails() -> None:
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        ("unreachable", None),
-        ("timeout", None),
         ("paused", None),
         ("redirect", 302),
         ("bad-status", 400),
@@ -104,21 +129,75 @@ async def test_nothing_is_read_alone_where_nothing_fails() -> None:
     ],
 )
 def test_a_server_that_refuses_or_is_away_is_not_asked_in_another_way(kind: FailureKind, status: int | None) -> None:
-    assert asked_by_id(_QUESTION, UpstreamFailure(kind, status=status)) is None
+    assert not may_be_had_alone(UpstreamFailure(kind, status=status))
+
+
+def test_what_is_included_is_not_listed() -> None:
+    assert asked_by_id("Patient?_id=a&_include=Patient:x&_revinclude=Observation:subject&_count=51") == (
+        "by-id:0:Patient?_id=a&_elements=id&_count=8"
+    )
+
+
+@pytest.mark.parametrize("place", [None, 0, 3, 7, 8, 29])
+async def test_a_page_holds_few_large_resources_at_a_time_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch, place: int | None
+) -> None:
+    monkeypatch.setattr("fhir.proxy.pages_by_id.ENOUGH", 2_500)
+    ids = [f"o{n}" for n in range(12)]
+    upstream = _Upstream(ids, set() if place is None else {f"o{place}"})
+    upstream.length = 1_000
+    url, found = asked_by_id(_QUESTION), []
+    while True:
+        told = json.loads(await upstream.fetch(url))
+        page = [entry["resource"]["id"] for entry in told["entry"] if "resource" in entry]
+        assert len(page) <= 4
+        found += page
+        url = next((link["url"] for link in told["link"] if link["relation"] == "next"), "")
+        if not url:
+            break
+    assert found == [id for id in ids if id not in upstream.huge]
+    assert len(upstream.read) == len(ids)
+    assert upstream.most_reading == 2
+
+
+async def test_a_list_that_is_not_the_whole_and_leads_nowhere_is_had_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a longer one is asked for, and results are told apart by their place on it."""
+    monkeypatch.setattr("fhir.proxy.pages_by_id.ENOUGH", 1)
+    ids = [f"o{n}" for n in range(20)]
+    upstream = _Upstream(ids, set())
+
+    async def page(url: str) -> bytes:
+        count = int(parse_qs(url.partition("?")[2])["_count"][0])
+        return _bundle([{"resource": _resource(id, whole=False)} for id in ids[:count]], total=20)
+
+    async def fetch(url: str) -> bytes:
+        if not is_by_id(url):
+            raise _FAILED
+        return await page_by_id(url, page, upstream.alone)
+
+    assert await _all(fetch, 50) == ids
 
 
 async def test_a_list_from_which_nothing_leads_on_is_not_taken_for_the_whole() -> None:
     """Nor one that is longer than what was asked for."""
     entries = [{"resource": _resource(f"o{n}", whole=False)} for n in range(30)]
-    url = asked_by_id(_QUESTION, _FAILED)
-    assert url is not None
     for told in (_bundle(entries[:8]), _bundle(entries, total=30), b'{"entry":[{"resource":1}]}'):
 
         async def page(_: str, told: bytes = told) -> bytes:
             return told
 
         with pytest.raises(UpstreamFailure):
-            await page_at(url, page, _Upstream([], set()).alone)
+            await page_by_id(asked_by_id(_QUESTION), page, _Upstream([], set()).alone)
+
+
+@pytest.mark.parametrize(
+    "url", ["by-id:", "by-id:x:Observation?", "by-id:-1:Observation?a=b", "by-id:100:Observation?"]
+)
+async def test_a_page_that_the_upstream_made_up_is_none(url: str) -> None:
+    upstream = _Upstream([], set())
+    with pytest.raises(UpstreamFailure) as failed:
+        await page_by_id(url, upstream.page, upstream.alone)
+    assert failed.value.kind == "foreign-link"
 
 
 async def test_what_is_listed_without_a_name_is_not_asked_for() -> None:
@@ -129,6 +208,6 @@ async def test_what_is_listed_without_a_name_is_not_asked_for() -> None:
     async def page(_: str) -> bytes:
         return _bundle([*entries, {}])
 
-    found = json.loads(await page_at(asked_by_id(_QUESTION, _FAILED) or "", page, upstream.alone))
+    found = json.loads(await page_by_id(asked_by_id(_QUESTION), page, upstream.alone))
     assert upstream.read == []
     assert [entry.get("resource") for entry in found["entry"]] == [None] * 5

@@ -47,7 +47,12 @@ async def _fill(
     async def fetch(url: str) -> bytes:
         return pages[url]
 
-    return await fill_page("Observation", count, first, position, decided_by(_show, fetch), including=including)
+    apart = _nothing_apart if including else None
+    return await fill_page("Observation", count, first, position, decided_by(_show, fetch), apart=apart)
+
+
+async def _nothing_apart(matches: Sequence[Shown]) -> Sequence[Shown]:
+    raise AssertionError("what stands on a page isn't asked for again")
 
 
 async def test_withheld_and_broken_entries_leave_no_gap() -> None:
@@ -76,6 +81,17 @@ async def test_no_next_link_when_only_withheld_entries_follow() -> None:
         "2": _bundle([_entry("Observation/hidden1")]),
     }
     assert (await _fill(pages)).next_url is None
+
+
+async def test_a_page_ends_when_it_is_large_by_what_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhir.proxy.searchset.MOST_BYTES", 4)  # each that is shown has two bytes
+    entries = [_entry(f"Observation/{n}") for n in ("hidden1", "hidden2", "a", "hidden3", "b", "c", "d")]
+    page = await _fill({"1": _bundle(entries)}, count=50)
+    assert [m.name for m in page.matches] == ["Observation/a", "Observation/b"]
+    assert (page.next_url, page.next_position) == ("1", 5)
+    page = await _fill({"1": _bundle(entries)}, count=50, position=5)
+    assert [m.name for m in page.matches] == ["Observation/c", "Observation/d"]
+    assert page.next_url is None
 
 
 async def test_an_include_of_a_withheld_match_only_is_withheld() -> None:

@@ -65,10 +65,14 @@ class Upstream:
     """How often a lie is still told, where it isn't told always."""
     acts: dict[str, ASGIApp] = field(default_factory=dict)
     """Likewise: what answers in place of the upstream."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when what isn't answered needn't be waited for any more."""
     held: asyncio.Event | None = None
     """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    failing: tuple[bytes, Lie | None] | None = None
+    """What no answer to a read or search can be given with, and what is said instead; None for nothing at all."""
     always: Lie | None = None
     """What every read and search is told that isn't lied to otherwise."""
     refusing: Lie | None = None
@@ -104,6 +108,17 @@ class Upstream:
         finally:
             self.lies.pop(path, None)
             self.told.pop(path, None)
+
+    @contextmanager
+    def failing_at(self, content: bytes, body: bytes | None, status: int = 200) -> Iterator[None]:
+        """While the block runs, say this in place of every answer in which `content` stands; None: answer never."""
+        self.failing = content, None if body is None else _lie(body, status, {})
+        self.ended = asyncio.Event()
+        try:
+            yield
+        finally:
+            self.failing = None
+            self.ended.set()
 
     @contextmanager
     def saying_always(
@@ -177,6 +192,9 @@ class Upstream:
                 body = (await receive())["body"]
                 receive = _again(body)
                 lie = lie or await self._dangling(body)
+            if lie is None and self.failing is not None and scope["method"] == "GET":
+                await self._failing(app, scope, receive, send)
+                return
             if lie is None:
                 await self._truth(app, scope, receive, send)
                 return
@@ -191,6 +209,24 @@ class Upstream:
             if found is None or found.deleted:
                 return Lie(operation_outcome("not-found", f"{name} is not known"), 422)
         return None
+
+    async def _failing(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        told: list[Message] = []
+
+        async def note(message: Message) -> None:
+            told.append(message)
+
+        content, lie = self.failing or (b"", None)
+        await app(scope, receive, note)
+        if not any(content in message.get("body", b"") for message in told):
+            for message in told:
+                await send(message)
+            return
+        if lie is None:
+            await self.ended.wait()
+            return
+        await send({"type": "http.response.start", "status": lie.status, "headers": list(lie.headers)})
+        await send({"type": "http.response.body", "body": lie.body})
 
     async def _truth(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if self.remembered is None:
