@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from policies.codes import usual_system
 from policies.model import Coding
+from policies.system_names import usual_system
 
 MAX_DEPTH: Final = 64
 """Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
