@@ -9,6 +9,8 @@ DATA_CATEGORY_SYSTEM: Final = "urn:assent:data-category"
 
 SENSITIVITY_SYSTEM: Final = "urn:assent:sensitivity"
 """Assent's own: sensitivities for which v3-ActCode has no code (the unexplained ones: `OTHER`)."""
+SENSITIVE_WORDS_SYSTEM: Final = "urn:assent:sensitive-words"
+"""Assent's own: the sensitive categories, as codes of what words in a resource say."""
 
 ACT_CODE_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 ACT_REASON_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"

@@ -98,6 +98,10 @@ class SensitiveCodes:
             return self._of_expression(code)
         return _NOTHING if system in self._systems else self._of_own_shape(code.upper())
 
+    def named_in(self, text: str) -> frozenset[str]:
+        """What the codes in a text say: one that is all of it, and every SNOMED CT concept."""
+        return self._of_own_shape(text.strip().upper()) | self._of_expression(text)
+
     def _of_own_shape(self, code: str) -> frozenset[str]:
         """What a code in a system that isn't known says, if it is written as only one of the known ones is."""
         systems = (system for shape, systems in _OWN_SHAPE if shape.fullmatch(code) for system in systems)

@@ -7,10 +7,16 @@ from functools import lru_cache
 from typing import Final
 
 from policies.model import Coding
-from policies.system_names import usual_system
+from policies.system_names import CLINICAL_SYSTEMS, usual_system
 
 MAX_DEPTH: Final = 64
 """Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
+TEXTS: Final = frozenset({"text", "display", "title", "description", "valueString"})
+"""Members that name something in words."""
+_SAYING: Final = frozenset(
+    {"valueString", "valueUri", "valueUrl", "valueCanonical", "valueOid", "valueId", "valueMarkdown"}
+)
+"""Values of an Extension that may hold a code as they may hold words."""
 
 
 class Walk:
@@ -20,6 +26,8 @@ class Walk:
         self.codes: set[Coding] = set()
         self.labels: set[Coding] = set()
         self.references: set[str] = set()
+        self.texts: set[str] = set()
+        """Names of things, as people read them."""
         self.unreadable = False
         """Whether it is too deep, or a code in it is no code, so that not all that it says is known."""
         self._bases = bases
@@ -32,6 +40,10 @@ class Walk:
                 if type(value) is dict:  # decoded JSON has no subclasses
                     if "code" in value or "reference" in value:
                         self.note(value)
+                    if "url" in value or "value" in value:
+                        self._note_value(value)
+                    if not TEXTS.isdisjoint(value):
+                        self._note_texts(value)
                     deeper += value.values() if "meta" not in value else self._without_meta(value)
                 elif type(value) is list:
                     deeper += value
@@ -49,6 +61,21 @@ class Walk:
         reference = value.get("reference")
         if type(reference) is str:
             self.references.add(below(self._bases, reference).partition("/_history/")[0])
+
+    def _note_value(self, value: Mapping[str, object]) -> None:
+        """A code that stands in no Coding: a primitive value of an Extension; an Identifier in a clinical system."""
+        code = value.get("valueCode")
+        if type(code) is str:
+            self.codes.add(coding_of(None, code))
+        self.texts.update(said for name in _SAYING & value.keys() if type(said := value[name]) is str)
+        said = value.get("value")
+        if type(said) is str and (coding := coding_of(value.get("system"), said)).system in CLINICAL_SYSTEMS:
+            self.codes.add(coding)
+
+    def _note_texts(self, value: Mapping[str, object]) -> None:
+        """What a concept, an answer or a title says in words. A reference's `display` has a rule of its own (L32)."""
+        if "reference" not in value:
+            self.texts.update(said for name in TEXTS & value.keys() if type(said := value[name]) is str)
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
         """A contained resource's own labels count, and its tags as elsewhere; the rest of its `meta` doesn't."""

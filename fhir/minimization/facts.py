@@ -16,6 +16,7 @@ from typing import Final
 
 from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
 from fhir.minimization.question_codes import question_codes
+from fhir.minimization.texts import Texts
 from fhir.r4.definitions import Definitions, SearchPath
 from fhir.r4.instants import instant_of, span_of
 from fhir.r4.own_types import OWN_TYPES
@@ -30,7 +31,9 @@ _CLINICAL_DATES: Final = (
     *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
 )
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
-_ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
+_STATEMENTS: Final = frozenset({"conclusion", "description", "title", "valueString"})
+"""Texts of a resource itself that name what it is about."""
+_ANYWHERE: Final = frozenset({*_AUTHORS, *_STATEMENTS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
 _NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -92,6 +95,7 @@ class FactsReader:
             resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
             for resource_type, pairs in catalogue.scopes_by_type.items()
         }
+        self._texts = Texts(catalogue)
         self._plans: dict[str, _TypePlan] = {}
 
     def read(self, resource: Mapping[str, object]) -> ResourceFacts:
@@ -119,8 +123,12 @@ class FactsReader:
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
             found.foreign = found.foreign or walk.unreadable
+            if walk.texts:
+                found.codes |= self._texts.told(resource_type, name, walk.texts)
             if name in _AUTHORS:
                 found.authors = frozenset(self._authors(value))
+        elif name in _STATEMENTS and isinstance(value, str):
+            found.codes = self._texts.told(resource_type, name, [value])
         if name == "code" and not (isinstance(value, str) or is_shaped(value)):
             found.foreign = True  # a code that can't be read may be any
         if resource_type == "DocumentReference" and name == "securityLabel":
