@@ -11,7 +11,7 @@ from policies.system_names import CLINICAL_SYSTEMS, usual_system
 
 MAX_DEPTH: Final = 64
 """Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
-TEXTS: Final = frozenset({"text", "display", "title", "description", "valueString"})
+TEXTS: Final = ("text", "display", "title", "description")
 """Members that name something in words."""
 _SAYING: Final = frozenset(
     {"valueString", "valueUri", "valueUrl", "valueCanonical", "valueOid", "valueId", "valueMarkdown"}
@@ -40,9 +40,11 @@ class Walk:
                 if type(value) is dict:  # decoded JSON has no subclasses
                     if "code" in value or "reference" in value:
                         self.note(value)
-                    if "url" in value or "value" in value:
-                        self._note_value(value)
-                    if not TEXTS.isdisjoint(value):
+                    if "url" in value or "valueString" in value:
+                        self._note_said(value)
+                    elif "value" in value and type(value["value"]) is str:
+                        self._note_identifier(value)
+                    if "display" in value or "text" in value or "title" in value or "description" in value:
                         self._note_texts(value)
                     deeper += value.values() if "meta" not in value else self._without_meta(value)
                 elif type(value) is list:
@@ -62,20 +64,27 @@ class Walk:
         if type(reference) is str:
             self.references.add(below(self._bases, reference).partition("/_history/")[0])
 
-    def _note_value(self, value: Mapping[str, object]) -> None:
-        """A code that stands in no Coding: a primitive value of an Extension; an Identifier in a clinical system."""
-        code = value.get("valueCode")
-        if type(code) is str:
-            self.codes.add(coding_of(None, code))
-        self.texts.update(said for name in _SAYING & value.keys() if type(said := value[name]) is str)
-        said = value.get("value")
-        if type(said) is str and (coding := coding_of(value.get("system"), said)).system in CLINICAL_SYSTEMS:
-            self.codes.add(coding)
+    def _note_said(self, value: Mapping[str, object]) -> None:
+        """The value of an extension or an answer that is a code by itself, or a text."""
+        for name, said in value.items():
+            if type(said) is str:
+                if name in _SAYING:
+                    self.texts.add(said)
+                elif name == "valueCode":
+                    self.codes.add(coding_of(None, said))
+
+    def _note_identifier(self, value: Mapping[str, object]) -> None:
+        """A code of a clinical system that is written as an identifier; others name somebody or something."""
+        system = coding_of(value.get("system"), "").system
+        if system in CLINICAL_SYSTEMS:
+            self.codes.add(coding_of(system, str(value["value"])))
 
     def _note_texts(self, value: Mapping[str, object]) -> None:
         """What a concept, an answer or a title says in words. A reference's `display` has a rule of its own (L32)."""
         if "reference" not in value:
-            self.texts.update(said for name in TEXTS & value.keys() if type(said := value[name]) is str)
+            for name in TEXTS:
+                if name in value and type(said := value[name]) is str:
+                    self.texts.add(said)
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
         """A contained resource's own labels count, and its tags as elsewhere; the rest of its `meta` doesn't."""

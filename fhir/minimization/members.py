@@ -8,6 +8,7 @@ member used least lately goes first.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Container, Mapping
 from typing import Final
@@ -29,7 +30,7 @@ MAX_MEMBER: Final = 2_048
 _OVERHEAD: Final = 2_048
 """What a member's facts and forms take, about."""
 _OPENING: Final = frozenset(b"{[")
-_TELLING: Final = (b'"code"', b'"reference"', b'"meta"', b'"url"', *(f'"{name}"'.encode() for name in TEXTS), b"\\")
+_TELLING: Final = re.compile(rb'\\|"(?:code|reference|meta|url|valueString|' + "|".join(TEXTS).encode() + rb')"')
 """Without any of these a member has neither codes nor words; nor an escape, by which a name may be spelled."""
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -120,7 +121,7 @@ class MemberReader:
 def _is_plain(text: bytes) -> bool:
     """Whether an object or a list certainly says nothing by itself, as narratives and periods don't."""
     return not (
-        any(mark in text for mark in _TELLING)
+        _TELLING.search(text)
         or (b'"value"' in text and b'"system"' in text)
         or text.count(b"{") + text.count(b"[") >= MAX_DEPTH
     )

@@ -28,11 +28,12 @@ class Texts:
         self._remembered = lru_cache(maxsize=20_000)(self._said)
 
     def told(self, resource_type: str, name: str, texts: Iterable[str]) -> frozenset[Coding]:
-        """What texts in a top-level member say, as codes. Words count where they are of a patient and name something."""
-        words = name not in _PROSE and resource_type not in self._wordless
-        return _NOTHING.union(
-            *(self._remembered(text, words) if len(text) <= _NAME else self._said(text, words) for text in texts)
-        )
+        """What the texts in a top-level member say, as codes. Words count where they name something of a patient."""
+        words, found = name not in _PROSE and resource_type not in self._wordless, _NOTHING
+        for text in texts:
+            if said := self._remembered(text, words) if len(text) <= _NAME else self._said(text, words):
+                found |= said
+        return found
 
     def _said(self, text: str, words: bool) -> frozenset[Coding]:
         said = self._catalogue.sensitive_codes.named_in(text)
