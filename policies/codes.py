@@ -25,6 +25,7 @@ DATA_ABSENT_REASON_URL: Final = "http://hl7.org/fhir/StructureDefinition/data-ab
 LOINC_SYSTEM: Final = "http://loinc.org"
 SNOMED_SYSTEM: Final = "http://snomed.info/sct"
 RXNORM_SYSTEM: Final = "http://www.nlm.nih.gov/research/umls/rxnorm"
+NDC_SYSTEM: Final = "http://hl7.org/fhir/sid/ndc"
 ICD_10_CM_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-10-cm"
 ICD_10_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-10"
 ICD_9_CM_SYSTEM: Final = "http://hl7.org/fhir/sid/icd-9-cm"

@@ -26,6 +26,7 @@ from policies.codes import (
     ICPC_2_SYSTEM,
     LOINC_SYSTEM,
     MS_DRG_SYSTEM,
+    NDC_SYSTEM,
     OBSERVATION_VALUE_SYSTEM,
     PARTICIPATION_SYSTEM,
     PLACE_OF_SERVICE_SYSTEM,
@@ -76,6 +77,7 @@ _ALIASES: Final = {
     **{f"{_OID}6.{n}": ICPC_2_SYSTEM for n in ("138", "139", "139.1", "139.2", "139.3", "140", "140.1", "140.2")},
     **{f"{_OID}6.138.{n}": ICPC_2_SYSTEM for n in range(1, 15)},
     f"{_OID}6.12": CPT_SYSTEM,
+    f"{_OID}6.69": NDC_SYSTEM,
     f"{_OID}6.101": PROVIDER_TAXONOMY_SYSTEM,
     f"{_OID}6.50": PLACE_OF_SERVICE_SYSTEM,
     f"{_OID}15.5": PLACE_OF_SERVICE_SYSTEM,
@@ -137,6 +139,7 @@ _ALIASES: Final = {
 _THEMSELVES: Final = (
     *CLINICAL_SYSTEMS,
     *NATIONAL_EDITIONS,
+    NDC_SYSTEM,
     *(ACT_CODE_SYSTEM, ACT_REASON_SYSTEM, CONFIDENTIALITY_SYSTEM, OBSERVATION_VALUE_SYSTEM),
 )
 _AFTER_NAME: Final = re.compile(r"[|#?].*", re.DOTALL)

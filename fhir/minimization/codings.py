@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from policies.codes import NDC_SYSTEM
 from policies.model import Coding
 from policies.system_names import CLINICAL_SYSTEMS, usual_system
 
@@ -30,6 +31,8 @@ class Walk:
         """Names of things, as people read them."""
         self.unreadable = False
         """Whether it is too deep, or a code in it is no code, so that not all that it says is known."""
+        self.packages = False
+        """Whether a code of a medicine's package (NDC) is among them."""
         self._bases = bases
 
     def visit(self, member: object) -> None:
@@ -57,7 +60,10 @@ class Walk:
     def note(self, value: Mapping[str, object]) -> None:
         code = value.get("code")
         if type(code) is str:
-            self.codes.add(coding_of(value.get("system"), code))
+            coding = coding_of(value.get("system"), code)
+            self.codes.add(coding)
+            if coding.system == NDC_SYSTEM:
+                self.packages = True
         elif not is_shaped(code):
             self.unreadable = True
         reference = value.get("reference")

@@ -123,6 +123,8 @@ class FactsReader:
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
             found.foreign = found.foreign or walk.unreadable
+            if walk.packages:
+                found.codes |= self._texts.of_packages(value)
             if walk.texts:
                 found.codes |= self._texts.told(resource_type, name, walk.texts)
             if name in _AUTHORS:
