@@ -14,7 +14,9 @@ from unicodedata import combining, normalize
 from policies.catalogue_document import CatalogueError, check_keys, mapping_at, strings_at
 
 _WORD: Final = re.compile(r"[^\W_]+")
-_SAID: Final = re.compile(r"[^\W_]+\*?( [^\W_]+\*?)*")
+_SAID: Final = re.compile(r"([^\W_]+|[^\W_]{3,}\*)( ([^\W_]+|[^\W_]{3,}\*))*")
+_OPENING: Final = 3
+"""Letters by which most words are passed over; a beginning has at least as many."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 Phrase = tuple[str, ...]
@@ -48,10 +50,13 @@ class _Phrases:
             known = self._begin if first.endswith("*") else self._whole
             known.setdefault(first.removesuffix("*"), []).append((tuple(rest), said))
         self._lengths = sorted({len(beginning) for beginning in self._begin})
+        self._openings = {first[:_OPENING] for first in (*self._whole, *self._begin)}
 
     def found_in(self, words: Sequence[str]) -> Iterable[tuple[int, int, frozenset[str]]]:
         """Where a phrase stands (from, to), and what it says."""
         for start, word in enumerate(words):
+            if word[:_OPENING] not in self._openings:
+                continue
             candidates = list(self._whole.get(word, ()))
             for length in self._lengths:
                 candidates += self._begin.get(word[:length], ())
@@ -89,7 +94,7 @@ def _phrases(place: str, lines: object) -> Iterable[Phrase]:
             said = said.strip()
             if not _SAID.fullmatch(said) or said != _folded(said):
                 raise CatalogueError(
-                    f"{place}: `{said}` must be words in small letters without accents, one space apart"
+                    f"{place}: `{said}` must be words in small letters without accents; a beginning has three or more"
                 )
             yield tuple(said.split(" "))
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
-from fhir.minimization.question_codes import question_codes
+from fhir.minimization.question_codes import question_codes, question_names
 from fhir.minimization.texts import Texts
 from fhir.r4.definitions import Definitions, SearchPath
 from fhir.r4.instants import instant_of, span_of
@@ -136,7 +136,8 @@ class FactsReader:
         if resource_type == "DocumentReference" and name == "securityLabel":
             found.labels |= frozenset(document_labels(value))
         elif resource_type == "QuestionnaireResponse":
-            found.codes |= frozenset(question_codes(member))
+            names = frozenset(question_names(member))
+            found.codes |= self._texts.told(resource_type, name, names).union(question_codes(names))
         return NOTHING if found == NOTHING else found
 
     def gather(self, resource_type: str, outline: Outline, members: Iterable[MemberFacts]) -> ResourceFacts:

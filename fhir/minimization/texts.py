@@ -16,6 +16,8 @@ _PROSE: Final = frozenset({"address", "name", "note", "text"})
 """Members in which no words are looked at: names of people and places, what somebody remarked, the narrative."""
 _NAME: Final = 256
 """Characters. Names of things are shorter, and come again and again; longer texts are prose."""
+_LONGEST: Final = 16_384
+"""Characters of one text that are looked at: some milliseconds."""
 _MEDICINES: Final = frozenset({ATC_SYSTEM, RXNORM_SYSTEM})
 _READ: Final = frozenset({*_MEDICINES, SNOMED_SYSTEM})
 """Systems in which codes of medicines are known."""
@@ -47,6 +49,7 @@ class Texts:
         return self._any_medicine if self._any_medicine and _is_unread(value) else _NOTHING
 
     def _said(self, text: str, words: bool) -> frozenset[Coding]:
+        text = text[:_LONGEST]
         said = self._catalogue.sensitive_codes.named_in(text)
         if words:
             said |= self._catalogue.sensitive_words.of(text)

@@ -107,6 +107,7 @@ def _document(words: object = None, harmless: object = None) -> Mapping[str, Any
             "sensitive_words.words.en.drugs: `adicci\u00f3n` must be words",
         ),
         (_document({"en": {"drugs": ["al*cohol"]}}), "sensitive_words.words.en.drugs: `al*cohol` must be words"),
+        (_document({"en": {"drugs": ["al*"]}}), "sensitive_words.words.en.drugs: `al*` must be words"),
         (_document({"en": {"drugs": ["*"]}}), "sensitive_words.words.en.drugs: `*` must be words"),
         (_document({"en": {"drugs": ["alcohol,"]}}), "sensitive_words.words.en.drugs: `` must be words"),
         (_document({"en": {"drugs": ["drug-use"]}}), "sensitive_words.words.en.drugs: `drug-use` must be words"),
