@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
-from fhir.minimization.question_codes import question_codes
+from fhir.minimization.question_codes import question_codes, question_names
+from fhir.minimization.texts import Texts
 from fhir.r4.definitions import Definitions, SearchPath
 from fhir.r4.instants import instant_of, span_of
 from fhir.r4.own_types import OWN_TYPES
@@ -30,7 +31,9 @@ _CLINICAL_DATES: Final = (
     *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
 )
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
-_ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
+_STATEMENTS: Final = frozenset({"conclusion", "description", "title", "valueString"})
+"""Texts of a resource itself that name what it is about."""
+_ANYWHERE: Final = frozenset({*_AUTHORS, *_STATEMENTS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
 _NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -92,6 +95,7 @@ class FactsReader:
             resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
             for resource_type, pairs in catalogue.scopes_by_type.items()
         }
+        self._texts = Texts(catalogue)
         self._plans: dict[str, _TypePlan] = {}
 
     def read(self, resource: Mapping[str, object]) -> ResourceFacts:
@@ -119,14 +123,21 @@ class FactsReader:
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
             found.foreign = found.foreign or walk.unreadable
+            if walk.packages:
+                found.codes |= self._texts.of_packages(value)
+            if walk.texts:
+                found.codes |= self._texts.told(resource_type, name, walk.texts)
             if name in _AUTHORS:
                 found.authors = frozenset(self._authors(value))
+        elif name in _STATEMENTS and isinstance(value, str):
+            found.codes = self._texts.told(resource_type, name, [value])
         if name == "code" and not (isinstance(value, str) or is_shaped(value)):
             found.foreign = True  # a code that can't be read may be any
         if resource_type == "DocumentReference" and name == "securityLabel":
             found.labels |= frozenset(document_labels(value))
         elif resource_type == "QuestionnaireResponse":
-            found.codes |= frozenset(question_codes(member))
+            names = frozenset(question_names(member))
+            found.codes |= self._texts.told(resource_type, name, names).union(question_codes(names))
         return NOTHING if found == NOTHING else found
 
     def gather(self, resource_type: str, outline: Outline, members: Iterable[MemberFacts]) -> ResourceFacts:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from fhir.minimization.kept_parts import TELLING, may_tell, tells_of_others
+from fhir.minimization.kept_parts import TELLING, is_type, may_tell, tells_of_others
 from fhir.minimization.mask_plan import Beside, Extensions, MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from fhir.minimization.shapes import Holds, raw_holds
@@ -170,7 +170,7 @@ class _Pass:
         return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
 
     def _reference(self, raw: msgspec.Raw) -> object:
-        """`reference` and `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
+        """`reference` and R4's `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
         members = _members(raw)
         literal = _string(members["reference"]) if "reference" in members else ""
         if literal.startswith("#"):
@@ -186,7 +186,7 @@ class _Pass:
         kept: dict[str, object] = {"reference": target}
         named = self._rules.may_name(target)
         for name, value in members.items():
-            if name == "type" or (named and name == "display"):
+            if (name == "type" and is_type(_string(value))) or (named and name == "display"):
                 kept[name] = _held(value, "plain")
             elif name != "reference":
                 self._changed = True

@@ -151,11 +151,32 @@ def _in_kept_parts(extension: object) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.parametrize("purpose", ["PATRQT", "HRESCH"])
+@pytest.mark.parametrize(
+    ("type_", "stays"),
+    [
+        ("Patient", True),
+        ("http://hl7.org/fhir/StructureDefinition/Patient", True),
+        ("Ana Nowak", False),
+        ("http://hl7.org/fhir/StructureDefinition/alcohol-abuse", False),
+        ("", False),
+    ],
+)
+def test_the_type_of_a_reference_stays_if_it_is_one_of_r4(type_: str, stays: bool, purpose: str) -> None:
+    subject = {"reference": "Patient/p1", "type": type_}
+    out = json.loads(_minimized(json.dumps({"resourceType": "Condition", "subject": subject}).encode(), purpose))
+    assert out["subject"] == (subject if stays else {"reference": "Patient/p1"})
+    assert ("meta" in out) is not stays
+
+
 @pytest.mark.parametrize(
     ("reference", "shown"),
     [
         ({"reference": "Patient/p1"}, True),
         ({"reference": "Patient/p1", "type": "Patient"}, True),
+        ({"reference": "Patient/p1", "type": "http://hl7.org/fhir/StructureDefinition/Patient"}, True),
+        ({"reference": "Patient/p1", "type": "Bob"}, False),
+        ({"reference": "Patient/p1", "type": {"text": "Bob"}}, False),
         ({"reference": "Practitioner/d", "display": "Dr Who"}, True),
         ({"reference": "#c"}, True),
         ({"reference": "Patient/bob", "display": "Bob"}, False),
