@@ -17,7 +17,8 @@ from fhir.upstream.failure import UpstreamFailure
 
 Outcome = Literal["done", "conflict", "refused"]
 
-_ID: Final = r"[A-Za-z0-9.-]{1,64}"
+_ID: Final = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9.-]{1,64}"
+"""Without what would lead to another place."""
 _NAME: Final = re.compile(rf"[A-Z][A-Za-z]{{1,63}}(/{_ID})?")
 _VERSION: Final = re.compile(_ID)
 _CONFLICT: Final = (404, 405, 409, 410, 412)
@@ -55,7 +56,7 @@ class UpstreamWrites:
         status, location = await self._ask("POST", kind, body, "")
         if status != 201:
             return Written("refused" if status in (*_REFUSED, 409, 412) else _failed(status))
-        found = re.search(rf"(?:^|/){kind}/({_ID})(?:/_history/({_ID}))?$", location)
+        found = re.search(rf"(?:^|/){kind}/({_ID})(?:/_history/({_ID}))?\Z", location)
         if found is None:
             raise UpstreamFailure("not-fhir", status=status)  # FHIR R4 §3.1.0.8: a create answers where it is
         return Written("done", found[1], found[2] or "")
@@ -71,7 +72,7 @@ class UpstreamWrites:
         return Written("done" if status in (200, 202, 204) else _other(status))
 
     async def _ask(self, method: str, name: str, body: bytes | None, version: str) -> tuple[int, str]:
-        if _NAME.fullmatch(name) is None or not {".", ".."}.isdisjoint(name.split("/")):
+        if _NAME.fullmatch(name) is None:
             raise ValueError("the path is no FHIR type or instance")
         headers = dict(_HEADERS)
         if body is not None:
