@@ -31,22 +31,23 @@ class LineSplitter:
         self._inflate = zlib.decompressobj(wbits=31) if gzip else None
         self._rest = bytearray()
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The lines that end in the next piece of the file. Raises BrokenExport."""
-        for plain in self._inflated(piece):
-            start = 0
-            while (end := plain.find(b"\n", start)) >= 0:
-                line, start = self._taken(plain[start:end]), end + 1
-                if line:
-                    yield line
-            self._add(plain[start:])
+    def feed(self, piece: bytes) -> Iterator[list[bytes]]:
+        """The lines that end in the next piece of the file, by what is decompressed at once. Raises BrokenExport.
 
-    def end(self) -> Iterator[bytes]:
+        A little that is packed may hold very much of nothing: others are to have their turn before more is asked for.
+        """
+        for plain in self._inflated(piece):
+            *ended, begun = plain.split(b"\n")
+            lines = [line for part in ended if (part or self._rest) and (line := self._taken(part))]
+            self._add(begun)
+            yield lines
+
+    def end(self) -> Iterator[list[bytes]]:
         """The last line, when nothing ends it. Raises BrokenExport for compressed content that isn't whole."""
         if self._inflate is not None and not self._inflate.eof:
             raise BrokenExport("cut-short")
         if line := self._taken(b""):
-            yield line
+            yield [line]
 
     def _taken(self, last: bytes) -> bytes:
         """The line that ends with this part, without white space around it."""

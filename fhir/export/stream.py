@@ -45,7 +45,7 @@ async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) 
     Raises BrokenExport and UpstreamFailure.
     """
     batch: list[bytes] = []
-    size, begun = 0, 0.0
+    size, begun = 0, time.monotonic()
     for url in urls:
         async with upstream.open(url) as file:
             splitter, piece = LineSplitter(max_line, gzip=file.gzip), b"-"
@@ -55,15 +55,19 @@ async def batches(upstream: ExportUpstream, urls: Sequence[str], max_line: int) 
                         piece = await file.read()
                 except TimeoutError:
                     yield batch
-                    batch, size = [], 0
+                    batch, size, begun = [], 0, time.monotonic()
                     continue
-                for line in splitter.feed(piece) if piece else splitter.end():
-                    begun = begun if batch else time.monotonic()
-                    batch.append(line)
-                    size += len(line)
-                    if len(batch) == MOST_LINES or size >= MOST_BYTES or time.monotonic() - begun > GATHER_SECONDS:
+                for lines in splitter.feed(piece) if piece else splitter.end():
+                    for line in lines:
+                        batch.append(line)
+                        size += len(line)
+                        if len(batch) == MOST_LINES or size >= MOST_BYTES:
+                            yield batch
+                            batch, size, begun = [], 0, time.monotonic()
+                    if time.monotonic() - begun > GATHER_SECONDS:
                         yield batch
-                        batch, size = [], 0
+                        batch, size, begun = [], 0, time.monotonic()
+                    await asyncio.sleep(0)
     yield batch
 
 
