@@ -137,7 +137,8 @@ class UpstreamClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                # One for each request: what is written isn't sent where something else may be on its way.
+                connector=aiohttp.TCPConnector(limit=self._connections, force_close=True),
                 timeout=self._timeout,
                 auto_decompress=False,  # nothing compressed is asked for
                 cookie_jar=aiohttp.DummyCookieJar(),

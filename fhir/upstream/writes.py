@@ -86,7 +86,9 @@ class UpstreamWrites:
         async def attempt(session: aiohttp.ClientSession, authorization: str | None) -> tuple[int, str]:
             sent = headers if authorization is None else headers | {"Authorization": authorization}
             try:
-                async with session.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
+                async with session.request(
+                    method, url, data=body, headers=sent, allow_redirects=False, middlewares=(_once,)
+                ) as response:
                     if response.status not in _UNDERSTOOD:
                         _failed(response.status)
                     return response.status, response.headers.get("Location", "")
@@ -96,6 +98,18 @@ class UpstreamWrites:
                 raise UpstreamFailure("unreachable") from None
 
         return await self._client.signed_in(attempt)
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request. aiohttp would send PUT and DELETE again when their answer is lost (RFC 9110 §9.2.2).
+
+    With the version that it starts from, a change isn't idempotent: one that was done fails the second time, and would
+    be told and recorded as not done.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise UpstreamFailure("unreachable") from None
 
 
 def _other(status: int) -> Outcome:
