@@ -15,6 +15,11 @@ from fhir.proxy.shown import Show, Shown
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
+_SMALLEST: Final = 32
+"""Bytes of an entry with a resource, at least. What is smaller holds nothing, and takes twenty times as much memory."""
+_MOST_OF_NOTHING: Final = 5_000
+
+
 class BrokenBundle(ValueError):
     """The upstream's answer isn't a page; nothing of it may be sent."""
 
@@ -62,6 +67,8 @@ class UpstreamPage:
             raise BrokenBundle("not a Bundle") from broken
         if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
             raise BrokenBundle(f"not a {bundle_type} Bundle")
+        if len(bundle.entry) > _MOST_OF_NOTHING + len(body) // _SMALLEST:
+            raise BrokenBundle("entries without end, and nothing in them")
         self._entries = [entry for entry in bundle.entry if entry is not None]
         self._show = show
         self._known: dict[int, Shown | None] = {}

@@ -217,3 +217,13 @@ def test_a_rendered_bundle_has_own_full_urls_and_only_the_links_given() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize(("entries", "is_page"), [(5_000, True), (50_000, False)])
+async def test_a_page_of_entries_in_which_nothing_stands_is_kept_in_no_memory(entries: int, is_page: bool) -> None:
+    pages = {"1": _bundle([{}] * entries).replace(b" ", b"")}
+    if is_page:
+        assert (await _fill(pages)).matches == []
+        return
+    with pytest.raises(BrokenBundle):
+        await _fill(pages)
