@@ -70,6 +70,7 @@ class ExportFilter:
 
     async def passed(self, lines: Sequence[bytes], now: datetime) -> Passed:
         """What may be seen of these lines. Raises BrokenExport for a line that is no JSON object."""
+        _check_text(lines)
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
@@ -91,8 +92,6 @@ class ExportFilter:
     async def _shown(self, line: bytes, batch: _Batch) -> Shown | None:
         try:
             facts = self._views.facts(line, batch.origins)
-            if not line.isascii():
-                line.decode()
             if facts.resource_type != self._kind:
                 return None
             show = await batch.show(facts)
@@ -100,8 +99,6 @@ class ExportFilter:
         except NotMinimizable:
             _check_json(line)
             return None
-        except UnicodeDecodeError:
-            raise BrokenExport("not-json") from None
 
 
 class _Batch:
@@ -139,14 +136,23 @@ class _Batch:
         return show
 
 
+def _check_text(lines: Sequence[bytes]) -> None:
+    """RFC 8259 §8.1: it is UTF-8, which decoders check only where they read."""
+    try:
+        for line in lines:
+            if not line.isascii():
+                line.decode()
+    except UnicodeDecodeError:
+        raise BrokenExport("not-json") from None
+
+
 def _check_json(line: bytes) -> None:
     """A line that isn't shaped as FHIR is withheld; one that isn't even an object says that the file is damaged."""
     try:
         if line.startswith(b"{"):
             msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-            line.decode()
             return
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError):
         pass
     raise BrokenExport("not-json")
 
