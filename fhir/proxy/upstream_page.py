@@ -18,6 +18,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _SMALLEST: Final = 32
 """Bytes of an entry with a resource, at least. What is smaller holds nothing, and takes twenty times as much memory."""
 _MOST_OF_NOTHING: Final = 5_000
+_LONGEST_LINK: Final = 8_192
+"""As `fhir.upstream.links` follows them. Relative ones are asked as they are, and an app is given them sealed."""
 
 
 class BrokenBundle(ValueError):
@@ -79,6 +81,8 @@ class UpstreamPage:
         """Where the upstream says that it goes on."""
         self.total: Final = bundle.total
         """How many matches there are in all, as the upstream says."""
+        if self.next_url is not None and len(self.next_url) > _LONGEST_LINK:
+            raise BrokenBundle("a link that nobody can follow")
 
     def resources(self) -> Iterator[bytes]:
         """The resource of each entry that has one."""

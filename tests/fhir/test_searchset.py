@@ -227,3 +227,15 @@ async def test_a_page_of_entries_in_which_nothing_stands_is_kept_in_no_memory(en
         return
     with pytest.raises(BrokenBundle):
         await _fill(pages)
+
+
+@pytest.mark.parametrize("begins", ["https://ehr.example/fhir?", "Observation?"])
+async def test_a_link_is_followed_up_to_a_length(begins: str) -> None:
+    for length, is_followed in ((8_192, True), (8_193, False)):
+        link = begins.ljust(length, "x")
+        pages = {"1": _bundle([_entry("Observation/a")], link), link: _bundle([_entry("Observation/b")])}
+        if is_followed:
+            assert [match.name for match in (await _fill(pages)).matches] == ["Observation/a", "Observation/b"]
+            continue
+        with pytest.raises(BrokenBundle):
+            await _fill(pages)
