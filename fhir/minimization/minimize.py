@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -116,6 +117,10 @@ class _Pass:
                     kept[name] = msgspec.Raw(node.stand_ins[name])
             elif treatment == "meta":
                 continue  # comes last: it says whether anything was taken away
+            elif type(treatment) is Beside:
+                found = _with_reason(self._form(value, treatment), _raw(value), members.get(name[1:]))
+                if found is not None:
+                    kept[name] = found
             elif (inside := self._form(value, treatment)) is not None:
                 kept[name] = inside
         if node.replacements:
@@ -261,6 +266,22 @@ def _held(value: Member | msgspec.Raw, holds: Holds) -> msgspec.Raw:
     if found != holds and found != "nothing":
         raise NotMinimizable("an element isn't of the kind that R4 has there")
     return _raw(value)
+
+
+def _with_reason(kept: object, was: msgspec.Raw, value: Member | msgspec.Raw | None) -> object:
+    """What is kept beside a primitive. Where there was no value, an extension that went leaves why there is nothing.
+
+    R4 may require the element, and a null in a list holds the place of one that has extensions (FHIR R4 §2.6.2.2).
+    """
+    if value is not None and b"null" not in bytes(_raw(value)):
+        return kept
+    if not _is_list(was):
+        return kept or _MASKED
+    values = [] if value is None else _items(_raw(value))
+    left = [] if kept is None else _items(_encode(kept))
+    places = zip_longest(_items(was), left, values, fillvalue=_NULL)
+    found = [_MASKED if one == here == _NULL != before else here for before, here, one in places]
+    return found if any(item != _NULL for item in found) else None
 
 
 def _is_list(raw: msgspec.Raw) -> bool:

@@ -16,6 +16,13 @@ ENTRIES: Final = b'"entry":['
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
+_SMALLEST: Final = 32
+"""Bytes of an entry with a resource, at least. What is smaller holds nothing, and takes twenty times as much memory."""
+_MOST_OF_NOTHING: Final = 5_000
+_LONGEST_LINK: Final = 8_192
+"""As `fhir.upstream.links` follows them. Relative ones are asked as they are, and an app is given them sealed."""
+
+
 class BrokenBundle(ValueError):
     """The upstream's answer isn't a page; nothing of it may be sent."""
 
@@ -88,6 +95,8 @@ class UpstreamPage:
             raise BrokenBundle("not a Bundle") from broken
         if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
             raise BrokenBundle(f"not a {bundle_type} Bundle")
+        if len(bundle.entry) > _MOST_OF_NOTHING + len(body) // _SMALLEST:
+            raise BrokenBundle("entries without end, and nothing in them")
         self._entries = [entry for entry in bundle.entry if entry is not None]
         self._show = show
         self._known: dict[int, Shown | None] = {}
@@ -99,6 +108,8 @@ class UpstreamPage:
         """Where the upstream says that it goes on."""
         self.total: Final = bundle.total
         """How many matches there are in all, as the upstream says."""
+        if self.next_url is not None and len(self.next_url) > _LONGEST_LINK:
+            raise BrokenBundle("a link that nobody can follow")
 
     def behind(self, head: bytes) -> UpstreamPage:
         """The same entries, in a Bundle that begins with `head`. Raises BrokenBundle."""
