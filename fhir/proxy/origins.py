@@ -8,7 +8,7 @@ patient: it is about whom its targets are about. Those are looked up before anyt
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
@@ -161,7 +161,7 @@ class Origins:
 
     async def _searched(self, kind: str, ids: list[str]) -> dict[str, bytes]:
         query = urlencode({"_id": ",".join(ids), "_count": len(ids)})
-        get = decided_by(lambda raw: Shown(self.facts(raw), raw), self.source_of(kind).page)
+        get = decided_by(lambda raw: self._one_of(ids, raw), self.source_of(kind).page)
         try:
             page = await fill_page(kind, len(ids), f"{kind}?{query}", 0, get)
         except BrokenBundle:
@@ -171,6 +171,11 @@ class Origins:
                 raise
             return {}
         return {shown.name: shown.body for shown in page.matches}
+
+    def _one_of(self, ids: Collection[str], raw: bytes) -> Shown | None:
+        """A resource that was asked for. An upstream may give others besides, and how many there are mustn't matter."""
+        facts = self.facts(raw)
+        return Shown(facts, raw) if facts.id in ids else None
 
     def _origin(self, targets: Mapping[str, str], bodies: Mapping[str, bytes]) -> Origin | None:
         """None where a target wasn't found, or is another version than the one that is named."""

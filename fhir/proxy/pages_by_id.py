@@ -38,7 +38,7 @@ class _Listed(msgspec.Struct):
 
 class _Entry(msgspec.Struct):
     resource: _Listed = msgspec.field(default_factory=_Listed)
-    search: msgspec.Raw = msgspec.Raw(b'{"mode":"match"}')
+    search: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Link(msgspec.Struct):

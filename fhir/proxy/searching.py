@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhir.proxy.access_records import Seen
-from fhir.proxy.include_sources import check_includes, only, together_with
+from fhir.proxy.include_sources import check_includes, only, together_with, unmarked_entries
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page import Page
 from fhir.proxy.page_links import PageLinks
@@ -34,7 +34,10 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     page, pages = Page(), Pages(parts, kind)
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
     including = bool(search.includes)
-    get = pages.decided_by(show) if including else pages.remembered(show, plan, search.elements)
+    if including:
+        get = pages.decided_by(show, unmarked=unmarked_entries(parts, search))
+    else:
+        get = pages.remembered(show, plan, search.elements)
     if plan.shares:
         try:
             page = await fill_page(
