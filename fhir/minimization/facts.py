@@ -23,12 +23,17 @@ from fhir.search.values import find_by_path
 from policies.catalogue import Catalogue
 from policies.model import Coding, ResourceFacts
 
-_CLINICAL_DATES: Final = (
-    # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
-    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
-    *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
-    *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
+_DATES: Final = (
+    # docs/consent-semantics.md, dataPeriod: when it happened, else when it was recorded, else lastUpdated.
+    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "effectiveTiming", "onsetDateTime", "onsetPeriod"),
+    *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "occurrenceTiming"),
+    *("occurredDateTime", "occurredPeriod", "billablePeriod", "period", "start", "started", "startDate"),
+    *("lastOccurrence", "whenHandedOver", "whenPrepared", "collection.collectedDateTime", "collection.collectedPeriod"),
+    "context.period",
+    *("date", "dateTime", "authored", "authoredOn", "dateAsserted", "recordedDate", "recorded", "issued"),
+    *("receivedTime", "statusDate", "created"),
 )
+_DATE_PATHS: Final = tuple(path.partition(".")[::2] for path in _DATES)
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
 _ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
@@ -82,7 +87,7 @@ class _TypePlan:
 class FactsReader:
     """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
 
-    whole: Final = frozenset({"meta", *_CLINICAL_DATES})
+    whole: Final = frozenset({"meta", *(name for name, _ in _DATE_PATHS)})
     """Members that `gather` looks into; of others it is told what `of_member` found in them."""
 
     def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_bases: Sequence[str] = ()) -> None:
@@ -171,7 +176,7 @@ class FactsReader:
             codes=codes,
             labels=labels,
             profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
-            period=_clinical_period(outline, meta),
+            period=_when(outline, meta),
             references=references,
             authors=authors,
         )
@@ -285,14 +290,19 @@ def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> 
     return frozenset(found)
 
 
-def _clinical_period(outline: Outline, meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
-    for name in _CLINICAL_DATES:
+def _when(outline: Outline, meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
+    for name, part in _DATE_PATHS:
         if name in outline:
-            return _interval(outline[name])
+            there = outline[name]
+            if not part:
+                return _interval(there)
+            if isinstance(there, dict) and part in there:
+                return _interval(there[part])
     return _interval(meta["lastUpdated"]) if "lastUpdated" in meta else None
 
 
 def _interval(value: object) -> tuple[datetime, datetime] | None:
+    """From its first to its last moment; for a Timing, whose repetitions aren't reckoned, any time at all."""
     if isinstance(value, dict):
         start, end = value.get("start"), value.get("end")
         low = instant_of(start, end=False) if start is not None else datetime.min.replace(tzinfo=UTC)

@@ -24,7 +24,10 @@ def test_what_was_sealed_comes_back() -> None:
 
 
 def test_token_says_nothing_and_never_repeats() -> None:
-    first, second = SEALER.seal(PAYLOAD, binding=BINDING, question=""), SEALER.seal(PAYLOAD, binding=BINDING, question="")
+    first, second = (
+        SEALER.seal(PAYLOAD, binding=BINDING, question=""),
+        SEALER.seal(PAYLOAD, binding=BINDING, question=""),
+    )
     assert first != second
     assert "inside" not in first
     assert not set(first) & set("+/=")
