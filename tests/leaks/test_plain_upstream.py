@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -49,8 +50,6 @@ _WITHHELD = [
 
 _TICKED = ("demographics", "laboratory", "imaging", "documents", "sharing-record")
 """Reports have many categories then, and the question to the upstream is a long one."""
-_AT_ONCE = 20
-"""Entries of a page."""
 _NAMES = [f"Observation/{lab['id']}" for lab in _LABS]
 
 
@@ -129,14 +128,14 @@ async def _unheeding(app: ASGIApp, url: str, scope: Scope) -> bytes:
     return json.dumps(await _told(app, scope, "_count=200")).encode()
 
 
-async def _by_offset(app: ASGIApp, url: str, scope: Scope) -> bytes:
-    """Repeats the question in its links, as many servers do."""
+async def _by_offset(app: ASGIApp, url: str, scope: Scope, *, at_once: int = 20) -> bytes:
+    """Repeats the question in its links, as many servers do, and gives no more than so many entries."""
     query = parse_qsl(scope["query_string"].decode())
     begun = int(dict(query).get("_offset", 0))
     asked = [pair for pair in query if pair[0] not in ("_count", "_offset", "_snapshot")]
     bundle = await _told(app, scope, urlencode([*asked, ("_count", "200")]))
     entries = bundle.get("entry", [])
-    end = begun + _AT_ONCE
+    end = begun + at_once
     more = [{"relation": "next", "url": f"{url}?{urlencode([*asked, ('_offset', end), ('_snapshot', 'x' * 300)])}"}]
     return json.dumps({**bundle, "link": more if entries[end:] else [], "entry": entries[begun:end]}).encode()
 
@@ -185,3 +184,16 @@ async def test_l22_the_length_of_a_link_tells_nothing_where_the_upstreams_repeat
     async with _everywhere(pair, "/DiagnosticReport", _by_offset):
         assert await pair.other.ids(question) == ["DiagnosticReport/z0"]
         await pair.same_seen([question], pages=2)
+
+
+@pytest.mark.leak("L04")
+async def test_l04_withheld_rows_that_fill_many_short_pages_tell_nothing(pair: Twins) -> None:
+    async with _everywhere(pair, "/DiagnosticReport", partial(_by_offset, at_once=3)):
+        assert await pair.other.ids("DiagnosticReport?_count=1") == ["DiagnosticReport/z0"]
+        await pair.same_seen(
+            [
+                *("DiagnosticReport", "DiagnosticReport?_count=1"),
+                *("Patient/ana/$everything?_type=Patient,DiagnosticReport", "?_type=DiagnosticReport,Patient"),
+            ],
+            pages=3,
+        )
