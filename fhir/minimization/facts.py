@@ -29,7 +29,7 @@ _DATES: Final = (
     *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "occurrenceTiming"),
     *("occurredDateTime", "occurredPeriod", "billablePeriod", "period", "start", "started", "startDate"),
     *("lastOccurrence", "whenHandedOver", "whenPrepared", "collection.collectedDateTime", "collection.collectedPeriod"),
-    "context.period",
+    *("createdDateTime", "createdPeriod", "context.period"),
     *("date", "dateTime", "authored", "authoredOn", "dateAsserted", "recordedDate", "recorded", "issued"),
     *("receivedTime", "statusDate", "created"),
 )
