@@ -16,7 +16,7 @@ from typing import Final
 
 from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
 from fhir.minimization.question_codes import question_codes
-from fhir.r4.definitions import Definitions, SearchPath
+from fhir.r4.definitions import Definitions, SearchPath, json_members
 from fhir.r4.instants import instant_of, span_of
 from fhir.r4.own_types import OWN_TYPES
 from fhir.search.values import find_by_path
@@ -33,7 +33,7 @@ _DATES: Final = (
     *("date", "dateTime", "authored", "authoredOn", "dateAsserted", "recordedDate", "recorded", "issued"),
     *("receivedTime", "statusDate", "created"),
 )
-_DATE_PATHS: Final = tuple(path.partition(".")[::2] for path in _DATES)
+_DATE_PATHS: Final = tuple((name, part) for name, _, part in (path.partition(".") for path in _DATES))
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
 _ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
@@ -82,6 +82,8 @@ class _TypePlan:
     """Of members that mean something whatever stands in them."""
     no_tokens: Mapping[str, frozenset[Coding]]
     """Every token parameter that scopes may name, with nothing found."""
+    dates: tuple[tuple[str, str], ...]
+    """Members that say when it is of, and the part of it that does if not the whole."""
 
 
 class FactsReader:
@@ -138,7 +140,8 @@ class FactsReader:
         """The facts of a resource, from what its members say."""
         meta = outline.get("meta")
         meta = meta if isinstance(meta, dict) else {}
-        tokens = dict(self._plan(resource_type).no_tokens)
+        plan = self._plan(resource_type)
+        tokens = dict(plan.no_tokens)
         codes, references = _itself(outline, self._bases)
         labels = frozenset(labels_in(meta.get("security"))) if "security" in meta else _NO_CODINGS
         owners = authors = _NOBODY
@@ -176,7 +179,7 @@ class FactsReader:
             codes=codes,
             labels=labels,
             profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
-            period=_when(outline, meta),
+            period=_when(plan.dates, outline, meta),
             references=references,
             authors=authors,
         )
@@ -192,13 +195,15 @@ class FactsReader:
 
     def _compiled(self, resource_type: str) -> _TypePlan:
         if resource_type not in self._definitions.types:
-            return _TypePlan({}, _ANYWHERE, {})
+            return _TypePlan({}, _ANYWHERE, {}, _DATE_PATHS)
         known = self._definitions.search_parameters(resource_type)
         tokens = {n: known[n].paths for n in self._parameters.get(resource_type, ()) if n in known}
         tokens = {name: paths for name, paths in tokens.items() if known[name].kind == "token"}
         # A Patient is its own owner: whom its links name says nothing of whose it is.
         owners = () if resource_type == "Patient" else self._definitions.owner_paths(resource_type)
         names = {path.steps[0] for paths in (owners, *tokens.values()) for path in paths}
+        elements = self._definitions.children(resource_type).items()
+        members = {member for name, element in elements for member, _ in json_members(name, element)}
         return _TypePlan(
             {
                 name: _MemberPlan(
@@ -209,6 +214,7 @@ class FactsReader:
             },
             frozenset(names) | _ANYWHERE,
             dict.fromkeys(tokens, _NO_CODINGS),
+            tuple((name, part) for name, part in _DATE_PATHS if name in members),
         )
 
     def _owners(
@@ -290,8 +296,10 @@ def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> 
     return frozenset(found)
 
 
-def _when(outline: Outline, meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
-    for name, part in _DATE_PATHS:
+def _when(
+    dates: Iterable[tuple[str, str]], outline: Outline, meta: Mapping[str, object]
+) -> tuple[datetime, datetime] | None:
+    for name, part in dates:
         if name in outline:
             there = outline[name]
             if not part:
