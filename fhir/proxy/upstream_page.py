@@ -33,7 +33,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str | None = "match"
+    mode: str | None = ""
 
 
 class _Entry(msgspec.Struct):
@@ -77,17 +77,18 @@ def _without_entries(head: bytes) -> bytes:
     return head + b'"entry":[]}'
 
 
-def _mode(entry: _Entry) -> str | None:
-    return "match" if entry.search is None else entry.search.mode
+def _mode(entry: _Entry, unmarked: str) -> str | None:
+    said = "" if entry.search is None else entry.search.mode
+    return unmarked if said == "" else said
 
 
 class UpstreamPage:
     """What an upstream answered, with one view of it."""
 
-    __slots__ = ("_bundle_type", "_entries", "_known", "_show", "alone", "are_matches", "next_url", "total")
+    __slots__ = ("_bundle_type", "_entries", "_known", "_modes", "_show", "alone", "are_matches", "next_url", "total")
 
-    def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset") -> None:
-        """Raises BrokenBundle."""
+    def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset", *, unmarked: str = "match") -> None:
+        """`unmarked`: what an entry is of which the upstream doesn't say why it is there. Raises BrokenBundle."""
         self._bundle_type: Final = bundle_type
         try:
             bundle = _decode(body)
@@ -102,7 +103,8 @@ class UpstreamPage:
         self._known: dict[int, Shown | None] = {}
         self.alone: dict[tuple[int, int, int], Page] = {}
         """What it is for an app whose page it fills by itself: by `position`, `passed` and `count` of `fill_page`."""
-        self.are_matches: Sequence[bool] = [_mode(entry) == "match" for entry in self._entries]
+        self._modes = [_mode(entry, unmarked) for entry in self._entries]
+        self.are_matches: Sequence[bool] = [mode == "match" for mode in self._modes]
         """Of each entry, whether the upstream calls it a match."""
         self.next_url: Final = next((link.url for link in bundle.link if link.relation == "next"), None)
         """Where the upstream says that it goes on."""
@@ -117,7 +119,8 @@ class UpstreamPage:
             page = UpstreamPage(_without_entries(head), self._show, self._bundle_type)
         except msgspec.DecodeError as broken:
             raise BrokenBundle("not a Bundle") from broken
-        page._entries, page._known, page.are_matches = self._entries, self._known, self.are_matches
+        page._entries, page._known = self._entries, self._known
+        page._modes, page.are_matches = self._modes, self.are_matches
         if (page.next_url, page.total) == (self.next_url, self.total):
             page.alone = self.alone
         return page
@@ -134,7 +137,7 @@ class UpstreamPage:
 
     def _decided(self, number: int) -> Shown | None:
         resource = bytes(self._entries[number].resource)
-        if not resource or _mode(self._entries[number]) not in ("match", "include"):
+        if not resource or self._modes[number] not in ("match", "include"):
             return None
         try:
             shown = self._show(resource)

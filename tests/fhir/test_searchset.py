@@ -203,8 +203,15 @@ async def test_a_total_that_was_counted_wrong_doesnt_make_the_search_go_round() 
 
 
 async def test_endless_upstream_pages_are_left_after_a_bound_with_a_link_to_go_on() -> None:
-    pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 40)}
+    pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 80)}
     page = await _fill(pages)
+    assert page.matches == []
+    assert page.next_url == "65"
+
+
+async def test_upstream_pages_that_hold_much_are_left_after_fewer_of_them() -> None:
+    much = [_entry("Observation/hidden1")] * 51
+    page = await _fill({str(n): _bundle(much, str(n + 1)) for n in range(1, 80)})
     assert page.matches == []
     assert page.next_url == "9"
 
