@@ -27,6 +27,8 @@ class SensitiveWords:
     """The words of a catalogue, by the sensitive category that each speaks of."""
 
     def __init__(self, phrases: Mapping[Phrase, frozenset[str]] | None = None, harmless: Iterable[Phrase] = ()) -> None:
+        self.count: Final = len(phrases or {})
+        """How many words and phrases there are."""
         self._phrases = _Phrases(phrases or {})
         self._harmless = _Phrases(dict.fromkeys(harmless, _NOTHING))
 
