@@ -52,12 +52,13 @@ _Key = TypeVar("_Key", bound=Hashable)
 _BEGINS_WITH_LETTER: Final = re.compile(r"[A-Z]\d")
 _OWN_SHAPE: Final = (
     (re.compile(r"\d{6,18}"), (SNOMED_SYSTEM,)),
-    (re.compile(r"\d{1,7}-\d"), (LOINC_SYSTEM,)),
+    (re.compile(r"(?![12]\d{3}-)\d{1,7}-\d"), (LOINC_SYSTEM,)),
     (re.compile(r"[A-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}"), (ICD_10_CM_SYSTEM, ICD_10_SYSTEM)),
     (re.compile(r"[A-Z]\d\d[A-Z]{2}\d\d"), (ATC_SYSTEM,)),
 )
 """How codes look that say by themselves whose they are. SNOMED CT's and LOINC's have a check digit besides, so that
-of other numbers hardly any is one; ICD's have their dot."""
+of other numbers hardly any is one; ICD's have their dot. The codes of race and ethnicity (CDC, HL7 v3) look like those
+of LOINC and are numbers from 1000 to 2999: `2106-3` is White there, and a pregnancy test in LOINC."""
 
 
 class SensitiveCodes:
