@@ -99,6 +99,14 @@ class UpstreamClient:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
         return await self._answer(link_below(self._base, url).raw_path_qs)
 
+    def can_follow(self, url: str) -> bool:
+        """Whether `get_link` would ask for it: it leads below the base."""
+        try:
+            link_below(self._base, url)
+        except UpstreamFailure:
+            return False
+        return True
+
     def below(self, path: str) -> URL:
         """The address of a path below the base, `Observation/o1`, which the caller has checked."""
         return URL(f"{self._below}{path}", encoded=True)
