@@ -241,7 +241,7 @@ def open_now(
         left,
         tuple(rule.reference for rule in spoke),
         policies=tuple(dict.fromkeys(uri for rule in spoke for uri in rule.policies)),
-        residual=residual_rules(rules, around, catalogue),
+        residual=residual_rules(rules, around, catalogue, opened),
     )
     if grant.categories is None:
         return found
