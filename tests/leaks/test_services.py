@@ -337,3 +337,12 @@ async def test_l06_l39_a_services_reads_tell_nothing_of_what_is_withheld(service
     names = ["Patient/zoe", "Patient/bob", "Observation/hiv00", "Observation/another00", "Condition/bobs", "Group/g"]
     names += ["Observation/group", "Observation/elsewhere", "Observation/named", "Provenance/prov", "Binary/b"]
     await services.same_seen([path for name in names for path in (name, f"{name}/_history/1")])
+
+
+@pytest.mark.leak("L06", "L41")
+async def test_l06_l41_who_says_no_to_the_service_by_name_is_as_one_who_isnt_there(leaky: World) -> None:
+    app = await service(leaky, {"ana": ["laboratory"]})
+    await app.consent("ana", type="deny", provision=None)
+    for path in ("Patient/{}", "Patient/{}/$everything", "Patient/{}/_history", "Observation?patient={}"):
+        denying, absent = await app.get(path.format("ana")), await app.get(path.format("nob"))
+        assert (denying.status_code, denying.text) == (absent.status_code, absent.text.replace("nob", "ana")), path
