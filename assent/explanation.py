@@ -29,7 +29,7 @@ from fhir.r4.strict_json import decode_once
 from fhir.search.literals import SearchError
 from policies.catalogue import Catalogue
 from policies.classify import classify
-from policies.consent_evaluation import Circumstances, applicable
+from policies.consent_evaluation import Circumstances, applicable, may_permit
 from policies.consent_rule import ConsentRule
 from policies.decide import NOT_SHARED, ReadPlan, circumstances_of, decide_resource, plan_read, share_of, speaking
 from policies.memberships import Knowledge
@@ -92,7 +92,7 @@ def explain_plan(
     plan = plan_of(rules, access, interaction)
     speak = tuple(speaking(consents, access, patient or "", rules.catalogue))
     around = circumstances_of(access, patient or "", rules.catalogue, now, knowledge=knowledge)
-    asked = _consents_asked(access, around, speak)
+    asked = _consents_asked(around, speak)
     if isinstance(plan, Deny):
         return None, Explanation(name, "deny", (token, *asked, *plan.reasons))
     share = share_of(plan, patient or "", consents, rules.catalogue, now, knowledge)
@@ -133,10 +133,10 @@ def name_of(interaction: Interaction) -> str:
     return f"{code} {interaction.resource_type}" + (f"/{interaction.id}" if interaction.id else "")
 
 
-def _consents_asked(access: Access, around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
+def _consents_asked(around: Circumstances, consents: Sequence[ConsentRule]) -> tuple[Reason, ...]:
     asked = applicable(consents, around)
     others = [rule for rule in consents if rule not in asked]
-    found = [Reason(rule.kind, _in_force(access, rule), rule.reference) for rule in asked]
+    found = [Reason(rule.kind, _in_force(around, rule), rule.reference) for rule in asked]
     found += [
         Reason("consent", "for another app, purpose or time: not asked", rule.reference)
         for rule in others[:_MOST_OTHERS]
@@ -146,11 +146,11 @@ def _consents_asked(access: Access, around: Circumstances, consents: Sequence[Co
     return tuple(found)
 
 
-def _in_force(access: Access, rule: ConsentRule) -> str:
+def _in_force(around: Circumstances, rule: ConsentRule) -> str:
     if rule.kind == "emergency":
         return "opened in an emergency: the operator's rule beside the patient's consents"
-    if access.is_service and not rule.root.actors:
-        return "in force, names no app: a service is denied by it but not permitted"
+    if not may_permit(rule, around):
+        return "in force, doesn't name the app itself: a service is denied by it but not permitted"
     return "in force for this app and purpose"
 
 

@@ -95,7 +95,7 @@ def consent_decision(
         found = (False, rule.not_understood[0]) if rule.not_understood else _decide(rule.root, question)
         if found is not None:
             permit, path = found
-            if permit and around.by_name and not rule.root.actors:
+            if permit and not may_permit(rule, around):
                 continue
             source = f"{rule.reference}#{path}"
             text = f"{_SPEAKERS[rule.kind]} {'permits' if permit else 'denies'} this"
@@ -105,6 +105,11 @@ def consent_decision(
     if permits:
         return Permit(tuple(permits))
     return Deny((Reason("default", "no consent in force permits this"),))
+
+
+def may_permit(rule: ConsentRule, around: Circumstances) -> bool:
+    """Whether a permit in it counts: one for a service names it, and no group that holds it."""
+    return not around.by_name or not around.grantees.isdisjoint(rule.root.actors)
 
 
 def concerns(provision: Provision, around: Circumstances) -> bool:

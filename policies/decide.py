@@ -22,6 +22,7 @@ from policies.consent_evaluation import (
     consent_decision,
     denied_by_name,
     looks_at_details,
+    may_permit,
     names_denied,
 )
 from policies.consent_rule import ConsentRule
@@ -194,11 +195,11 @@ def share_of(
 ) -> Share | None:
     """What a patient's consents say to the plan's app; None when none of them speaks about it.
 
-    A service is allowed by name or not at all: there, a consent for whatever app doesn't count as one.
+    A service is allowed by name or not at all: there, a consent for whatever app, or for a group, doesn't count as one.
     """
     around = circumstances_of(plan.access, patient, catalogue, now, plan.permission, knowledge)
     found = applicable(speaking(consents, plan.access, patient, catalogue), around)
-    if not found or (around.by_name and not any(rule.root.actors for rule in found)):
+    if not any(may_permit(rule, around) for rule in found):
         return None
     return Share(found, around)
 

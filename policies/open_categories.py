@@ -13,7 +13,7 @@ from itertools import chain
 from policies.catalogue import Catalogue, Category
 from policies.classify import Classification
 from policies.codes import DATA_CATEGORY_SYSTEM, RESOURCE_TYPES_SYSTEM
-from policies.consent_evaluation import Circumstances, applicable, consent_decision, holds
+from policies.consent_evaluation import Circumstances, applicable, consent_decision, holds, may_permit
 from policies.consent_rule import ConsentRule, Provision
 from policies.model import Coding, Permit, ResourceFacts
 
@@ -69,7 +69,7 @@ class _Probing:
         if rule.not_understood:
             yield rule
             return
-        actors = tuple(around.grantees) if rule.root.actors else ()
+        actors = tuple(around.grantees) if rule.root.actors and may_permit(rule, around) else ()
         for probe in self._probes(rule.root):
             yield replace(rule, root=probe if probe.not_understood else replace(probe, actors=actors))
 

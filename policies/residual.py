@@ -7,7 +7,7 @@ loses conditions, a permit is left out, and where both would be wrong everything
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -18,6 +18,7 @@ from policies.codes import ACT_CODE_SYSTEM, CONFIDENTIALITY_SYSTEM, DATA_CATEGOR
 from policies.consent_evaluation import Circumstances, applicable, concerns, holds
 from policies.consent_rule import ConsentRule, Period, Provision
 from policies.model import Coding
+from policies.purpose_of_use import BREAK_GLASS
 from policies.security_labels import DENIED, LEVELS, deny_reaches
 
 
@@ -37,9 +38,12 @@ CLOSED: Final = (_ALL,)
 
 
 def residual_rules(
-    rules: Iterable[ConsentRule], around: Circumstances, catalogue: Catalogue
+    rules: Iterable[ConsentRule], around: Circumstances, catalogue: Catalogue, opened: Iterable[Category]
 ) -> tuple[ResidualRule, ...]:
-    """What to keep back of what the scopes open for these circumstances; empty: nothing."""
+    """What to keep back of what the scopes open for these circumstances; empty: nothing.
+
+    `opened`: the categories of which they are made (`policies.open_categories`).
+    """
     asked = applicable(rules, around)
     roots = [rule.root for rule in asked]
     if any(rule.not_understood or _is_unclear(rule.root) for rule in asked):
@@ -50,19 +54,20 @@ def residual_rules(
         return CLOSED
     if len(bare) < len(permitting) and len({frozenset(root.classes) for root in permitting}) > 1:
         return CLOSED  # the condition of one kind of data would go with the others
+    everyday = [category for category in opened if not (category.always or category.sensitive)]
+    if not all(any(_opens(root, category) for root in bare or permitting) for category in everyday):
+        return CLOSED  # the scopes name what is open on conditions only
     denies = [deny for root in roots for deny in _denies(root, around)]
-    if any(_opens_the_rest(root, deny, catalogue) for root in permitting for deny in denies):
-        return CLOSED  # the scopes name the whole
-    forbids = [*_beyond(around, catalogue), *(rule for deny in denies for rule in _forbidden(deny, catalogue))]
+    kept_back = [rule for deny in denies for rule in _forbidden(deny, everyday, catalogue)]
+    forbids = list(dict.fromkeys([*_beyond(around, catalogue), *kept_back]))
     if _ALL in forbids:
         return CLOSED
-    forbids = list(dict.fromkeys(forbids))
     if bare:
         return tuple(forbids)
     permits = [*map(_condition, permitting), *(rule for root in permitting for rule in _added(root, around))]
     if forbids and not all(_is_by_level(rule) for rule in (*permits, *forbids)):
         return CLOSED  # a permit would override a forbid of the same data
-    return (_ALL, *dict.fromkeys(permits), *forbids)
+    return (_ALL, *dict.fromkeys(_beside(permits, forbids)), *forbids)
 
 
 def _is_unclear(provision: Provision) -> bool:
@@ -85,36 +90,47 @@ def _beyond(around: Circumstances, catalogue: Catalogue) -> list[ResidualRule]:
     return [_forbid(_labels_of(category)) for category in beyond]
 
 
-def _denies(root: Provision, around: Circumstances) -> list[Provision]:
-    """A root that denies, or its exceptions. What is permitted within a deny stays forbidden."""
-    denies = [nested for nested in root.provisions if not nested.permit] if root.permit else [root]
-    return [deny for deny in denies if concerns(deny, around)]
-
-
-def _opens_the_rest(root: Provision, deny: Provision, catalogue: Catalogue) -> bool:
-    """Whether a category is open of which a part is denied."""
-    denied = _categories(deny)
-    divided = {catalogue.wholes[code] for code in denied if code in catalogue.wholes} - denied
-    return bool(divided) and (not root.classes or not divided.isdisjoint(_categories(root)))
+def _opens(root: Provision, category: Category) -> bool:
+    """Whether a permit that goes by classes alone names the category, or the whole of it."""
+    return not root.classes or not {category.code, category.part_of}.isdisjoint(_categories(root))
 
 
 def _categories(provision: Provision) -> set[str]:
     return {coding.code for coding in provision.classes if coding.system == DATA_CATEGORY_SYSTEM}
 
 
-def _forbidden(deny: Provision, catalogue: Catalogue) -> list[ResidualRule]:
-    codes = [coding.code for coding in deny.classes if coding.system == DATA_CATEGORY_SYSTEM]
+def _denies(provision: Provision, around: Circumstances) -> Iterator[Provision]:
+    """Provisions that deny, at any depth. What is permitted within a deny stays forbidden."""
+    # For break-glass an exception may speak though its parent's purposes don't match (policies.consent_evaluation).
+    emergency = around.purpose == BREAK_GLASS
+    if not concerns(replace(provision, purposes=()) if emergency else provision, around):
+        return
+    if not provision.permit and concerns(provision, around):
+        yield provision
+        if not provision.labels:
+            return  # what is denied in it lies within it; else it may have labels of its own
+    for nested in provision.provisions:
+        yield from _denies(nested, around)
+
+
+def _forbidden(deny: Provision, opened: Sequence[Category], catalogue: Catalogue) -> list[ResidualRule]:
+    codes = _categories(deny)
     told = len(codes) == len(deny.classes) and all(code in catalogue.categories for code in codes)
     labels = _reached(deny.labels)
     if not deny.classes or not told or deny.labels:
         whole = not deny.labels or deny_reaches(deny.labels, frozenset())
         return [ResidualRule(False, () if whole else labels, deny.data_period, deny.data)]
-    sensitive = [catalogue.categories[code] for code in codes if catalogue.categories[code].sensitive]
-    everyday = len(sensitive) < len(codes) and bool(deny.codes or deny.data or deny.data_period)
-    if everyday:
-        return [ResidualRule(False, (), deny.data_period, deny.data)]
-    by_label = [_forbid(_labels_of(category)) for category in sensitive]
+    denied = [catalogue.categories[code] for code in sorted(codes)]
+    if any(_may_share(one, other) for one in denied for other in opened):
+        return [ResidualRule(False, (), deny.data_period, deny.data)]  # the scopes of the other let it through
+    by_label = [_forbid(_labels_of(category)) for category in denied if category.sensitive]
     return [rule if rule == _ALL else replace(_condition(deny), labels=rule.labels) for rule in by_label]
+
+
+def _may_share(one: Category, other: Category) -> bool:
+    """Whether a resource may be in both everyday categories; each shares with itself."""
+    types = {scope.resource_type for scope in one.scopes}
+    return any(scope.resource_type in types for scope in other.scopes)
 
 
 def _forbid(labels: Iterable[Coding]) -> ResidualRule:
@@ -143,6 +159,15 @@ def _added(root: Provision, around: Circumstances) -> list[ResidualRule]:
         if nested.permit and nested.labels and plain and nested.data_period is None and concerns(nested, around):
             found.append(replace(_condition(root), labels=nested.labels))
     return found
+
+
+def _beside(permits: Iterable[ResidualRule], forbids: Iterable[ResidualRule]) -> Iterator[ResidualRule]:
+    """Permits without the levels that another consent, or an exception, forbids."""
+    forbidden = {label for rule in forbids for label in rule.labels}
+    for rule in permits:
+        labels = tuple(label for label in rule.labels if label not in forbidden)
+        if labels or not rule.labels:
+            yield replace(rule, labels=labels)
 
 
 def _is_by_level(rule: ResidualRule) -> bool:

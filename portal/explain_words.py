@@ -86,8 +86,8 @@ _PLAIN: Final[Mapping[str, str]] = {
     "the scope names the type": say("The key covers searching for this type."),
     "its status is `*`": say("The state of this decision is `%(a)s`."),
     "in force for this app and purpose": say("This decision counts for this app and purpose now."),
-    "in force, names no app: a service is denied by it but not permitted": say(
-        "This decision names no app: a service is denied by it, but not let in."
+    "in force, doesn't name the app itself: a service is denied by it but not permitted": say(
+        "This decision doesn't name the app itself: a service is denied by it, but not let in."
     ),
     _ASIDE: say("This decision is about another app, purpose or time."),
     "and `*` more that aren't asked": say("And `%(a)s` more decisions that are about something else."),

@@ -220,7 +220,7 @@ def open_now(
     )
     if not (grant.standing or grant.in_emergency) and grant.consent_id not in {r.id for r in applicable(rules, around)}:
         return None  # the decision on which it hangs is over, whatever else the patient has decided
-    opened = open_categories(rules, around, catalogue)
+    opened = tuple(_shown(c, grant.purpose, catalogue) for c in open_categories(rules, around, catalogue))
     if not any(not c.always and not c.sensitive for c in opened):
         return None
     everyday = [c for c in catalogue.categories.values() if c.scopes]
@@ -241,7 +241,7 @@ def open_now(
         left,
         tuple(rule.reference for rule in spoke),
         policies=tuple(dict.fromkeys(uri for rule in spoke for uri in rule.policies)),
-        residual=residual_rules(rules, around, catalogue),
+        residual=residual_rules(rules, around, catalogue, opened),
     )
     if grant.categories is None:
         return found
@@ -253,6 +253,12 @@ def _until(spoke: Sequence[ConsentRule], grant: Grant) -> datetime | None:
     """The end of the grant, or of the decision on which it hangs, whichever comes first."""
     own = [end for rule in spoke if rule.id == grant.consent_id for end in (rule.period.end, rule.root.period.end)]
     return min((end for end in (grant.ends, *own) if end is not None), default=None)
+
+
+def _shown(category: Category, purpose: str, catalogue: Catalogue) -> Category:
+    """The category without types of which the purpose's mask shows nothing."""
+    lines = tuple(line for line in category.scopes if catalogue.mask(purpose, line.resource_type) is not None)
+    return category if len(lines) == len(category.scopes) else replace(category, scopes=lines)
 
 
 def _written(category: Category) -> Category:

@@ -21,9 +21,11 @@ from authz.tokens.access_tokens import TokenRefused
 from authz.tokens.gate import TokenGate
 from authz.tokens.granted_details import granted_details
 from authz.tokens.grants import OpenNow
-from authz.tokens.pcf_rules import pcf_rules
+from authz.tokens.pcf_rules import pcf_rules, residual_said
 from authz.tokens.scope_narrowing import still_open
+from policies.codes import ACT_REASON_SYSTEM
 from policies.model import Access
+from policies.residual import CLOSED
 
 INTROSPECT_SCOPE: Final = "assent/introspect"
 _INACTIVE: Final = {"active": False}
@@ -90,6 +92,12 @@ class Introspection:
             answer["extensions"] = self._extensions(access, opened)
             answer |= token_parameters(access.patient, grant.launch)
             answer |= granted_details(self._context, opened, answer["scope"], access.purpose, access.within)
+        elif access.scopes:
+            # Whose data they open hangs on the consents of each patient, which the proxy asks and a gateway can't.
+            answer["extensions"] = {
+                "ihe_iua": _iua(access),
+                "ihe_pcf": {"residual": residual_said(CLOSED, self._context.fhir_base)},
+            }
         if access.user is not None:
             answer["fhirUser"] = f"{self._context.fhir_base}/{access.user}"
         return answer
@@ -97,15 +105,13 @@ class Introspection:
     def _extensions(self, access: Access, opened: OpenNow) -> dict[str, Any]:
         """IHE IUA §3.103.4.1.3 and PCF 1.1 §3.71.4.2.2.1.4: for gateways that enforce themselves."""
         base = self._context.fhir_base
-        extensions: dict[str, Any] = {
-            "ihe_iua": {
-                "purpose_of_use": [
-                    {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": access.purpose}
-                ],
-                "person_id": access.patient,
-                "subject_name": access.subject,
-            }
-        }
+        iua = _iua(access) | {"person_id": access.patient, "subject_name": access.subject}
+        extensions: dict[str, Any] = {"ihe_iua": iua}
         if opened.consents or opened.residual:
             extensions["ihe_pcf"] = {"patient_id": f"{base}/Patient/{access.patient}"} | pcf_rules(opened, base)
         return extensions
+
+
+def _iua(access: Access) -> dict[str, Any]:
+    purpose = {"system": ACT_REASON_SYSTEM, "code": access.purpose}
+    return {"purpose_of_use": [purpose]}

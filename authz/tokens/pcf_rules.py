@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +19,13 @@ def pcf_rules(opened: OpenNow, base: str) -> dict[str, Any]:
     if opened.policies:
         found["acp"] = list(opened.policies)
     if opened.residual:
-        found["residual"] = [_rule(rule, base) for rule in opened.residual]
+        found["residual"] = residual_said(opened.residual, base)
     return found
+
+
+def residual_said(rules: Iterable[ResidualRule], base: str) -> list[dict[str, Any]]:
+    """`residual`."""
+    return [_rule(rule, base) for rule in rules]
 
 
 def _rule(rule: ResidualRule, base: str) -> dict[str, Any]:

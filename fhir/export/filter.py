@@ -17,7 +17,7 @@ import structlog
 
 from fhir.audit.event import AuditRecord
 from fhir.minimization.minimize import NotMinimizable
-from fhir.proxy.medications import Medications
+from fhir.proxy.medications import Medications, may_name_any
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.proxy.read_plans import ReadPlans
 from fhir.proxy.resource_view import ResourceViews
@@ -30,6 +30,8 @@ MOST_CANDIDATES: Final = 50_000
 """Patients who may share, kept while a batch is decided; if there are more, each one's consents are asked."""
 _TURN: Final = 16
 """Lines that are decided before others get their turn."""
+_LEARNT: Final = 100
+"""Lines of which it is asked together which medicines they name."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class ExportFilter:
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
-        await self._medications.learn(*lines)
+        await self._learn(lines, batch)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
         for number, line in enumerate(lines, 1):
@@ -97,6 +99,27 @@ class ExportFilter:
         if self._unread:
             _log.warning("upstream_fails_at_one", type=self._kind, kind="not-fhir", lines=self._unread)
         return Passed(b"".join(found), seen)
+
+    async def _learn(self, lines: Sequence[bytes], batch: _Batch) -> None:
+        """Find out what must be known of the medicines that these lines name.
+
+        Only for those of whom something is open: how many are asked for at once is bounded, and else the medicines of
+        many others would keep theirs back.
+        """
+        naming = []
+        for number, line in enumerate(filter(may_name_any, lines), 1):
+            if await self._is_of_anyone(line, batch):
+                naming.append(line)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+        for begin in range(0, len(naming), _LEARNT):
+            await self._medications.learn(*naming[begin : begin + _LEARNT])
+
+    async def _is_of_anyone(self, line: bytes, batch: _Batch) -> bool:
+        try:
+            return await batch.show(self._views.facts(line, batch.origins)) is not None
+        except NotMinimizable:
+            return False
 
     async def _shown(self, line: bytes, batch: _Batch) -> Shown | None:
         try:
@@ -142,7 +165,7 @@ class _Batch:
             plan = await self._of.for_resource(self._plan, facts, self._now)
             show = self._shows[owner] = self._views.under(plan, {}, origins=self.origins)
             self.plans[owner] = plan
-        return show
+        return show if self.plans[owner].shares else None
 
 
 def _is_text(line: bytes) -> bool:

@@ -79,7 +79,7 @@ class Medications:
     async def learn(self, *bodies: bytes) -> None:
         """Ask for those that these resources name, as far as they aren't known. Raises UpstreamFailure."""
         now = self._monotonic()
-        referring = filter(_refers, bodies)
+        referring = filter(may_name_any, bodies)
         named = {f"{kind.decode()}/{id.decode()}" for body in referring for kind, id in _NAMED.findall(body)}
         asked: set[str] = set()
         for _ in range(_DEEPEST if named else 0):
@@ -201,6 +201,6 @@ def _decoded(body: bytes) -> Mapping[str, Any]:
     return found
 
 
-def _refers(body: bytes) -> bool:
-    """Whether it may name any."""
+def may_name_any(body: bytes) -> bool:
+    """Whether content may name a Medication or a Substance; a quick look."""
     return any(word in body and any(mark in body for mark in marks) for word, marks in _MARKS.items())

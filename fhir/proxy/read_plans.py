@@ -91,8 +91,9 @@ class ReadPlans:
         return next((plan for plan in plans if isinstance(plan, ReadPlan)), plans[0])
 
     async def for_patient(self, plan: ReadPlan, patient: str, now: datetime) -> ReadPlan:
-        """A service's plan for one patient."""
-        return await self._by(plan, (patient,), now)
+        """A service's plan for one patient; who shares nothing with it isn't told from who isn't there."""
+        plan = await self._by(plan, (patient,), now)
+        return plan if any(map(self._opens, plan.shares.values())) else plan.sharing({})
 
     async def hold(self, plan: ReadPlan, now: datetime) -> bool:
         """Whether the consents that made the plan still say the same."""

@@ -131,14 +131,28 @@ async def test_a_service_gets_only_what_its_scope_covers(server: World, scope: s
     assert tuple(answers) == statuses
 
 
+async def _introspected(server: World, app: App) -> dict[str, Any]:
+    gateway, secret = await register(server, kind="gateway", redirect_uris=(), scope="assent/introspect")
+    asked = {"token": app.token["access_token"]}
+    answer = await server.http.post("/introspect", data=asked, auth=(gateway, secret or ""))
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 async def test_introspection_of_a_services_token_tells_its_scope_and_no_patients(server: World) -> None:
     app = await service(server, {"ana": ["laboratory"]}, scope="system/Observation.rs")
-    gateway, secret = await register(server, kind="gateway", redirect_uris=(), scope="assent/introspect")
-    assert secret is not None
-    asked = {"token": app.token["access_token"]}
-    said = (await server.http.post("/introspect", data=asked, auth=(gateway, secret))).json()
+    said = await _introspected(server, app)
     assert (said["active"], said["scope"], said["sub"]) == (True, "system/Observation.rs", app.client_id)
-    assert {"consent", "patient", "extensions"}.isdisjoint(said)
+    assert {"consent", "patient"}.isdisjoint(said)
+
+
+async def test_a_gateway_is_told_to_let_nothing_through_by_a_services_scopes_alone(server: World) -> None:
+    """Whose data they open hangs on the consents of each patient: of bob nothing, though the scope names it."""
+    app = await service(server, {"ana": ["laboratory"]}, scope="system/Observation.rs")
+    said = await _introspected(server, app)
+    assert said["extensions"]["ihe_pcf"] == {"residual": [{"type": "forbid"}]}
+    assert said["extensions"]["ihe_iua"]["purpose_of_use"][0]["code"] == "TREAT"
+    assert (await app.get("Observation/bob0")).status_code == 404
 
 
 @pytest.mark.smart(265)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from jose import jwt
 
+from smart.scope_syntax import split_scope
 from tests.conformance.launching import FHIR_BASE, launch, register
 from tests.leaks.world import World
 
@@ -44,6 +45,18 @@ async def test_a_scope_given_in_v1_is_described_in_v1(server: World) -> None:
     everything = [c.code for c in server.assent.authz.catalogue.everyday]
     app = await (await launch(server, "launch/patient patient/*.read")).app(everything)
     assert (await _ask(server, app.token["access_token"]))["scope"] == "launch/patient patient/*.read"
+
+
+async def test_types_of_which_a_purpose_shows_nothing_stand_in_no_scope(server: World) -> None:
+    """Else a gateway that goes by the scopes would tell researchers who else reads, and what is kept from them."""
+    everything = [c.code for c in server.assent.authz.catalogue.everyday]
+    app = await (await launch(server, "launch/patient patient/*.rs", purposes=("HRESCH",))).app(everything)
+    told = (await _ask(server, app.token["access_token"]))["scope"]
+    assert told == app.token["scope"]
+    types = {scope.resource_type for scope in split_scope(told)[1]}
+    assert {"ImagingStudy", "Observation", "Provenance"} <= types
+    assert types.isdisjoint({"*", "Consent", "AuditEvent"})
+    assert (await app.get("AuditEvent")).status_code == 403
 
 
 @pytest.mark.smart(278, 279, 280)

@@ -364,3 +364,38 @@ async def test_a_client_has_few_downloads_at_a_time(leaky: World, monkeypatch: p
 
 def _token(app: Service) -> dict[str, str]:
     return {"Authorization": f"Bearer {app.token['access_token']}"}
+
+
+@pytest.mark.leak("L41")
+async def test_l41_medicines_of_those_who_dont_share_keep_nothing_of_others_back(leaky: World) -> None:
+    """How many medicines are asked for is bounded, and an upstream may give them one by one only."""
+
+    def prescriptions(patient: str, number: int) -> list[bytes]:
+        return [
+            json.dumps(
+                {
+                    "resourceType": "MedicationRequest",
+                    "id": f"{patient}{at}",
+                    "status": "active",
+                    "intent": "order",
+                    "medicationReference": {"reference": f"Medication/{patient}{at}"},
+                    "subject": {"reference": f"Patient/{patient}"},
+                }
+            ).encode()
+            for at in range(number)
+        ]
+
+    app = await service(leaky, {"ana": ["medications"]})
+    lines = [*prescriptions("carl", 500), *prescriptions("ana", 450), *prescriptions("dora", 40)]
+    with (
+        false_export(leaky) as false,
+        leaky.upstream.saying("/Medication", b"", 400),
+        leaky.upstream.listening() as heard,
+    ):
+        false.names(kind="MedicationRequest")
+        false.pieces = [b"\n".join(lines)]
+        job = await begun(app, "$export?_type=MedicationRequest")
+        assert (await app.get(job)).status_code == 200
+        found = ids((await app.get(f"{job}/MedicationRequest.ndjson")).content)
+    assert found == [f"ana{at}" for at in range(450)]
+    assert not any("carl" in asked.target or "dora" in asked.target for asked in heard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ import pytest
 
 from authz.consents.decisions import Choice, Decisions
 from fhir.proxy.read_plans import MOST_PATIENTS
+from policies.codes import CLIENT_SYSTEM, PARTICIPATION_SYSTEM
 from tests.leaks.service import service
 from tests.leaks.twins import Request, Twins, next_link
 from tests.leaks.world import CATEGORY, App, World
@@ -337,3 +339,27 @@ async def test_l06_l39_a_services_reads_tell_nothing_of_what_is_withheld(service
     names = ["Patient/zoe", "Patient/bob", "Observation/hiv00", "Observation/another00", "Condition/bobs", "Group/g"]
     names += ["Observation/group", "Observation/elsewhere", "Observation/named", "Provenance/prov", "Binary/b"]
     await services.same_seen([path for name in names for path in (name, f"{name}/_history/1")])
+
+
+@pytest.mark.leak("L06", "L41")
+async def test_l06_l41_who_says_no_to_the_service_by_name_is_as_one_who_isnt_there(leaky: World) -> None:
+    app = await service(leaky, {"ana": ["laboratory"]})
+    await app.consent("ana", type="deny", provision=None)
+    for path in ("Patient/{}", "Patient/{}/$everything", "Patient/{}/_history", "Observation?patient={}"):
+        denying, absent = await app.get(path.format("ana")), await app.get(path.format("nob"))
+        assert (denying.status_code, denying.text) == (absent.status_code, absent.text.replace("nob", "ana")), path
+
+
+@pytest.mark.leak("L55", "L06")
+async def test_l55_a_group_that_holds_the_service_isnt_its_name(leaky: World) -> None:
+    """Who is in a Group the upstream says. Reads went by it, and searches and exports, which ask for names, didn't."""
+    app = await service(leaky, {"bob": ["laboratory"]})
+    member = {"entity": {"identifier": {"system": CLIENT_SYSTEM, "value": app.client_id}}}
+    group = {"resourceType": "Group", "id": "partners", "type": "device", "actual": True, "member": [member]}
+    role = {"coding": [{"system": PARTICIPATION_SYSTEM, "code": "IRCP"}]}
+    await app.consent("bob", actor=[{"role": role, "reference": {"reference": "Group/partners"}}])
+    with leaky.upstream.saying("/Group/partners", json.dumps(group).encode()):
+        for path in ("Observation/bob1", "Observation/bob1/_history", "Patient/bob/$everything"):
+            assert (await app.get(path)).status_code == 404, path
+        for query in ("Observation?patient=bob", "Observation"):
+            assert _ids(await app.get(query)) == []
