@@ -112,6 +112,9 @@ async def _walk(
             upstream, url = await _first_page(url, get)
         else:
             upstream = await get(url)
+        if apart is not None and not is_had_alone(url) and not upstream.says_why():
+            # What a withheld match includes would be taken for a match (L13): both are had by searches of their own.
+            raise UpstreamFailure("not-fhir", status=200)
         if number == 0:
             begun = position, passed, count
             if (known := upstream.alone.get(begun)) is not None:

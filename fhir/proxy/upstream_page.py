@@ -26,7 +26,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str | None = "match"
+    mode: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Entry(msgspec.Struct):
@@ -71,7 +71,12 @@ def _without_entries(head: bytes) -> bytes:
 
 
 def _mode(entry: _Entry) -> str | None:
-    return "match" if entry.search is None else entry.search.mode
+    mode = _said(entry)
+    return "match" if mode is msgspec.UNSET else mode
+
+
+def _said(entry: _Entry) -> str | msgspec.UnsetType | None:
+    return msgspec.UNSET if entry.search is None else entry.search.mode
 
 
 class UpstreamPage:
@@ -110,6 +115,10 @@ class UpstreamPage:
         if (page.next_url, page.total) == (self.next_url, self.total):
             page.alone = self.alone
         return page
+
+    def says_why(self) -> bool:
+        """Whether each entry says if it is a match or an include (FHIR R4 Bundle: `search.mode` is 0..1)."""
+        return all(_said(entry) is not msgspec.UNSET for entry in self._entries)
 
     def resources(self) -> Iterator[bytes]:
         """The resource of each entry that has one."""
