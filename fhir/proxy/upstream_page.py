@@ -71,12 +71,8 @@ def _without_entries(head: bytes) -> bytes:
 
 
 def _mode(entry: _Entry) -> str | None:
-    mode = _said(entry)
+    mode = msgspec.UNSET if entry.search is None else entry.search.mode
     return "match" if mode is msgspec.UNSET else mode
-
-
-def _said(entry: _Entry) -> str | msgspec.UnsetType | None:
-    return msgspec.UNSET if entry.search is None else entry.search.mode
 
 
 class UpstreamPage:
@@ -118,7 +114,7 @@ class UpstreamPage:
 
     def says_why(self) -> bool:
         """Whether each entry says if it is a match or an include (FHIR R4 Bundle: `search.mode` is 0..1)."""
-        return all(_said(entry) is not msgspec.UNSET for entry in self._entries)
+        return all(entry.search is not None and entry.search.mode is not msgspec.UNSET for entry in self._entries)
 
     def resources(self) -> Iterator[bytes]:
         """The resource of each entry that has one."""

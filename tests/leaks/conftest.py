@@ -80,7 +80,7 @@ async def services(worlds: tuple[World, World]) -> Twins:
     """The same service in both worlds; of those who share, zoe is there in one only, and all of her is sensitive."""
     shares = {"ana": TICKED, "zoe": ["demographics"], "nobody": ["laboratory"]}
     one, other = await service(worlds[0], shares), await service(worlds[1], shares)
-    return Twins(one.lasting(), other.lasting())
+    return Twins(one.lasting(), other.lasting(), shared=TICKED)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -132,35 +132,36 @@ def _searches(kind: str) -> st.SearchStrategy[Request]:
 _SEARCHES: Final = st.sampled_from(_TYPES).flatmap(_searches)
 REQUESTS: Final = st.one_of(_SEARCHES, _SEARCHES, _SEARCHES, READS, whole_requests(_SEARCHES))
 
-_MANNERS: Final = st.one_of(
-    *[st.just(Manner())] * 5,
-    st.sampled_from(SHAPES[1:]).map(Manner),
-    st.sampled_from(sorted(FAULTS)).map(lambda fault: Manner("", fault)),
-    st.builds(Manner, st.sampled_from(SHAPES), st.sampled_from(sorted(FAULTS))),
-)
+_ODD_MANNERS: Final = [Manner(shape, fault) for shape in SHAPES for fault in ("", *FAULTS)][1:]
+_MANNERS: Final = st.sampled_from([*[Manner()] * 2 * len(_ODD_MANNERS), *_ODD_MANNERS])
+_ONCE: Final = st.tuples(_MANNERS)
+_AGAIN: Final = (st.lists(_MANNERS, min_size=2, max_size=3), _MANNERS.map(lambda manner: [manner] * 4))
+"""Also in one manner: what comes the third time is known."""
 _SOME: Final = (
     ("laboratory",),
     ("demographics", "conditions", "documents", "medications"),
     ("demographics", "imaging"),
 )
+_DECISIONS: Final = st.sampled_from([()] * 30 + [*_SOME])
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A request that is asked once in each manner of the upstream, behind a decision to share `only` some."""
+    """A request that is asked once in each manner of the upstream."""
 
     request: Request
     manners: Sequence[Manner]
-    only: tuple[str, ...] | None = None
+    before: tuple[str, ...]
+    """What is shared from here on; empty for no change."""
+    between: tuple[str, ...]
+    """Likewise, behind the first page."""
 
 
 STEPS: Final = st.builds(
     Step,
     REQUESTS,
-    st.one_of(
-        *[st.lists(_MANNERS, min_size=1, max_size=1)] * 4,
-        st.lists(_MANNERS, min_size=2, max_size=4),
-        _MANNERS.map(lambda manner: [manner] * 4),  # the third time it is known
-    ),
-    st.sampled_from([None] * 30 + [*_SOME]),
+    # Of alternatives that are alike `one_of` takes one.
+    st.sampled_from([*[_ONCE] * 8, *_AGAIN]).flatmap(lambda asked: asked),
+    _DECISIONS,
+    _DECISIONS,
 )

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 
 from authz.consents.decisions import Choice, Decisions
+from tests.authz.consent_recorder import category
 from tests.leaks.manners import Manner
+from tests.leaks.service import Service
 from tests.leaks.world import App, World
 
 _PAGE = re.compile(r"(?<=_page=)[\w-]+")
@@ -68,7 +70,7 @@ class Twins:
     other: App
     signed_in: float = field(default_factory=monotonic)
     shared: tuple[str, ...] = ()
-    """What was ticked; empty for a service."""
+    """What ana ticked."""
     consents: dict[str, str] = field(default_factory=dict)
     """The consents behind the tokens, by client, once they were needed."""
 
@@ -79,8 +81,11 @@ class Twins:
             self.signed_in = monotonic()
 
     async def share(self, categories: Iterable[str]) -> None:
-        """Let the person who ticked what is shared decide again, in both worlds."""
+        """Let ana, who ticked what is shared, decide again, in both worlds."""
         for app in (self.one, self.other):
+            if isinstance(app, Service):
+                await app.consent("ana", **{"class": category(*categories)})
+                continue
             if app.client_id not in self.consents:
                 self.consents[app.client_id] = await app.consent_id()
             choice = Choice(tuple(categories), self.shared, None, app.world.text)
@@ -94,13 +99,16 @@ class Twins:
         with self.one.world.upstream.answering(manner), self.other.world.upstream.answering(manner):
             yield
 
-    async def same_seen(self, requests: Iterable[Request | str], pages: int = 0) -> None:
-        """Ask both the same, follow up to `pages` next links, and compare every answer."""
+    async def same_seen(self, requests: Iterable[Request | str], pages: int = 0, then: tuple[str, ...] = ()) -> None:
+        """Ask both the same, follow up to `pages` next links, and compare every answer.
+
+        `then`: what is shared from the first answer on; empty for no change.
+        """
         for given in requests:
             request = Request(given) if isinstance(given, str) else given
-            await self._same(request, pages)
+            await self._same(request, pages, then)
 
-    async def _same(self, request: Request, pages: int) -> None:
+    async def _same(self, request: Request, pages: int, then: tuple[str, ...]) -> None:
         answers = await gather(request.by(self.one), request.by(self.other))
         for page in range(pages + 1):
             one, other = map(seen, answers)
@@ -108,6 +116,8 @@ class Twins:
             links = [next_link(answer) for answer in answers]
             if links[0] is None or links[1] is None:
                 return
+            if page == 0 and then:
+                await self.share(then)
             answers = await gather(self.one.get(links[0]), self.other.get(links[1]))
 
 
