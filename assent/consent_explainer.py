@@ -15,6 +15,7 @@ from assent.kind_explanation import explain_kind
 from authz.consents.explain import ExplainAnswer, ExplainQuestion
 from fhir.consents.directory import Knows
 from fhir.consents.register import ConsentRegister
+from fhir.r4.strict_json import decode_once
 from fhir.upstream.source import Source, read_if_given
 from policies.decide import ReadPlan, users_of
 
@@ -59,7 +60,7 @@ class ConsentExplainer:
         if found.body is None:
             return found
         try:
-            facts = self.rules.facts.read(msgspec.json.decode(found.body))
+            facts = self.rules.facts.read(decode_once(found.body))
         except (msgspec.DecodeError, RecursionError):
             return Found(None)
         origin = found.origins.get(found.body)

@@ -12,11 +12,10 @@ from fhir.minimization.minimize import NotMinimizable
 from fhir.proxy.medications import Medications
 from fhir.proxy.origins import PROVENANCE, Origins, OriginsByContent
 from fhir.r4.own_types import OWN_TYPES
+from fhir.r4.strict_json import decode_once
 from fhir.upstream.source import Source
 from fhir.upstream.upstreams import TypeNotServed
 from policies.model import ResourceFacts
-
-_decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ async def found_of(reader: FactsReader, source_of: Callable[[str], Source], kind
 
     def facts(raw: bytes) -> ResourceFacts:
         try:
-            return reader.read(_decode(raw))
+            return reader.read(decode_once(raw))
         except (msgspec.DecodeError, RecursionError) as broken:
             raise NotMinimizable("content is not shaped as FHIR JSON") from broken
 

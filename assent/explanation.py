@@ -25,6 +25,7 @@ from fhir.proxy.search_guarding import guard_search
 from fhir.proxy.search_request import SearchRefused
 from fhir.r4.definitions import Definitions, json_members
 from fhir.r4.interaction import NO_EXPORT, Interaction, is_written
+from fhir.r4.strict_json import decode_once
 from fhir.search.literals import SearchError
 from policies.catalogue import Catalogue
 from policies.classify import classify
@@ -41,7 +42,6 @@ _MOST_OTHERS: Final = 20
 """Consents about something else that are named, so that the chain stays readable."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def explain_read(rules: Rules, plan: ReadPlan, so_far: Explanation, wanted: str,
     if body is None:
         return denied(so_far, Reason("default", "the server that holds the data has no such resource"))
     try:
-        facts = rules.facts.read(_decode(body))
+        facts = rules.facts.read(decode_once(body))
         name = f"{facts.resource_type}/{facts.id}"
         if name != wanted:
             return denied(so_far, Reason("default", "the answer is another resource than the one asked for"))
@@ -194,7 +194,7 @@ def with_what_it_refers_to(rules: Rules, plan: ReadPlan, facts: ResourceFacts, f
         origin = found.origins.get(found.body or b"")
         if origin is None:
             return Reason("compartment", "what the Provenance targets can't all be found")
-        targets = (rules.facts.read(_decode(target)) for target in origin.targets)
+        targets = (rules.facts.read(decode_once(target)) for target in origin.targets)
         if not all(isinstance(decide_resource(plan, one, rules.catalogue), Permit) for one in targets):
             return Reason("compartment", "the Provenance targets something that isn't shown")
         return origin.about(facts)

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from assent.explained_resource import Found
 from assent.explanation import Explanation, Rules, denied, explain_read, explain_search, with_what_it_refers_to
 from assent.kind_explanation import explain_kind
 from fhir.proxy.narrowing import opened
 from fhir.r4.interaction import Interaction
+from fhir.r4.strict_json import decode_once
 from policies.decide import ReadPlan, Share, decide_resource
 from policies.model import Deny, Reason
 
@@ -21,7 +20,6 @@ Read = Callable[[str, str, str], Awaitable[Found]]
 _EACH_VERSION: Final = Reason("default", "each version is decided again, on its own content")
 _IN_PART: Final = Reason("mask", "parts of the resource are withheld from this app, so it can't delete it")
 _AS_IT_WAS: Final = Reason("mask", "what is withheld from the app stays as it is")
-_decode: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
 async def explain_interaction(
@@ -59,7 +57,7 @@ def _explain_write(
     seen = explain_read(rules, _reading(plan), so_far, f"{interaction.resource_type}/{interaction.id}", found)
     if found.body is None or seen.decision == "deny":
         return seen
-    facts = with_what_it_refers_to(rules, plan, rules.facts.read(_decode(found.body)), found)
+    facts = with_what_it_refers_to(rules, plan, rules.facts.read(decode_once(found.body)), found)
     if isinstance(facts, Reason):
         return denied(seen, facts)
     decision = decide_resource(plan, facts, rules.catalogue)

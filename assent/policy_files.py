@@ -17,6 +17,8 @@ from policies.catalogue import Catalogue, read_catalogue
 from policies.catalogue_document import CatalogueError
 
 _DOCUMENTS = ("categories", "sensitivities", "masks")
+_WORDS = "sensitive_words"
+"""A folder without them recognises nothing by words, as folders did that were copied before there were any."""
 _CODE_SETS = "code_sets"
 
 
@@ -29,7 +31,7 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
     """Read and check the catalogue. Raises CatalogueError, which names the file and the place."""
     found = policy_folder(folder)
     documents: dict[str, dict[str, object]] = {_CODE_SETS: _code_sets(found / _CODE_SETS)}
-    for name in _DOCUMENTS:
+    for name in (*_DOCUMENTS, *([_WORDS] if (found / f"{_WORDS}.yaml").is_file() else [])):
         try:
             content = read_yaml((found / f"{name}.yaml").read_text(encoding="utf-8"))
         except FileNotFoundError as missing:

@@ -85,6 +85,12 @@ async def describe(settings: Settings, upstream: Upstream, definitions: Definiti
             f"`{upstream.base}` finds resources for a patient who isn't there: it ignores the `patient` parameter; "
             "nobody is shown more by that, but every search reads through everybody's data"
         )
+    if found.does.get("links") == "no":
+        return "failed", (
+            f"`{upstream.base}` gives links to further pages that don't lead below that URL, so they aren't followed "
+            "and every search with more than one page fails; have it give links by the URL at which it is asked, or "
+            "set the URL that it gives"
+        )
     return "ok", _said(upstream, found)
 
 

@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
@@ -87,13 +88,13 @@ def _pieces() -> Iterator[bytes]:
 def _batches() -> Iterator[list[bytes]]:
     splitter, batch, size = LineSplitter(32 * 1024 * 1024, gzip=False), [], 0
     for piece in _pieces():
-        for line in splitter.feed(piece):
+        for line in chain.from_iterable(splitter.feed(piece)):
             batch.append(line)
             size += len(line)
             if len(batch) == MOST_LINES or size >= MOST_BYTES:
                 yield batch
                 batch, size = [], 0
-    yield [*batch, *splitter.end()]
+    yield [*batch, *chain.from_iterable(splitter.end())]
 
 
 def _filter() -> ExportFilter:

@@ -15,11 +15,12 @@ from typing import Final
 
 from policies.catalogue_document import CatalogueError, check_keys, items_at, mapping_at, string_at, strings_at
 from policies.code_sets import CodeSet, Source, read_code_sets, read_source
-from policies.codes import ACT_CODE_SYSTEM, SENSITIVITY_SYSTEM
+from policies.codes import ACT_CODE_SYSTEM, SENSITIVE_WORDS_SYSTEM, SENSITIVITY_SYSTEM
 from policies.model import Coding, Scope
 from policies.parts import check_parts, joined, with_parts
 from policies.purpose_of_use import BREAK_GLASS
 from policies.sensitive_codes import SensitiveCodes
+from policies.sensitive_words import SensitiveWords, read_sensitive_words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +84,8 @@ class Catalogue:
     """Security labels that say nothing about sensitivity (handling, integrity, test data)."""
     code_sets: tuple[CodeSet, ...] = ()
     """Clinical codes that make data sensitive where the upstream doesn't label."""
+    sensitive_words: SensitiveWords = field(default_factory=SensitiveWords)
+    """What words say where no code does."""
     label_sources: tuple[Source, ...] = ()
     """Where the meaning of the security labels comes from."""
     scopes_by_type: Mapping[str, tuple[tuple[Category, Scope], ...]] = field(default_factory=dict)
@@ -130,7 +133,8 @@ class Catalogue:
     def sensitive_codes(self) -> SensitiveCodes:
         """The code sets, ready to be asked."""
         labels = ((label, c.code) for c in self.sensitive for label in c.labels)
-        return SensitiveCodes(self.code_sets, labels)
+        words = ((Coding(SENSITIVE_WORDS_SYSTEM, c.code), c.code) for c in self.sensitive)
+        return SensitiveCodes(self.code_sets, (*labels, *words))
 
     @cached_property
     def always(self) -> frozenset[str]:
@@ -150,9 +154,10 @@ OTHER_SENSITIVE: Final = Coding(SENSITIVITY_SYSTEM, "OTHER")
 def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
     """Check and compile the documents `categories`, `sensitivities`, `masks`, `code_sets` (already decoded).
 
-    `code_sets` holds a document of code sets under each name. Raises CatalogueError.
+    `code_sets` holds a document of code sets under each name; `sensitive_words` may be missing. Raises CatalogueError.
     """
-    check_keys("catalogue", documents, {"categories", "sensitivities", "masks", "code_sets"})
+    needed = {"categories", "sensitivities", "masks", "code_sets"}
+    check_keys("catalogue", documents, needed, optional={"sensitive_words"})
     head, sensitivities, masks = documents["categories"], documents["sensitivities"], documents["masks"]
     check_keys("categories", head, {"version", "categories", "purposes", "durations"})
     check_keys("sensitivities", sensitivities, {"sources", "harmless", "categories"})
@@ -188,6 +193,11 @@ def read_catalogue(documents: Mapping[str, Mapping[str, object]]) -> Catalogue:
         named_references=frozenset(strings_at("masks.named_references", masks["named_references"])),
         harmless_labels=frozenset(_coding(t) for t in strings_at("sensitivities.harmless", sensitivities["harmless"])),
         code_sets=tuple(chain.from_iterable(code_sets)),
+        sensitive_words=(
+            read_sensitive_words(documents["sensitive_words"], sensitive)
+            if "sensitive_words" in documents
+            else SensitiveWords()
+        ),
         label_sources=tuple(
             read_source("sensitivities.sources", item)
             for item in items_at("sensitivities.sources", sensitivities["sources"])

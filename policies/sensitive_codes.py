@@ -1,8 +1,9 @@
 """What a clinical code says about sensitivity: a look-up in the catalogue's code sets, the same time however many.
 
 Codes are found as systems in use write them: ICD codes with or without their dot, in either case; SNOMED CT
-expressions by every concept in them; countries' editions of ICD-10; codes without a system as any system's. A system
-that no set knows says nothing.
+expressions by every concept in them; countries' editions of ICD-10; codes without a system as any system's. In a
+system that no set knows only a code counts that can hardly be anything else: a hospital's own system often holds
+codes of SNOMED CT, LOINC, ICD or ATC as they are.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from policies.codes import (
     ACT_CODE_SYSTEM,
     ATC_SYSTEM,
     CPT_SYSTEM,
+    ICD_10_CM_SYSTEM,
     ICD_10_PCS_SYSTEM,
     ICD_10_SYSTEM,
     ICD_11_SYSTEM,
     ICPC_2_SYSTEM,
+    LOINC_SYSTEM,
     MS_DRG_SYSTEM,
     PLACE_OF_SERVICE_SYSTEM,
     PROVIDER_TAXONOMY_SYSTEM,
@@ -29,19 +32,9 @@ from policies.codes import (
     SNOMED_SYSTEM,
 )
 from policies.model import Coding
+from policies.system_names import NATIONAL_EDITIONS
 
 _NOTHING: Final[frozenset[str]] = frozenset()
-_NATIONAL: Final = {
-    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": ICD_10_SYSTEM,
-    "http://fhir.de/CodeSystem/dimdi/icd-10-gm": ICD_10_SYSTEM,
-    "http://hl7.org/fhir/sid/icd-10-gm": ICD_10_SYSTEM,
-    "http://hl7.org/fhir/sid/icd-10-de": ICD_10_SYSTEM,
-    "http://hl7.org/fhir/sid/icd-10-ca": ICD_10_SYSTEM,
-    "http://hl7.org/fhir/sid/icd-10-am": ICD_10_SYSTEM,
-    "http://hl7.org/fhir/sid/icd-10-nl": ICD_10_SYSTEM,
-    "http://fhir.de/CodeSystem/bfarm/atc": ATC_SYSTEM,
-}
-"""Countries' own editions: the same codes, with more below them."""
 _NEVER_BARE: Final = frozenset(
     {
         *(ACT_CODE_SYSTEM, CPT_SYSTEM, ICD_10_PCS_SYSTEM, ICD_11_SYSTEM, ICPC_2_SYSTEM, MS_DRG_SYSTEM),
@@ -57,18 +50,28 @@ _LONGEST: Final = 4_096
 """Longer codes aren't looked into; nobody writes such an expression."""
 _Key = TypeVar("_Key", bound=Hashable)
 _BEGINS_WITH_LETTER: Final = re.compile(r"[A-Z]\d")
+_OWN_SHAPE: Final = (
+    (re.compile(r"\d{6,18}"), (SNOMED_SYSTEM,)),
+    (re.compile(r"(?![12]\d{3}-)\d{1,7}-\d"), (LOINC_SYSTEM,)),
+    (re.compile(r"[A-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}"), (ICD_10_CM_SYSTEM, ICD_10_SYSTEM)),
+    (re.compile(r"[A-Z]\d\d[A-Z]{2}\d\d"), (ATC_SYSTEM,)),
+)
+"""How codes look that say by themselves whose they are. SNOMED CT's and LOINC's have a check digit besides, so that
+of other numbers hardly any is one; ICD's have their dot. The codes of race and ethnicity (CDC, HL7 v3) look like those
+of LOINC and are numbers from 1000 to 2999: `2106-3` is White there, and a pregnancy test in LOINC."""
 
 
 class SensitiveCodes:
     """All code sets of a catalogue, by system and code; and its security labels, which may stand at single elements."""
 
     def __init__(self, sets: Iterable[CodeSet], labels: Iterable[tuple[Coding, str]] = ()) -> None:
-        sets = tuple(sets)
+        sets, labels = tuple(sets), tuple(labels)
+        self._systems = {s.system for s in sets} | {label.system for label, _ in labels}
         self._blocks = {
             system: _Blocks([s for s in sets if s.system == system])
             for system in {s.system for s in sets if any(code.endswith("*") for code in s.codes)}
         }
-        for edition, system in _NATIONAL.items():
+        for edition, system in NATIONAL_EDITIONS.items():
             if system in self._blocks:
                 self._blocks.setdefault(edition, self._blocks[system])
         self._bare_blocks = [blocks for system, blocks in self._blocks.items() if system not in _NEVER_BARE]
@@ -94,7 +97,16 @@ class SensitiveCodes:
             return found
         if system == SNOMED_SYSTEM and not code.isdigit():
             return self._of_expression(code)
-        return _NOTHING
+        return _NOTHING if system in self._systems else self._of_own_shape(code.upper())
+
+    def named_in(self, text: str) -> frozenset[str]:
+        """What the codes in a text say: one that is all of it, and every SNOMED CT concept."""
+        return self._of_own_shape(text.strip().upper()) | self._of_expression(text)
+
+    def _of_own_shape(self, code: str) -> frozenset[str]:
+        """What a code in a system that isn't known says, if it is written as only one of the known ones is."""
+        systems = (system for shape, systems in _OWN_SHAPE if shape.fullmatch(code) for system in systems)
+        return _NOTHING.union(*(self.of(Coding(system, code)) for system in systems if system in self._systems))
 
     def _of_expression(self, code: str) -> frozenset[str]:
         """SNOMED CT compositional grammar: what any concept in it says."""

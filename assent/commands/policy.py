@@ -42,6 +42,7 @@ def check(folder: FolderArgument = None, json: JsonOption = False) -> None:
         raise typer.Exit(NO) from None
     record: dict[str, object] = {"ok": True, "version": catalogue.version, "categories": len(catalogue.categories)}
     record |= {"code_sets": len(catalogue.code_sets), "codes": sum(len(s.codes) for s in catalogue.code_sets)}
+    record["sensitive_words"] = catalogue.sensitive_words.count
     text = {"policy_text_sha256": spoken.english.policy.sha256, "languages": list(spoken.by_tag)}
     left = [f"{tag}: {code}" for tag, language in spoken.by_tag.items() for code in _still_english(language, catalogue)]
     show_record(record | text | {"still_in_english": left}, as_json=json)

@@ -20,6 +20,7 @@ import msgspec
 
 from fhir.consents.members import Json
 from fhir.consents.shared_work import SharedWork
+from fhir.r4.strict_json import decode_once
 from fhir.search.literals import SearchError
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.source import Source
@@ -37,7 +38,6 @@ _MOST_KEPT_BYTES: Final = 8 * 1024 * 1024
 _OVERHEAD: Final = 512
 _FAILURES_LAST: Final = timedelta(seconds=5)
 _NAME: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.\-]{1,64})")
-_decode: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 Answer = Json | tuple[Json, ...] | None
 
@@ -110,7 +110,7 @@ class DirectoryLookup:
                 body = await self._body(key)
             if body is None or len(body) > _MOST_BYTES:
                 return _NOT_TOLD
-            answer = self._found(_decode(body), key[0]) if len(key) == 3 else self._itself(_decode(body), *key)
+            answer = self._found(decode_once(body), key[0]) if len(key) == 3 else self._itself(decode_once(body), *key)
         except (UpstreamFailure, TypeNotServed, SearchError, TimeoutError, msgspec.DecodeError, RecursionError):
             return _NOT_TOLD
         return _Told(answer, len(body))

@@ -19,13 +19,13 @@ from policies.codes import (
     DATA_CATEGORY_SYSTEM,
     PARTICIPATION_SYSTEM,
     RESOURCE_TYPES_SYSTEM,
-    usual_system,
 )
 from policies.consent_rule import Period
 from policies.memberships import is_identifier
 from policies.model import Coding
 from policies.purpose_of_use import PURPOSES_OF_USE
 from policies.security_labels import LEVELS
+from policies.system_names import usual_system
 
 _ELEMENT: Final = frozenset({"id", "extension"})
 _PERIOD: Final = _ELEMENT | {"start", "end"}

@@ -75,13 +75,15 @@ class ExportFilter:
 
         Nothing of one that is no JSON: it may be a withheld one, and a file that breaks would tell of it.
         """
+        self._unread = len(lines)
+        lines = list(filter(_is_text, lines))
+        self._unread -= len(lines)
         origins = await self._origins.of(lines if self._kind == PROVENANCE else ())
         batch = _Batch(self._plans, self._views, self._plan, now, origins)
         await batch.begin()
         await self._medications.learn(*lines)
         found: list[bytes] = []
         seen: dict[str | None, Seen] = {}
-        self._unread = 0
         for number, line in enumerate(lines, 1):
             shown = await self._shown(line, batch)
             if shown is not None:
@@ -99,13 +101,11 @@ class ExportFilter:
     async def _shown(self, line: bytes, batch: _Batch) -> Shown | None:
         try:
             facts = self._views.facts(line, batch.origins)
-            if not line.isascii():
-                line.decode()
             if facts.resource_type != self._kind:
                 return None
             show = await batch.show(facts)
             return None if show is None else show(line)
-        except (NotMinimizable, UnicodeDecodeError):
+        except NotMinimizable:
             self._unread += not _is_object(line)
             return None
 
@@ -145,12 +145,19 @@ class _Batch:
         return show
 
 
+def _is_text(line: bytes) -> bool:
+    """RFC 8259 §8.1: it is UTF-8, which decoders check only where they read."""
+    try:
+        return line.isascii() or bool(line.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def _is_object(line: bytes) -> bool:
     """Whether it is JSON, though not shaped as FHIR."""
     try:
         msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        line.decode()
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 

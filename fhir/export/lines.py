@@ -41,17 +41,18 @@ class LineSplitter:
         self.left_out = 0
         """How many lines were too long."""
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The lines that end in the next piece of the file. Raises BrokenExport."""
-        for plain in self._inflated(piece):
-            start = 0
-            while (end := plain.find(b"\n", start)) >= 0:
-                line, start = self._taken(plain[start:end]), end + 1
-                if line:
-                    yield line
-            self._add(plain[start:])
+    def feed(self, piece: bytes) -> Iterator[list[bytes]]:
+        """The lines that end in the next piece of the file, by what is decompressed at once. Raises BrokenExport.
 
-    def end(self) -> Iterator[bytes]:
+        A little that is packed may hold very much of nothing: others are to have their turn before more is asked for.
+        """
+        for plain in self._inflated(piece):
+            *ended, begun = plain.split(b"\n")
+            lines = [line for part in ended if (part or self._rest) and (line := self._taken(part))]
+            self._add(begun)
+            yield lines
+
+    def end(self) -> Iterator[list[bytes]]:
         """The last line, when nothing ends it. Raises BrokenExport for a file that isn't whole or has no resources."""
         if self._inflate is not None and not self._inflate.eof:
             raise BrokenExport("cut-short")
@@ -59,7 +60,7 @@ class LineSplitter:
         if end and not end.endswith(b"}"):
             raise BrokenExport("cut-short")
         if line := self._taken(b""):
-            yield line
+            yield [line]
         if self._any and not self._any_object:
             raise BrokenExport("not-json")
 

@@ -48,7 +48,7 @@ async def batches(upstream: ExportUpstream, kind: str, urls: Sequence[str], max_
     Raises BrokenExport and UpstreamFailure.
     """
     batch: list[bytes] = []
-    size, begun, looked = 0, 0.0, time.monotonic()
+    size, begun = 0, time.monotonic()
     for url in urls:
         async with upstream.open(url) as file:
             splitter, piece = LineSplitter(max_line, gzip=file.gzip), b"-"
@@ -58,19 +58,19 @@ async def batches(upstream: ExportUpstream, kind: str, urls: Sequence[str], max_
                         piece = await file.read()
                 except TimeoutError:
                     yield batch
-                    batch, size = [], 0
+                    batch, size, begun = [], 0, time.monotonic()
                     continue
-                for line in splitter.feed(piece) if piece else splitter.end():
-                    begun = begun if batch else time.monotonic()
-                    batch.append(line)
-                    size += len(line)
-                    if len(batch) == MOST_LINES or size >= MOST_BYTES or time.monotonic() - begun > GATHER_SECONDS:
+                for lines in splitter.feed(piece) if piece else splitter.end():
+                    for line in lines:
+                        batch.append(line)
+                        size += len(line)
+                        if len(batch) == MOST_LINES or size >= MOST_BYTES:
+                            yield batch
+                            batch, size, begun = [], 0, time.monotonic()
+                    if time.monotonic() - begun > GATHER_SECONDS:
                         yield batch
-                        batch, size, looked = [], 0, time.monotonic()
-                silent = time.monotonic() - (begun if batch else looked)
-                if silent > (GATHER_SECONDS if batch else LOOK_SECONDS):  # a line that is too long may go on for ever
-                    yield batch
-                    batch, size, looked = [], 0, time.monotonic()
+                        batch, size, begun = [], 0, time.monotonic()
+                    await asyncio.sleep(0)
             if splitter.left_out:
                 _log.warning("upstream_fails_at_one", type=kind, kind="too-large", lines=splitter.left_out)
     yield batch

@@ -6,6 +6,7 @@ followed. Texts of the upstream go nowhere (docs/leaks.md L41, L71).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ _JSON: Final = {"Accept": "application/fhir+json, application/json", "Accept-Enc
 _FILE: Final = {"Accept": NDJSON, "Accept-Encoding": "gzip"}
 _AGENT: Final = {"User-Agent": "Assent"}
 _LATER: Final = frozenset({429, 502, 503, 504})
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class ExportFailed(Exception):
@@ -55,8 +56,15 @@ class OpenFile:
     """A file of the upstream while it is being read."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        """Raises UpstreamFailure for one whose end couldn't be told, or that can be read in two ways."""
+        encoding = _said(response, "Content-Encoding") or "identity"
+        transfer = _said(response, "Transfer-Encoding")
+        if encoding not in ("gzip", "identity") or transfer not in ("", "chunked"):
+            raise UpstreamFailure("not-fhir", status=200)
         self._response = response
-        self.gzip: Final = response.headers.get("Content-Encoding", "identity").strip().lower() == "gzip"
+        self.gzip: Final = encoding == "gzip"
+        if not (self.gzip or transfer or "Content-Length" in response.headers):
+            raise UpstreamFailure("truncated", status=200)  # nothing would tell its end from a broken connection
 
     async def read(self) -> bytes:
         """What has arrived, at least a byte; nothing at the end of the file. Raises BrokenExport."""
@@ -128,12 +136,7 @@ class ExportUpstream:
         async with self._asked("GET", self._link(url), _FILE, self._stream) as response:
             if response.status != 200:
                 raise UpstreamFailure("bad-status", status=response.status)
-            file = OpenFile(response)
-            if not file.gzip and response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-                raise UpstreamFailure("not-fhir", status=200)
-            if not (file.gzip or "Content-Length" in response.headers or "Transfer-Encoding" in response.headers):
-                raise UpstreamFailure("truncated", status=200)  # nothing would tell its end from a broken connection
-            yield file
+            yield OpenFile(response)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -183,7 +186,9 @@ class ExportUpstream:
     ) -> aiohttp.ClientResponse:
         sent = {**_AGENT, **headers} if authorization is None else {**_AGENT, **headers, "Authorization": authorization}
         try:
-            return await session.request(method, url, headers=sent, allow_redirects=False, timeout=within)
+            # Until the head is there: a file may take long, but what only announces an answer (1xx) may not.
+            async with asyncio.timeout(self._answer.total):
+                return await session.request(method, url, headers=sent, allow_redirects=False, timeout=within)
         except TimeoutError as slow:
             raise UpstreamFailure("timeout") from slow
         except (aiohttp.ClientError, OSError):
@@ -199,6 +204,11 @@ class ExportUpstream:
                 trust_env=False,
             )
         return self._session
+
+
+def _said(response: aiohttp.ClientResponse, name: str) -> str:
+    """A header by which a body is read; empty for none."""
+    return ",".join(response.headers.getall(name, ())).strip().lower()
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

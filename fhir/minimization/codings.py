@@ -6,11 +6,18 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from policies.codes import usual_system
+from policies.codes import NDC_SYSTEM
 from policies.model import Coding
+from policies.system_names import CLINICAL_SYSTEMS, usual_system
 
 MAX_DEPTH: Final = 64
 """Deeper JSON than this is no FHIR that anyone writes; such a resource is foreign."""
+TEXTS: Final = ("text", "display", "title", "description")
+"""Members that name something in words."""
+_SAYING: Final = frozenset(
+    {"valueString", "valueUri", "valueUrl", "valueCanonical", "valueOid", "valueId", "valueMarkdown"}
+)
+"""Values of an Extension that may hold a code as they may hold words."""
 
 
 class Walk:
@@ -20,8 +27,12 @@ class Walk:
         self.codes: set[Coding] = set()
         self.labels: set[Coding] = set()
         self.references: set[str] = set()
+        self.texts: set[str] = set()
+        """Names of things, as people read them."""
         self.unreadable = False
         """Whether it is too deep, or a code in it is no code, so that not all that it says is known."""
+        self.packages = False
+        """Whether a code of a medicine's package (NDC) is among them."""
         self._bases = bases
 
     def visit(self, member: object) -> None:
@@ -32,6 +43,12 @@ class Walk:
                 if type(value) is dict:  # decoded JSON has no subclasses
                     if "code" in value or "reference" in value:
                         self.note(value)
+                    if "url" in value or "valueString" in value:
+                        self._note_said(value)
+                    elif "value" in value and type(value["value"]) is str:
+                        self._note_identifier(value)
+                    if "display" in value or "text" in value or "title" in value or "description" in value:
+                        self._note_texts(value)
                     deeper += value.values() if "meta" not in value else self._without_meta(value)
                 elif type(value) is list:
                     deeper += value
@@ -43,12 +60,37 @@ class Walk:
     def note(self, value: Mapping[str, object]) -> None:
         code = value.get("code")
         if type(code) is str:
-            self.codes.add(coding_of(value.get("system"), code))
+            coding = coding_of(value.get("system"), code)
+            self.codes.add(coding)
+            if coding.system == NDC_SYSTEM:
+                self.packages = True
         elif not is_shaped(code):
             self.unreadable = True
         reference = value.get("reference")
         if type(reference) is str:
             self.references.add(below(self._bases, reference).partition("/_history/")[0])
+
+    def _note_said(self, value: Mapping[str, object]) -> None:
+        """The value of an extension or an answer that is a code by itself, or a text."""
+        for name, said in value.items():
+            if type(said) is str:
+                if name in _SAYING:
+                    self.texts.add(said)
+                elif name == "valueCode":
+                    self.codes.add(coding_of(None, said))
+
+    def _note_identifier(self, value: Mapping[str, object]) -> None:
+        """A code of a clinical system that is written as an identifier; others name somebody or something."""
+        system = coding_of(value.get("system"), "").system
+        if system in CLINICAL_SYSTEMS:
+            self.codes.add(coding_of(system, str(value["value"])))
+
+    def _note_texts(self, value: Mapping[str, object]) -> None:
+        """What a concept, an answer or a title says in words. A reference's `display` has a rule of its own (L32)."""
+        if "reference" not in value:
+            for name in TEXTS:
+                if name in value and type(said := value[name]) is str:
+                    self.texts.add(said)
 
     def _without_meta(self, value: Mapping[str, object]) -> list[object]:
         """A contained resource's own labels count, and its tags as elsewhere; the rest of its `meta` doesn't."""

@@ -15,22 +15,30 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fhir.minimization.codings import Walk, below, coding_of, document_labels, is_shaped, labels_in
-from fhir.minimization.question_codes import question_codes
-from fhir.r4.definitions import Definitions, SearchPath
+from fhir.minimization.question_codes import question_codes, question_names
+from fhir.minimization.texts import Texts
+from fhir.r4.definitions import Definitions, SearchPath, json_members
 from fhir.r4.instants import instant_of, span_of
 from fhir.r4.own_types import OWN_TYPES
 from fhir.search.values import find_by_path
 from policies.catalogue import Catalogue
 from policies.model import Coding, ResourceFacts
 
-_CLINICAL_DATES: Final = (
-    # docs/consent-semantics.md, dataPeriod: the clinical date, else authored/recorded/issued, else lastUpdated.
-    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "onsetDateTime", "onsetPeriod"),
-    *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "period", "date"),
-    *("authoredOn", "recordedDate", "recorded", "issued", "created", "started", "start", "whenHandedOver"),
+_DATES: Final = (
+    # docs/consent-semantics.md, dataPeriod: when it happened, else when it was recorded, else lastUpdated.
+    *("effectiveDateTime", "effectivePeriod", "effectiveInstant", "effectiveTiming", "onsetDateTime", "onsetPeriod"),
+    *("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod", "occurrenceTiming"),
+    *("occurredDateTime", "occurredPeriod", "billablePeriod", "period", "start", "started", "startDate"),
+    *("lastOccurrence", "whenHandedOver", "whenPrepared", "collection.collectedDateTime", "collection.collectedPeriod"),
+    *("createdDateTime", "createdPeriod", "context.period"),
+    *("date", "dateTime", "authored", "authoredOn", "dateAsserted", "recordedDate", "recorded", "issued"),
+    *("receivedTime", "statusDate", "created"),
 )
+_DATE_PATHS: Final = tuple((name, part) for name, _, part in (path.partition(".") for path in _DATES))
 _AUTHORS: Final = ("author", "performer", "recorder", "requester", "asserter")
-_ANYWHERE: Final = frozenset({*_AUTHORS, "code", "securityLabel"})
+_STATEMENTS: Final = frozenset({"conclusion", "description", "title", "valueString"})
+"""Texts of a resource itself that name what it is about."""
+_ANYWHERE: Final = frozenset({*_AUTHORS, *_STATEMENTS, "code", "securityLabel"})
 _NO_CODINGS: Final[frozenset[Coding]] = frozenset()
 _NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -77,12 +85,14 @@ class _TypePlan:
     """Of members that mean something whatever stands in them."""
     no_tokens: Mapping[str, frozenset[Coding]]
     """Every token parameter that scopes may name, with nothing found."""
+    dates: tuple[tuple[str, str], ...]
+    """Members that say when it is of, and the part of it that does if not the whole."""
 
 
 class FactsReader:
     """Reads facts by the official SearchParameter expressions and the catalogue's token parameters."""
 
-    whole: Final = frozenset({"meta", *_CLINICAL_DATES})
+    whole: Final = frozenset({"meta", *(name for name, _ in _DATE_PATHS)})
     """Members that `gather` looks into; of others it is told what `of_member` found in them."""
 
     def __init__(self, definitions: Definitions, catalogue: Catalogue, *, upstream_bases: Sequence[str] = ()) -> None:
@@ -92,6 +102,7 @@ class FactsReader:
             resource_type: tuple({name for _, scope in pairs for name, _ in scope.parameters} | {"category", "code"})
             for resource_type, pairs in catalogue.scopes_by_type.items()
         }
+        self._texts = Texts(catalogue)
         self._plans: dict[str, _TypePlan] = {}
 
     def read(self, resource: Mapping[str, object]) -> ResourceFacts:
@@ -119,21 +130,29 @@ class FactsReader:
             found.codes, found.labels = frozenset(walk.codes), frozenset(walk.labels)
             found.references = frozenset(walk.references)
             found.foreign = found.foreign or walk.unreadable
+            if walk.packages:
+                found.codes |= self._texts.of_packages(value)
+            if walk.texts:
+                found.codes |= self._texts.told(resource_type, name, walk.texts)
             if name in _AUTHORS:
                 found.authors = frozenset(self._authors(value))
+        elif name in _STATEMENTS and isinstance(value, str):
+            found.codes = self._texts.told(resource_type, name, [value])
         if name == "code" and not (isinstance(value, str) or is_shaped(value)):
             found.foreign = True  # a code that can't be read may be any
         if resource_type == "DocumentReference" and name == "securityLabel":
             found.labels |= frozenset(document_labels(value))
         elif resource_type == "QuestionnaireResponse":
-            found.codes |= frozenset(question_codes(member))
+            names = frozenset(question_names(member))
+            found.codes |= self._texts.told(resource_type, name, names).union(question_codes(names))
         return NOTHING if found == NOTHING else found
 
     def gather(self, resource_type: str, outline: Outline, members: Iterable[MemberFacts]) -> ResourceFacts:
         """The facts of a resource, from what its members say."""
         meta = outline.get("meta")
         meta = meta if isinstance(meta, dict) else {}
-        tokens = dict(self._plan(resource_type).no_tokens)
+        plan = self._plan(resource_type)
+        tokens = dict(plan.no_tokens)
         codes, references = _itself(outline, self._bases)
         labels = frozenset(labels_in(meta.get("security"))) if "security" in meta else _NO_CODINGS
         owners = authors = _NOBODY
@@ -171,7 +190,7 @@ class FactsReader:
             codes=codes,
             labels=labels,
             profiles=frozenset(p for p in _list(meta.get("profile")) if isinstance(p, str)),
-            period=_clinical_period(outline, meta),
+            period=_when(plan.dates, outline, meta),
             references=references,
             authors=authors,
         )
@@ -187,13 +206,15 @@ class FactsReader:
 
     def _compiled(self, resource_type: str) -> _TypePlan:
         if resource_type not in self._definitions.types:
-            return _TypePlan({}, _ANYWHERE, {})
+            return _TypePlan({}, _ANYWHERE, {}, _DATE_PATHS)
         known = self._definitions.search_parameters(resource_type)
         tokens = {n: known[n].paths for n in self._parameters.get(resource_type, ()) if n in known}
         tokens = {name: paths for name, paths in tokens.items() if known[name].kind == "token"}
         # A Patient is its own owner: whom its links name says nothing of whose it is.
         owners = () if resource_type == "Patient" else self._definitions.owner_paths(resource_type)
         names = {path.steps[0] for paths in (owners, *tokens.values()) for path in paths}
+        elements = self._definitions.children(resource_type).items()
+        members = {member for name, element in elements for member, _ in json_members(name, element)}
         return _TypePlan(
             {
                 name: _MemberPlan(
@@ -204,6 +225,7 @@ class FactsReader:
             },
             frozenset(names) | _ANYWHERE,
             dict.fromkeys(tokens, _NO_CODINGS),
+            tuple((name, part) for name, part in _DATE_PATHS if name in members),
         )
 
     def _owners(
@@ -285,14 +307,21 @@ def _codings_at(resource: Mapping[str, object], paths: Iterable[SearchPath]) -> 
     return frozenset(found)
 
 
-def _clinical_period(outline: Outline, meta: Mapping[str, object]) -> tuple[datetime, datetime] | None:
-    for name in _CLINICAL_DATES:
+def _when(
+    dates: Iterable[tuple[str, str]], outline: Outline, meta: Mapping[str, object]
+) -> tuple[datetime, datetime] | None:
+    for name, part in dates:
         if name in outline:
-            return _interval(outline[name])
+            there = outline[name]
+            if not part:
+                return _interval(there)
+            if isinstance(there, dict) and part in there:
+                return _interval(there[part])
     return _interval(meta["lastUpdated"]) if "lastUpdated" in meta else None
 
 
 def _interval(value: object) -> tuple[datetime, datetime] | None:
+    """From its first to its last moment; for a Timing, whose repetitions aren't reckoned, any time at all."""
     if isinstance(value, dict):
         start, end = value.get("start"), value.get("end")
         low = instant_of(start, end=False) if start is not None else datetime.min.replace(tzinfo=UTC)

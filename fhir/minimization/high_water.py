@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
-from policies.codes import CONFIDENTIALITY_SYSTEM, usual_system
+from policies.codes import CONFIDENTIALITY_SYSTEM
 from policies.model import Coding
 from policies.security_labels import LEVELS, confidentiality_of
+from policies.system_names import usual_system
 
 
 class _Label(msgspec.Struct):

@@ -13,6 +13,9 @@ from typing import Final
 
 import msgspec
 
+from fhir.r4.resource_type_names import RESOURCE_TYPE_NAMES
+
+_DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 _EXTENSIONS: Final = frozenset({"extension", "modifierExtension"})
 _COMMENTS: Final = "fhir_comments"
 """Free text that DSTU2 allowed at any object; R4 has none."""
@@ -65,12 +68,17 @@ def tells_of_others(
     return False
 
 
+def is_type(value: object) -> bool:
+    """Whether a `Reference.type` says nothing but a resource type of R4, by its name or its canonical URL."""
+    return isinstance(value, str) and value.removeprefix(_DEFINITIONS) in RESOURCE_TYPE_NAMES
+
+
 def _is_bare(reference: object, relative: Callable[[str], str | None], may_name: Callable[[str], bool]) -> bool:
     """Whether a reference says no more than where it leads."""
     if not isinstance(reference, dict) or not reference.keys() <= _SAID:
         return False
     literal = reference.get(_REFERENCE)
-    if not isinstance(literal, str):
+    if not isinstance(literal, str) or not ("type" not in reference or is_type(reference["type"])):
         return False
     target = literal if literal.startswith("#") else relative(literal)
     return target is not None and ("display" not in reference or may_name(target))

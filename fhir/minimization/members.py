@@ -8,13 +8,14 @@ member used least lately goes first.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Container, Mapping
 from typing import Final
 
 import msgspec
 
-from fhir.minimization.codings import MAX_DEPTH
+from fhir.minimization.codings import MAX_DEPTH, TEXTS
 from fhir.minimization.facts import NOTHING, FactsReader, MemberFacts
 from fhir.minimization.kept_parts import may_tell
 from fhir.minimization.mask_plan import MaskNode, Treatment
@@ -29,6 +30,8 @@ MAX_MEMBER: Final = 2_048
 _OVERHEAD: Final = 2_048
 """What a member's facts and forms take, about."""
 _OPENING: Final = frozenset(b"{[")
+_TELLING: Final = re.compile(rb'\\|"(?:code|reference|meta|url|valueString|' + "|".join(TEXTS).encode() + rb')"')
+"""Without any of these a member has neither codes nor words; nor an escape, by which a name may be spelled."""
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder(object).decode
@@ -116,14 +119,9 @@ class MemberReader:
 
 
 def _is_plain(text: bytes) -> bool:
-    """Whether an object or a list certainly says nothing by itself, as narratives, notes and periods don't.
-
-    A name can be spelled with escapes, so one anywhere makes it uncertain.
-    """
+    """Whether an object or a list certainly says nothing by itself, as narratives and periods don't."""
     return not (
-        b'"code"' in text
-        or b'"reference"' in text
-        or b'"meta"' in text
-        or b"\\" in text
+        _TELLING.search(text)
+        or (b'"value"' in text and b'"system"' in text)
         or text.count(b"{") + text.count(b"[") >= MAX_DEPTH
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
 
-from fhir.minimization.kept_parts import TELLING, may_tell, tells_of_others
+from fhir.minimization.kept_parts import TELLING, is_type, may_tell, tells_of_others
 from fhir.minimization.mask_plan import Beside, Extensions, MaskNode, Treatment
 from fhir.minimization.members import Member, Members
 from fhir.minimization.shapes import Holds, raw_holds
@@ -116,6 +117,10 @@ class _Pass:
                     kept[name] = msgspec.Raw(node.stand_ins[name])
             elif treatment == "meta":
                 continue  # comes last: it says whether anything was taken away
+            elif type(treatment) is Beside:
+                found = _with_reason(self._form(value, treatment), _raw(value), members.get(name[1:]))
+                if found is not None:
+                    kept[name] = found
             elif (inside := self._form(value, treatment)) is not None:
                 kept[name] = inside
         if node.replacements:
@@ -170,7 +175,7 @@ class _Pass:
         return self._kept(_members(raw), node) or _MASKED  # FHIR R4 JSON: no empty objects
 
     def _reference(self, raw: msgspec.Raw) -> object:
-        """`reference` and `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
+        """`reference` and R4's `type` stay; `display` only for providers and places; `identifier` never (L32, L34)."""
         members = _members(raw)
         literal = _string(members["reference"]) if "reference" in members else ""
         if literal.startswith("#"):
@@ -186,7 +191,7 @@ class _Pass:
         kept: dict[str, object] = {"reference": target}
         named = self._rules.may_name(target)
         for name, value in members.items():
-            if name == "type" or (named and name == "display"):
+            if (name == "type" and is_type(_string(value))) or (named and name == "display"):
                 kept[name] = _held(value, "plain")
             elif name != "reference":
                 self._changed = True
@@ -261,6 +266,22 @@ def _held(value: Member | msgspec.Raw, holds: Holds) -> msgspec.Raw:
     if found != holds and found != "nothing":
         raise NotMinimizable("an element isn't of the kind that R4 has there")
     return _raw(value)
+
+
+def _with_reason(kept: object, was: msgspec.Raw, value: Member | msgspec.Raw | None) -> object:
+    """What is kept beside a primitive. Where there was no value, an extension that went leaves why there is nothing.
+
+    R4 may require the element, and a null in a list holds the place of one that has extensions (FHIR R4 §2.6.2.2).
+    """
+    if value is not None and b"null" not in bytes(_raw(value)):
+        return kept
+    if not _is_list(was):
+        return kept or _MASKED
+    values = [] if value is None else _items(_raw(value))
+    left = [] if kept is None else _items(_encode(kept))
+    places = zip_longest(_items(was), left, values, fillvalue=_NULL)
+    found = [_MASKED if one == here == _NULL != before else here for before, here, one in places]
+    return found if any(item != _NULL for item in found) else None
 
 
 def _is_list(raw: msgspec.Raw) -> bool:

@@ -7,7 +7,7 @@ LOINC both hold the LOINC number: `http://loinc.org/q/44249-1`, `/44250-9`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from policies.codes import LOINC_SYSTEM
@@ -16,19 +16,19 @@ from policies.model import Coding
 _NUMBER: Final = re.compile(r"(?<![\d-])\d{1,7}-\d(?![\d-])")
 
 
-def question_codes(resource: Mapping[str, object]) -> Iterator[Coding]:
-    """What the questionnaire and the questions of a QuestionnaireResponse are called in LOINC."""
-    yield from _numbers(resource.get("questionnaire"))
+def question_names(resource: Mapping[str, object]) -> Iterator[str]:
+    """What the questionnaire and the questions of a QuestionnaireResponse are called by their author."""
     edge: list[object] = [resource]
     while edge:
         here = edge.pop()
         if isinstance(here, dict):
-            yield from _numbers(here.get("linkId"))
+            names = (here.get("questionnaire"), here.get("linkId"), here.get("definition"))
+            yield from (name for name in names if isinstance(name, str))
             edge += (here.get("item"), here.get("answer"))
         elif isinstance(here, list):
             edge += here
 
 
-def _numbers(text: object) -> Iterator[Coding]:
-    if isinstance(text, str):
-        yield from (Coding(LOINC_SYSTEM, number) for number in _NUMBER.findall(text))
+def question_codes(names: Iterable[str]) -> Iterator[Coding]:
+    """The LOINC numbers in such names."""
+    yield from (Coding(LOINC_SYSTEM, number) for name in names for number in _NUMBER.findall(name))

@@ -6,7 +6,7 @@ is read. An include that reaches only such types is refused by name: what it wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fhir.proxy.parts import ProxyParts
@@ -29,11 +29,25 @@ def together_with(parts: ProxyParts, resource_type: str) -> Together:
 def check_includes(parts: ProxyParts, search: SearchRequest, together: Together) -> None:
     """Raises ProxyRefusal for an include that can't bring anything; it hangs on settings and definitions alone."""
     for kind, value in search.includes:
-        source, name, target = [*value.split(":"), ""][:3]
-        targets = parts.definitions.search_parameters(source)[name].targets
-        reached = (source,) if kind == "_revinclude" else (target,) if target else targets
-        if not any(map(together, reached)):
+        if not any(map(together, _reached(parts, kind, value))):
             raise ProxyRefusal(400, "not-supported", _TEXT.format(kind, value, search.resource_type))
+
+
+def unmarked_entries(parts: ProxyParts, search: SearchRequest) -> str:
+    """What an entry is of which the upstream doesn't say whether it matched: R4 lets it leave out `search.mode`.
+
+    Where an include can bring the searched type, it may be one that a withheld match led to (docs/leaks.md L13).
+    """
+    own = any(search.resource_type in _reached(parts, kind, value) for kind, value in search.includes)
+    return "include" if own else "match"
+
+
+def _reached(parts: ProxyParts, kind: str, value: str) -> Sequence[str]:
+    """The types that an include can bring."""
+    source, name, target = [*value.split(":"), ""][:3]
+    if kind == "_revinclude":
+        return (source,)
+    return (target,) if target else parts.definitions.search_parameters(source)[name].targets
 
 
 def only(together: Together, show: Show) -> Show:

@@ -8,7 +8,7 @@ patient: it is about whom its targets are about. Those are looked up before anyt
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -172,7 +172,7 @@ class Origins:
             return await source.page(url)
 
         question = f"{kind}?{urlencode({'_id': ','.join(ids), '_count': len(ids)})}"
-        get = decided_by(lambda raw: Shown(self.facts(raw), raw), fetched)
+        get = decided_by(lambda raw: self._one_of(ids, raw), fetched)
         found: dict[str, bytes] = {}
         page = Page(next_url=question)
         try:
@@ -187,6 +187,11 @@ class Origins:
             if failure.means_down or failure.kind == "paused":
                 raise
         return found
+
+    def _one_of(self, ids: Collection[str], raw: bytes) -> Shown | None:
+        """A resource that was asked for. An upstream may give others besides, and how many there are mustn't matter."""
+        facts = self.facts(raw)
+        return Shown(facts, raw) if facts.id in ids else None
 
     def _origin(self, targets: Mapping[str, str], bodies: Mapping[str, bytes]) -> Origin | None:
         """None where a target wasn't found, or is another version than the one that is named."""

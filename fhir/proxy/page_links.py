@@ -30,6 +30,7 @@ class PageLinks:
         """Where this page begins; None on a first one."""
         self.query: Parameters = asked.request.parameters if self.payload is None else self.payload.query
         """The parameters of the first request. The guard decides them again, on every page (docs/leaks.md L21)."""
+        self._question = ""
 
     def _opened(self, asked: Asked) -> PagePayload | None:
         if self._token is None:
@@ -49,6 +50,7 @@ class PageLinks:
 
         `resource_type` where several are asked for.
         """
+        self._question = question
         if self.payload is None or resource_type not in ("", self.payload.resource_type):
             return question, 0, 0
         return self.payload.upstream_url, self.payload.position, self.payload.passed
@@ -62,7 +64,7 @@ class PageLinks:
             payload = PagePayload(
                 page.next_url, resource_type, self.query, page.next_position, self._now, place, page.next_passed
             )
-            sealed = self._parts.sealer.seal(payload, binding=self._binding)
+            sealed = self._parts.sealer.seal(payload, binding=self._binding, question=self._question)
             links.append(("next", f"{self._url}?{urlencode({_PAGE: sealed})}"))
         return links
 

@@ -13,7 +13,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlencode
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -26,7 +25,7 @@ MAX_TOKEN: Final = 8_000
 """Characters; a longer token is refused unread."""
 _NONCE: Final = 12
 _ROOM: Final = 1_024
-"""Bytes for what an upstream's link holds besides the query."""
+"""Bytes for what an upstream's link holds besides the question."""
 _CONTEXT: Final = b"assent page token 1"
 
 
@@ -56,10 +55,13 @@ class PageSealer:
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_CONTEXT).derive(secret)
         self._cipher = AESGCM(key)
 
-    def seal(self, payload: PagePayload, *, binding: str) -> str:
-        """A token that only the same `binding` opens. It may be longer than MAX_TOKEN: then it opens no more."""
+    def seal(self, payload: PagePayload, *, binding: str, question: str) -> str:
+        """A token that only the same `binding` opens. It may be longer than MAX_TOKEN: then it opens no more.
+
+        `question`: what the upstream was asked first, which its links may repeat.
+        """
         nonce = secrets.token_bytes(_NONCE)
-        sealed = self._cipher.encrypt(nonce, _padded(payload), binding.encode())
+        sealed = self._cipher.encrypt(nonce, _padded(payload, question), binding.encode())
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
 
     def open(self, token: str, *, binding: str, now: datetime) -> PagePayload | None:
@@ -75,9 +77,9 @@ class PageSealer:
         return payload if timedelta(0) <= age < LIFETIME else None
 
 
-def _padded(payload: PagePayload) -> bytes:
-    """JSON with spaces after it, of a length that hangs on the query alone: an app can't tune it to a boundary."""
+def _padded(payload: PagePayload, question: str) -> bytes:
+    """JSON with spaces after it, of a length that hangs on the questions alone: an app can't tune it to a boundary."""
     plain = msgspec.json.encode(payload)
-    usual = len(msgspec.json.encode(payload.query)) + len(urlencode(payload.query)) + _ROOM
+    usual = len(msgspec.json.encode(payload.query)) + len(question) + _ROOM
     beyond = max(0, len(plain) - usual)
     return plain.ljust(usual + -(-beyond // _ROOM) * _ROOM)

@@ -175,15 +175,15 @@ class Pages:
         self._origins: dict[bytes, Origin] = {}
         self.origins: OriginsByContent = self._origins
 
-    def decided_by(self, show: Show, bundle_type: str = "searchset") -> GetPage:
-        """Pages as they are fetched."""
+    def decided_by(self, show: Show, bundle_type: str = "searchset", *, unmarked: str = "match") -> GetPage:
+        """Pages as they are fetched. `unmarked`: as of UpstreamPage."""
 
         async def page(url: str) -> UpstreamPage:
             if is_had_alone(url):
                 return await self._had_alone(url, show, bundle_type)
             body = await self._page(url)
             await self._learn_of(body)
-            return UpstreamPage(body, show, bundle_type)
+            return UpstreamPage(body, show, bundle_type, unmarked=unmarked)
 
         return page
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from fhir.proxy.access_records import Seen
-from fhir.proxy.include_sources import check_includes, only, together_with
+from fhir.proxy.include_sources import check_includes, only, together_with, unmarked_entries
 from fhir.proxy.includes_apart import IncludesApart
 from fhir.proxy.narrowing import upstream_search
 from fhir.proxy.page import Page
@@ -38,8 +38,8 @@ async def answer_search(parts: ProxyParts, asked: Asked) -> Answered:
     show = only(together, parts.views.under(plan, {kind: search.elements}, search.includes, pages.origins))
     apart = None
     if search.includes:
-        get = pages.decided_by(show)
-        apart = IncludesApart(search, partial(_question, parts, plan), together, get)
+        get = pages.decided_by(show, unmarked=unmarked_entries(parts, search))
+        apart = IncludesApart(search, partial(_question, parts, plan), together, pages.decided_by(show))
     else:
         get = pages.remembered(show, plan, search.elements)
     if plan.shares:

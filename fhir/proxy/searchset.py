@@ -28,7 +28,11 @@ _FEWER: Final = 5
 """By how much less is asked for when an answer was too large."""
 _MOST_ALONE: Final = 4
 """Pages for apps that are kept with one of the upstream: an app polls by one length."""
-MAX_UPSTREAM_PAGES: Final = 8
+_USUAL_PAGES: Final = 8
+"""Pages of the upstream that are read for one of ours."""
+_ENOUGH: Final = 400
+"""Matches that are looked at for one page of ours, where the upstream gives fewer at once than it is asked for."""
+_MOST_PAGES: Final = 64
 MAX_UPSTREAM_COUNT: Final = 5_000
 """Longest first page that is asked of an upstream that gives no links."""
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -107,14 +111,12 @@ async def _walk(
     page, url, size = Page(next_passed=passed), first, 0
     candidates: list[Shown] = []
     names: set[str] = set()
-    for number in range(MAX_UPSTREAM_PAGES):
+    number = looked = 0
+    while _reads_on(number, looked, url):
         if shorter and number == 0:
             upstream, url = await _first_page(url, get)
         else:
             upstream = await get(url)
-        if apart is not None and not is_had_alone(url) and not upstream.says_why():
-            # What a withheld match includes would be taken for a match (L13): both are had by searches of their own.
-            raise UpstreamFailure("not-fhir", status=200)
         if number == 0:
             begun = position, passed, count
             if (known := upstream.alone.get(begun)) is not None:
@@ -143,6 +145,7 @@ async def _walk(
             if number == 0 and len(upstream.alone) < _MOST_ALONE:
                 upstream.alone[begun] = page
             break
+        number, looked = number + 1, looked + seen
         url, longer = following
         position = seen if longer else max(0, position - seen)
         page.next_passed += 0 if longer else seen
@@ -151,6 +154,14 @@ async def _walk(
     if apart is not None and is_had_alone(first):
         candidates += await apart(page.matches)
     return _with_includes(page, candidates)
+
+
+def _reads_on(number: int, looked: int, url: str) -> bool:
+    """Whether another page of the upstream is read, after so many and so many matches: what is withheld is passed by.
+
+    Of what is had one by one there are few pages.
+    """
+    return number < _USUAL_PAGES or (looked < _ENOUGH and number < _MOST_PAGES and not is_had_alone(url))
 
 
 async def _first_page(url: str, get: GetPage) -> tuple[UpstreamPage, str]:

@@ -16,6 +16,13 @@ ENTRIES: Final = b'"entry":['
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
+_SMALLEST: Final = 32
+"""Bytes of an entry with a resource, at least. What is smaller holds nothing, and takes twenty times as much memory."""
+_MOST_OF_NOTHING: Final = 5_000
+_LONGEST_LINK: Final = 8_192
+"""As `fhir.upstream.links` follows them. Relative ones are asked as they are, and an app is given them sealed."""
+
+
 class BrokenBundle(ValueError):
     """The upstream's answer isn't a page; nothing of it may be sent."""
 
@@ -26,7 +33,7 @@ class _Link(msgspec.Struct):
 
 
 class _Search(msgspec.Struct):
-    mode: str | msgspec.UnsetType | None = msgspec.UNSET
+    mode: str | None = ""
 
 
 class _Entry(msgspec.Struct):
@@ -70,18 +77,18 @@ def _without_entries(head: bytes) -> bytes:
     return head + b'"entry":[]}'
 
 
-def _mode(entry: _Entry) -> str | None:
-    mode = msgspec.UNSET if entry.search is None else entry.search.mode
-    return "match" if mode is msgspec.UNSET else mode
+def _mode(entry: _Entry, unmarked: str) -> str | None:
+    said = "" if entry.search is None else entry.search.mode
+    return unmarked if said == "" else said
 
 
 class UpstreamPage:
     """What an upstream answered, with one view of it."""
 
-    __slots__ = ("_bundle_type", "_entries", "_known", "_show", "alone", "are_matches", "next_url", "total")
+    __slots__ = ("_bundle_type", "_entries", "_known", "_modes", "_show", "alone", "are_matches", "next_url", "total")
 
-    def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset") -> None:
-        """Raises BrokenBundle."""
+    def __init__(self, body: bytes, show: Show, bundle_type: str = "searchset", *, unmarked: str = "match") -> None:
+        """`unmarked`: what an entry is of which the upstream doesn't say why it is there. Raises BrokenBundle."""
         self._bundle_type: Final = bundle_type
         try:
             bundle = _decode(body)
@@ -89,17 +96,22 @@ class UpstreamPage:
             raise BrokenBundle("not a Bundle") from broken
         if bundle.resourceType != "Bundle" or bundle.type != bundle_type:
             raise BrokenBundle(f"not a {bundle_type} Bundle")
+        if len(bundle.entry) > _MOST_OF_NOTHING + len(body) // _SMALLEST:
+            raise BrokenBundle("entries without end, and nothing in them")
         self._entries = [entry for entry in bundle.entry if entry is not None]
         self._show = show
         self._known: dict[int, Shown | None] = {}
         self.alone: dict[tuple[int, int, int], Page] = {}
         """What it is for an app whose page it fills by itself: by `position`, `passed` and `count` of `fill_page`."""
-        self.are_matches: Sequence[bool] = [_mode(entry) == "match" for entry in self._entries]
+        self._modes = [_mode(entry, unmarked) for entry in self._entries]
+        self.are_matches: Sequence[bool] = [mode == "match" for mode in self._modes]
         """Of each entry, whether the upstream calls it a match."""
         self.next_url: Final = next((link.url for link in bundle.link if link.relation == "next"), None)
         """Where the upstream says that it goes on."""
         self.total: Final = bundle.total
         """How many matches there are in all, as the upstream says."""
+        if self.next_url is not None and len(self.next_url) > _LONGEST_LINK:
+            raise BrokenBundle("a link that nobody can follow")
 
     def behind(self, head: bytes) -> UpstreamPage:
         """The same entries, in a Bundle that begins with `head`. Raises BrokenBundle."""
@@ -107,14 +119,11 @@ class UpstreamPage:
             page = UpstreamPage(_without_entries(head), self._show, self._bundle_type)
         except msgspec.DecodeError as broken:
             raise BrokenBundle("not a Bundle") from broken
-        page._entries, page._known, page.are_matches = self._entries, self._known, self.are_matches
+        page._entries, page._known = self._entries, self._known
+        page._modes, page.are_matches = self._modes, self.are_matches
         if (page.next_url, page.total) == (self.next_url, self.total):
             page.alone = self.alone
         return page
-
-    def says_why(self) -> bool:
-        """Whether each entry says if it is a match or an include (FHIR R4 Bundle: `search.mode` is 0..1)."""
-        return all(entry.search is not None and entry.search.mode is not msgspec.UNSET for entry in self._entries)
 
     def resources(self) -> Iterator[bytes]:
         """The resource of each entry that has one."""
@@ -128,7 +137,7 @@ class UpstreamPage:
 
     def _decided(self, number: int) -> Shown | None:
         resource = bytes(self._entries[number].resource)
-        if not resource or _mode(self._entries[number]) not in ("match", "include"):
+        if not resource or self._modes[number] not in ("match", "include"):
             return None
         try:
             shown = self._show(resource)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from policies.codes import usual_system
+from policies.system_names import usual_system
 
 
 class NotListed(ValueError):

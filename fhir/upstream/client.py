@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from fhir.upstream.circuit_breaker import CircuitBreaker
@@ -100,6 +99,14 @@ class UpstreamClient:
         """Follow a link that the upstream gave. Raises UpstreamFailure, also when it leads outside of the base."""
         return await self._answer(link_below(self._base, url).raw_path_qs)
 
+    def can_follow(self, url: str) -> bool:
+        """Whether `get_link` would ask for it: it leads below the base."""
+        try:
+            link_below(self._base, url)
+        except UpstreamFailure:
+            return False
+        return True
+
     def below(self, path: str) -> URL:
         """The address of a path below the base, `Observation/o1`, which the caller has checked."""
         return URL(f"{self._below}{path}", encoded=True)
@@ -138,7 +145,8 @@ class UpstreamClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                # One for each request: what is written isn't sent where something else may be on its way.
+                connector=aiohttp.TCPConnector(limit=self._connections, force_close=True),
                 timeout=self._timeout,
                 auto_decompress=False,  # nothing compressed is asked for
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -156,25 +164,6 @@ class UpstreamClient:
             raise UpstreamFailure("timeout") from slow
         if answer.status != 200:
             return UpstreamAnswer(answer.status, b"")
-        body = _whole_json(answer.body)
         if self.drift is not None:
-            self.drift.offer(body, answer.content_type)
-        return UpstreamAnswer(200, body)
-
-
-def _whole_json(body: bytes) -> bytes:
-    """The body if it is one JSON object. An answer without a length is known to be whole by nothing else.
-
-    RFC 8259 §8.1: it is UTF-8, which the decoder checks only where it reads; readers differ over what is not.
-    """
-    text = body.strip()
-    if not text.startswith(b"{"):
-        raise UpstreamFailure("not-fhir" if text else "truncated", status=200)
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-        if not text.isascii():
-            text.decode()
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        # The fault isn't passed on: it may hold the body.
-        raise UpstreamFailure("not-fhir" if text.endswith(b"}") else "truncated", status=200) from None
-    return body
+            self.drift.offer(answer.body, answer.content_type)
+        return UpstreamAnswer(200, answer.body)

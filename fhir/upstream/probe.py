@@ -20,9 +20,9 @@ from fhir.r4.definitions import Definitions
 from fhir.upstream.failure import UpstreamFailure
 from fhir.upstream.upstreams import Upstream
 
-Question = Literal["count", "elements", "refuses-unknown", "narrows"]
-"""Whether `_count` bounds a page; `_elements` leaves out the others; a parameter that it doesn't know is refused, and
-not ignored; a search by patient finds that patient's resources only."""
+Question = Literal["count", "links", "elements", "refuses-unknown", "narrows"]
+"""Whether `_count` bounds a page; the link to the next one can be followed; `_elements` leaves out the others; a
+parameter that it doesn't know is refused, and not ignored; a search by patient finds that patient's resources only."""
 Answer = Literal["yes", "no", "unknown"]
 
 SECONDS: Final = 10.0
@@ -71,8 +71,14 @@ class _Entry(msgspec.Struct):
     resource: dict[str, msgspec.Raw] = {}
 
 
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
 class _Page(msgspec.Struct):
     entry: list[_Entry] = []
+    link: list[_Link] = []
 
 
 async def probe(upstream: Upstream, definitions: Definitions) -> Found:
@@ -88,6 +94,7 @@ async def probe(upstream: Upstream, definitions: Definitions) -> Found:
     with suppress(TimeoutError):
         async with asyncio.timeout(SECONDS):
             does["count"] = await asking.count()
+            does["links"] = asking.links()
             does["elements"] = await asking.elements()
             does["refuses-unknown"] = await asking.refuses_unknown()
             does["narrows"] = await asking.narrows()
@@ -110,6 +117,7 @@ class _Asking:
         self._definitions = definitions
         types = upstream.types
         self._kinds = [kind for kind in _TRIED if types is None or kind in types] or sorted(types or ())[:1]
+        self._followed: set[bool] = set()
 
     async def _search(self, kind: str, *query: tuple[str, str]) -> Sequence[Mapping[str, msgspec.Raw]] | int | None:
         """The resources; or the status of a refusal; None when neither is told."""
@@ -117,7 +125,10 @@ class _Asking:
             answer = await self._client.get(kind, query)
             if answer.status != 200:
                 return answer.status
-            return [entry.resource for entry in msgspec.json.decode(answer.body, type=_Page).entry if entry.resource]
+            page = msgspec.json.decode(answer.body, type=_Page)
+            following = (link.url for link in page.link if link.relation == "next" and "://" in link.url)
+            self._followed.update(map(self._client.can_follow, following))
+            return [entry.resource for entry in page.entry if entry.resource]
         except UpstreamFailure as failure:
             return failure.status if failure.kind == "bad-status" else None
         except msgspec.DecodeError:
@@ -128,6 +139,12 @@ class _Asking:
         if not isinstance(found, list) or not found:
             return "unknown"
         return "yes" if len(_matches(found, self._kinds[0])) == 1 else "no"
+
+    def links(self) -> Answer:
+        """By those that came with what was asked until now."""
+        if not self._followed:
+            return "unknown"
+        return "yes" if all(self._followed) else "no"
 
     async def elements(self) -> Answer:
         kind = self._kinds[0]

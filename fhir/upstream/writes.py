@@ -17,7 +17,8 @@ from fhir.upstream.failure import UpstreamFailure
 
 Outcome = Literal["done", "conflict", "refused"]
 
-_ID: Final = r"[A-Za-z0-9.-]{1,64}"
+_ID: Final = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9.-]{1,64}"
+"""Without what would lead to another place."""
 _NAME: Final = re.compile(rf"[A-Z][A-Za-z]{{1,63}}(/{_ID})?")
 _VERSION: Final = re.compile(_ID)
 _CONFLICT: Final = (404, 405, 409, 410, 412)
@@ -55,7 +56,7 @@ class UpstreamWrites:
         status, location = await self._ask("POST", kind, body, "")
         if status != 201:
             return Written("refused" if status in (*_REFUSED, 409, 412) else _failed(status))
-        found = re.search(rf"(?:^|/){kind}/({_ID})(?:/_history/({_ID}))?$", location)
+        found = re.search(rf"(?:^|/){kind}/({_ID})(?:/_history/({_ID}))?\Z", location)
         if found is None:
             raise UpstreamFailure("not-fhir", status=status)  # FHIR R4 §3.1.0.8: a create answers where it is
         return Written("done", found[1], found[2] or "")
@@ -71,7 +72,7 @@ class UpstreamWrites:
         return Written("done" if status in (200, 202, 204) else _other(status))
 
     async def _ask(self, method: str, name: str, body: bytes | None, version: str) -> tuple[int, str]:
-        if _NAME.fullmatch(name) is None or not {".", ".."}.isdisjoint(name.split("/")):
+        if _NAME.fullmatch(name) is None:
             raise ValueError("the path is no FHIR type or instance")
         headers = dict(_HEADERS)
         if body is not None:
@@ -85,7 +86,9 @@ class UpstreamWrites:
         async def attempt(session: aiohttp.ClientSession, authorization: str | None) -> tuple[int, str]:
             sent = headers if authorization is None else headers | {"Authorization": authorization}
             try:
-                async with session.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
+                async with session.request(
+                    method, url, data=body, headers=sent, allow_redirects=False, middlewares=(_once,)
+                ) as response:
                     if response.status not in _UNDERSTOOD:
                         _failed(response.status)
                     return response.status, response.headers.get("Location", "")
@@ -95,6 +98,18 @@ class UpstreamWrites:
                 raise UpstreamFailure("unreachable") from None
 
         return await self._client.signed_in(attempt)
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request. aiohttp would send PUT and DELETE again when their answer is lost (RFC 9110 §9.2.2).
+
+    With the version that it starts from, a change isn't idempotent: one that was done fails the second time, and would
+    be told and recorded as not done.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise UpstreamFailure("unreachable") from None
 
 
 def _other(status: int) -> Outcome:

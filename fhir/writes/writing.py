@@ -25,10 +25,9 @@ from fhir.writes.links import check_new_links
 from fhir.writes.merge import NotWritable
 from fhir.writes.recording import WriteRecording
 from fhir.writes.references import check_new_references
-from fhir.writes.written import read_back, reading
+from fhir.writes.written import read_back, reading, version_of
 from policies.codes import OBSERVATION_VALUE_SYSTEM
 
-_VERSION: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _ETAG: Final = re.compile(r'(?:W/)?"([A-Za-z0-9.\-]{1,64})"')
 _STALE: Final = "the resource isn't at the version that the change starts from; read it again"
 
@@ -110,8 +109,8 @@ async def _current(parts: ProxyParts, asked: Asked) -> _Current:
         raise NothingOpened
     if parts.views.under(asked.plan, {})(raw) is None:
         raise await _closed(parts, asked, "the resource can be seen, but not changed so, by this token and consent")
-    version = content_of(raw).get("meta", {}).get("versionId")
-    if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
+    version = version_of(raw)
+    if not version:
         raise ProxyRefusal(501, "not-supported", "the upstream FHIR server keeps no versions, so it is read-only")
     wanted = None if asked.request.write is None else asked.request.write.if_match
     if wanted is not None and not _names(wanted, version):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Final
 
 from fhir.proxy.parts import Answered, Asked, ProxyParts
 from fhir.proxy.reading import seen
@@ -12,6 +14,15 @@ from fhir.r4.operation_outcome import operation_outcome
 from fhir.r4.resource_body import content_of
 from fhir.writes.request import Returning
 from policies.decide import ReadPlan
+
+_VERSION: Final = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9.\-]{1,64}")
+"""FHIR R4 §2.24.0.1, id. Whatever else the upstream calls a version stands in no header and in no address."""
+
+
+def version_of(body: bytes) -> str:
+    """The version of a resource that was minimized; empty where it has none that can be named."""
+    version = content_of(body).get("meta", {}).get("versionId")
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
 
 
 async def reading(parts: ProxyParts, asked: Asked, id: str = "") -> Asked | None:
@@ -30,7 +41,7 @@ async def read_back(parts: ProxyParts, asked: Asked, id: str, *, status: int, ve
     body = b""
     if found is not None:
         body = found.shown[0].body
-        version = str(content_of(body).get("meta", {}).get("versionId", ""))
+        version = version_of(body)
         headers = ((b"etag", f'W/"{version}"'.encode()),) if version else ()
     if status == 201:
         where = f"{located}/_history/{version}" if version else located

@@ -105,6 +105,17 @@ def test_policy_check_accepts_what_comes_with_assent(
     assert json.loads(out)["ok"] is True
 
 
+def test_policy_check_counts_the_words_and_says_when_a_folder_has_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, out, _ = run(capsys, monkeypatch, "policy", "check", "--json")
+    assert json.loads(out)["sensitive_words"] > 100
+    folder = _policy_copy(tmp_path)
+    (folder / "sensitive_words.yaml").unlink()
+    code, out, _ = run(capsys, monkeypatch, "policy", "check", str(folder), "--json")
+    assert (code, json.loads(out)["sensitive_words"]) == (0, 0)
+
+
 def test_policy_check_tells_what_is_still_in_english(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

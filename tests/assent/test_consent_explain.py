@@ -111,6 +111,17 @@ async def test_it_decides_as_the_proxy_does_and_names_what_the_mask_takes(place:
     assert f"Consent/{await app.consent_id()}/_history/1#provision" in [r["source"] for r in told["reasons"]]
 
 
+@pytest.mark.parametrize("subject", ["bob", "ana"])
+async def test_of_content_that_means_two_things_nothing_is_told(place: Place, subject: str) -> None:
+    app = await place.world.app(["laboratory"])
+    path = f"Consent/{await app.consent_id()}/$explain?resource=Observation/lab0"
+    told = json.dumps(observation("lab0", subject))[:-1].encode() + b',"subject":{"reference":"Patient/ana"}}'
+    with place.world.upstream.saying("/Observation/lab0", told):
+        assert (await app.get("Observation/lab0")).status_code == 404
+        found = _told(await place.clerk.get(path))
+    assert (found["decision"], found["removed"], found["masked"]) == ("deny", [], [])
+
+
 async def test_a_question_that_is_posted_is_answered_the_same(place: Place) -> None:
     app = await place.world.app(["laboratory"])
     path = f"Consent/{await app.consent_id()}/$explain"

@@ -95,6 +95,32 @@ async def test_a_server_that_ignores_the_patient_fails() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "state"),
+    [
+        ("{base}/Patient?_count=1&page=2", "ok"),
+        ("{base}?_getpages=1", "ok"),
+        ("Patient?_count=1&page=2", "ok"),
+        ("http://fhir.internal:8080/fhir?_getpages=1", "failed"),
+        ("http://127.0.0.1:1/Patient?page=2", "failed"),
+    ],
+)
+async def test_a_server_whose_links_lead_elsewhere_fails(url: str, state: str) -> None:
+    """As servers behind a proxy do that aren't told how they are reached."""
+    base = ""
+
+    def answering(kind: str, query: Mapping[str, list[str]]) -> object:
+        told = _plain(kind, query)
+        link = {"relation": "next", "url": url.format(base=base)}
+        return {**told, "link": [link]} if isinstance(told, dict) else told
+
+    async with _server(answering) as settings:
+        base = str(settings.upstream_url).rstrip("/")
+        found, text = (await _found(settings))["upstream"]
+    assert (found, "links to further pages" in text) == (state, state == "failed")
+    assert "internal" not in text
+
+
+@pytest.mark.parametrize(
     "told", [404, 403, 500, {"resourceType": "Bundle", "entry": 1}, {}, _bundle(), {"entry": [{}]}]
 )
 async def test_what_is_not_answered_is_not_told(told: object) -> None:

@@ -91,6 +91,37 @@ async def test_what_isnt_a_fast_consent_of_one_patient_is_not_filed(
     assert await _kept(clerk) == before
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"resourceType": "Patient", "id": "bob"},
+        {"resourceType": "Patient", "id": "bob", "identifier": [{"system": "urn:mrn", "value": "008"}]},
+        {"resourceType": "Patient", "id": "bob", "identifier": [{"system": "urn:other", "value": MRN["value"]}]},
+        {"resourceType": "Patient", "id": "bob", "identifier": [{"value": MRN["value"]}]},
+    ],
+    ids=str,
+)
+async def test_whom_the_upstream_finds_without_the_identifier_is_not_who_is_meant(
+    clerk: RecorderClient, told: dict[str, Any]
+) -> None:
+    before = await _kept(clerk)
+    found = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": told}]}
+    with clerk.world.upstream.saying("/Patient", json.dumps(found).encode()):
+        answer = await file(clerk, consent=fast())
+    assert answer.status_code == 422, answer.text
+    assert ("not-found", ("Consent.patient.identifier",)) in issues(answer)
+    assert await _kept(clerk) == before
+
+
+async def test_a_patient_who_has_two_identifiers_in_one_place_is_not_known(clerk: RecorderClient) -> None:
+    one, other = (json.dumps([identifier]) for identifier in (MRN, {"system": "urn:mrn", "value": "008"}))
+    told = f'{{"resourceType":"Patient","id":"bob","identifier":{other},"identifier":{one}}}'
+    with clerk.world.upstream.saying(
+        "/Patient", f'{{"resourceType":"Bundle","entry":[{{"resource":{told}}}]}}'.encode()
+    ):
+        assert (await file(clerk, consent=fast())).status_code == 502
+
+
 DOCUMENTS = [
     ({"resourceType": "Binary"}, 422, "value", ""),
     ({"type": None}, 422, "value", ".type"),

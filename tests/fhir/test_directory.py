@@ -339,6 +339,7 @@ async def test_what_a_related_resource_refers_to_is_known(directory: Directory) 
         (b'{"resourceType":"CareTeam","id":"g","status":"active"}', 200),
         (b'{"resourceType":"Group","id":"g","actual":true', 200),
         (b'{"resourceType":"Group","id":"g","actual":"true","member":[]}', 200),
+        (b'{"resourceType":"Group","id":"g","actual":true,"member":[{"entity":{"reference":"X/e"}}],"member":[]}', 200),
         (b"", 500),
         (b"", 404),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
@@ -17,8 +17,8 @@ from fhir.export.lines import PIECE, BrokenExport, LineSplitter
 def _split(pieces: list[bytes], *, packed: bool = False, most: int = 100) -> Iterator[bytes]:
     splitter = LineSplitter(most, gzip=packed)
     for piece in pieces:
-        yield from splitter.feed(piece)
-    yield from splitter.end()
+        yield from chain.from_iterable(splitter.feed(piece))
+    yield from chain.from_iterable(splitter.end())
 
 
 def _cut(content: bytes, cuts: list[int]) -> list[bytes]:
@@ -83,11 +83,11 @@ def test_an_endless_line_takes_little_memory() -> None:
     tracemalloc.start()
     try:
         for _ in range(2_000):
-            assert list(splitter.feed(b"{" * PIECE)) == []
+            assert list(splitter.feed(b"{" * PIECE)) == [[]]
         assert tracemalloc.get_traced_memory()[1] < 10 * PIECE
     finally:
         tracemalloc.stop()
-    assert list(splitter.feed(b"\n{}\n")) == [b"{}"]
+    assert list(splitter.feed(b"\n{}\n")) == [[b"{}"]]
     assert splitter.left_out == 1
 
 
@@ -105,3 +105,10 @@ def test_little_that_grows_to_much_takes_little_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 10 * PIECE
     finally:
         tracemalloc.stop()
+
+
+def test_little_that_grows_to_nothing_lets_others_have_their_turns() -> None:
+    splitter = LineSplitter(100, gzip=True)
+    turns = list(splitter.feed(gzip.compress(b"\n" * 100 * PIECE + b"x\n", 9)))
+    assert len(turns) > 100
+    assert list(chain.from_iterable(turns)) == [b"x"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 from yarl import URL
 
 from fhir.export.jobs import Finished
+from fhir.export.stream import batches
 from fhir.export.upstream import ExportFailed, ExportUpstream
 from fhir.upstream.client import Bearer, UpstreamFailure
 from fhir.upstream.links import link_to_host
@@ -89,6 +91,85 @@ async def test_a_file_whose_end_cannot_be_told_is_refused(both: tuple[Upstream, 
     finally:
         await client.close()
     assert refused.value.kind == "truncated"
+
+
+LINE = b'{"resourceType":"Patient","id":"p1"}\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        *(("Transfer-Encoding: identity", "not-fhir"), ("Transfer-Encoding: gzip", "not-fhir")),
+        ("Transfer-Encoding: xchunked", "not-fhir"),
+        ("Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 37", "not-fhir"),
+        ("Content-Encoding: gzip, gzip\r\nContent-Length: 37", "not-fhir"),
+        ("Content-Encoding: br\r\nContent-Length: 37", "not-fhir"),
+        *(("", "truncated"), ("Content-Length: 37\r\nContent-Length: 37", "unreachable")),
+    ],
+)
+async def test_a_file_that_can_be_read_in_two_ways_or_cut_unseen_is_refused(
+    both: tuple[Upstream, Upstream], head: str, kind: str
+) -> None:
+    upstream, _ = both
+    client = ExportUpstream(upstream.base)
+    head = "\r\n".join(filter(None, ("HTTP/1.1 200 OK", "Connection: close", head)))
+    upstream.answer = lambda _: head.encode() + b"\r\n\r\n" + LINE
+    try:
+        with pytest.raises(UpstreamFailure) as refused:
+            await _read(client, f"{upstream.base}/a.ndjson")
+    finally:
+        await client.close()
+    assert refused.value.kind == kind
+
+
+async def test_announcements_without_an_answer_are_not_waited_for_without_end() -> None:
+    async def announce(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    server = await asyncio.start_server(announce, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir"
+    client = ExportUpstream(base, timeout=0.2)
+    try:
+        with pytest.raises(UpstreamFailure) as slow:
+            async with asyncio.timeout(5):
+                await _read(client, f"{base}/a.ndjson")
+    finally:
+        await client.close()
+        server.close()
+    assert slow.value.kind == "timeout"
+
+
+async def test_a_file_of_nothing_holds_nobody_up(
+    both: tuple[Upstream, Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes may be packed of a thousand times as many empty lines."""
+    monkeypatch.setattr("fhir.export.stream.GATHER_SECONDS", 0)  # so that each look is seen
+    upstream, _ = both
+    client = ExportUpstream(upstream.base)
+    packed = gzip.compress(b"\n" * 20_000_000 + LINE, 9)
+    upstream.answer = lambda _: whole(packed, "200 OK", "Content-Encoding: gzip")
+    try:
+        found = [batch async for batch in batches(client, "Patient", [f"{upstream.base}/a.ndjson"], 1_000)]
+    finally:
+        await client.close()
+    assert len(found) > 100  # after each of which it is asked whether the download may go on
+    assert [line for batch in found for line in batch] == [LINE.strip()]
+
+
+async def test_a_time_is_told_in_ascii(both: tuple[Upstream, Upstream]) -> None:
+    upstream, _ = both
+    client = ExportUpstream(upstream.base)
+    told = (MANIFEST % f"{upstream.base}/a.ndjson").replace("2026-01", "\u0662\u0660\u0662\u0666-01")
+    upstream.answer = lambda _: whole(told.encode(), kind="application/json")
+    try:
+        with pytest.raises(ExportFailed):
+            await client.status(f"{upstream.base}/jobs/1")
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize(

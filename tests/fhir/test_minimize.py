@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import msgspec
 import pytest
@@ -151,11 +152,32 @@ def _in_kept_parts(extension: object) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.parametrize("purpose", ["PATRQT", "HRESCH"])
+@pytest.mark.parametrize(
+    ("type_", "stays"),
+    [
+        ("Patient", True),
+        ("http://hl7.org/fhir/StructureDefinition/Patient", True),
+        ("Ana Nowak", False),
+        ("http://hl7.org/fhir/StructureDefinition/alcohol-abuse", False),
+        ("", False),
+    ],
+)
+def test_the_type_of_a_reference_stays_if_it_is_one_of_r4(type_: str, stays: bool, purpose: str) -> None:
+    subject = {"reference": "Patient/p1", "type": type_}
+    out = json.loads(_minimized(json.dumps({"resourceType": "Condition", "subject": subject}).encode(), purpose))
+    assert out["subject"] == (subject if stays else {"reference": "Patient/p1"})
+    assert ("meta" in out) is not stays
+
+
 @pytest.mark.parametrize(
     ("reference", "shown"),
     [
         ({"reference": "Patient/p1"}, True),
         ({"reference": "Patient/p1", "type": "Patient"}, True),
+        ({"reference": "Patient/p1", "type": "http://hl7.org/fhir/StructureDefinition/Patient"}, True),
+        ({"reference": "Patient/p1", "type": "Bob"}, False),
+        ({"reference": "Patient/p1", "type": {"text": "Bob"}}, False),
         ({"reference": "Practitioner/d", "display": "Dr Who"}, True),
         ({"reference": "#c"}, True),
         ({"reference": "Patient/bob", "display": "Bob"}, False),
@@ -274,6 +296,43 @@ def test_required_elements_that_are_masked_are_replaced_all_the_way_down() -> No
     )
     out = json.loads(_minimized(body, "HRESCH"))
     assert out["content"] == [{**MASKED, "attachment": MASKED}]
+
+
+_OTHER: Final = {"extension": [{"url": "http://x", "valueString": "HIDDEN"}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"_status": _OTHER}, {"_status": MASKED}),
+        ({"status": None, "_status": _OTHER}, {"status": None, "_status": MASKED}),
+        ({"status": "final", "_status": _OTHER}, {"status": "final"}),
+        ({"_status": MASKED}, {"_status": MASKED}),
+    ],
+)
+def test_an_element_of_which_only_an_extension_was_there_says_why_nothing_is(
+    given: dict[str, object], kept: dict[str, object]
+) -> None:
+    out = json.loads(_minimized(json.dumps({"resourceType": "Observation", "id": "o"} | given).encode(), "HRESCH"))
+    assert {name: value for name, value in out.items() if name.endswith("status")} == kept
+
+
+@pytest.mark.parametrize(
+    ("event", "beside", "kept"),
+    [
+        (["2026", None], [None, _OTHER], [None, MASKED]),
+        (["2026", None, "2027"], [_OTHER, MASKED, _OTHER], [None, MASKED, None]),
+        (["2026", None, None], [None, _OTHER, MASKED], [None, MASKED, MASKED]),
+        (["2026", None], [None, None], None),
+        (["2026", "2027"], [None, _OTHER], None),
+        (None, [_OTHER, _OTHER], [MASKED, MASKED]),
+    ],
+)
+def test_a_null_in_a_list_keeps_something_beside_it(event: object, beside: object, kept: object) -> None:
+    timing = {"_event": beside} if event is None else {"event": event, "_event": beside}
+    body = {"resourceType": "Observation", "id": "o", "status": "final", "effectiveTiming": timing}
+    out = json.loads(_minimized(json.dumps(body).encode(), "HRESCH"))["effectiveTiming"]
+    assert (out.get("event"), out.get("_event")) == (event, kept)
 
 
 def test_a_purpose_without_a_mask_for_the_type_shows_nothing() -> None:

@@ -18,13 +18,16 @@ SEALER = PageSealer(b"s" * 32)
 
 
 def test_what_was_sealed_comes_back() -> None:
-    token = SEALER.seal(PAYLOAD, binding=BINDING)
+    token = SEALER.seal(PAYLOAD, binding=BINDING, question="")
     assert SEALER.open(token, binding=BINDING, now=NOW) == PAYLOAD
     assert PageSealer(b"s" * 32).open(token, binding=BINDING, now=NOW + LIFETIME / 2) == PAYLOAD
 
 
 def test_token_says_nothing_and_never_repeats() -> None:
-    first, second = SEALER.seal(PAYLOAD, binding=BINDING), SEALER.seal(PAYLOAD, binding=BINDING)
+    first, second = (
+        SEALER.seal(PAYLOAD, binding=BINDING, question=""),
+        SEALER.seal(PAYLOAD, binding=BINDING, question=""),
+    )
     assert first != second
     assert "inside" not in first
     assert not set(first) & set("+/=")
@@ -42,22 +45,22 @@ def test_token_says_nothing_and_never_repeats() -> None:
     ids=["other-patient", "no-binding", "other-secret", "expired", "from-the-future"],
 )
 def test_token_is_refused(binding: str, sealer: PageSealer, after: timedelta) -> None:
-    token = SEALER.seal(PAYLOAD, binding=BINDING)
+    token = SEALER.seal(PAYLOAD, binding=BINDING, question="")
     assert sealer.open(token, binding=binding, now=NOW + after) is None
 
 
 @pytest.mark.parametrize("query", [(), (("code", "x" * 700),), (("_id", ",".join(str(n) for n in range(300))),)])
-def test_the_length_of_a_token_says_nothing_of_the_place(query: tuple[tuple[str, str], ...]) -> None:
-    places = [("Observation?_count=51", 0), ("http://inside.example/fhir?_cursor=" + "x" * 300, 123_456)]
-    lengths = {
-        len(SEALER.seal(PagePayload(f"{url}&{urlencode(query)}", "Observation", query, at, NOW, "p"), binding=BINDING))
-        for url, at in places
-    }
+@pytest.mark.parametrize("added", ["", f"&category={'y' * 1_500}"], ids=["as-asked", "narrowed"])
+def test_the_length_of_a_token_says_nothing_of_the_place(query: tuple[tuple[str, str], ...], added: str) -> None:
+    question = f"Observation?{urlencode(query)}{added}&_count=51"
+    places = [(question, 0), (f"http://inside.example/fhir/{question}&_cursor=" + "x" * 300, 123_456)]
+    payloads = [PagePayload(url, "Observation", query, at, NOW, "p") for url, at in places]
+    lengths = {len(SEALER.seal(payload, binding=BINDING, question=question)) for payload in payloads}
     assert len(lengths) == 1
 
 
 def test_every_altered_byte_is_noticed() -> None:
-    token = SEALER.seal(PAYLOAD, binding=BINDING)
+    token = SEALER.seal(PAYLOAD, binding=BINDING, question="")
     for place in range(0, len(token) - 1, 7):
         altered = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
         assert SEALER.open(altered, binding=BINDING, now=NOW) is None
@@ -70,4 +73,4 @@ def test_garbage_is_refused(token: str) -> None:
 
 def test_too_long_a_token_is_refused() -> None:
     long = PagePayload("http://inside.example/" + "x" * MAX_TOKEN, "Observation", (), 0, NOW, "p")
-    assert SEALER.open(SEALER.seal(long, binding=BINDING), binding=BINDING, now=NOW) is None
+    assert SEALER.open(SEALER.seal(long, binding=BINDING, question=""), binding=BINDING, now=NOW) is None

@@ -203,8 +203,15 @@ async def test_a_total_that_was_counted_wrong_doesnt_make_the_search_go_round() 
 
 
 async def test_endless_upstream_pages_are_left_after_a_bound_with_a_link_to_go_on() -> None:
-    pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 40)}
+    pages = {str(n): _bundle([_entry("Observation/hidden1")], str(n + 1)) for n in range(1, 80)}
     page = await _fill(pages)
+    assert page.matches == []
+    assert page.next_url == "65"
+
+
+async def test_upstream_pages_that_hold_much_are_left_after_fewer_of_them() -> None:
+    much = [_entry("Observation/hidden1")] * 51
+    page = await _fill({str(n): _bundle(much, str(n + 1)) for n in range(1, 80)})
     assert page.matches == []
     assert page.next_url == "9"
 
@@ -233,3 +240,25 @@ def test_a_rendered_bundle_has_own_full_urls_and_only_the_links_given() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize(("entries", "is_page"), [(5_000, True), (50_000, False)])
+async def test_a_page_of_entries_in_which_nothing_stands_is_kept_in_no_memory(entries: int, is_page: bool) -> None:
+    pages = {"1": _bundle([{}] * entries).replace(b" ", b"")}
+    if is_page:
+        assert (await _fill(pages)).matches == []
+        return
+    with pytest.raises(BrokenBundle):
+        await _fill(pages)
+
+
+@pytest.mark.parametrize("begins", ["https://ehr.example/fhir?", "Observation?"])
+async def test_a_link_is_followed_up_to_a_length(begins: str) -> None:
+    for length, is_followed in ((8_192, True), (8_193, False)):
+        link = begins.ljust(length, "x")
+        pages = {"1": _bundle([_entry("Observation/a")], link), link: _bundle([_entry("Observation/b")])}
+        if is_followed:
+            assert [match.name for match in (await _fill(pages)).matches] == ["Observation/a", "Observation/b"]
+            continue
+        with pytest.raises(BrokenBundle):
+            await _fill(pages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -262,6 +263,13 @@ async def test_what_comes_behind_the_body_is_no_header(server: Server) -> None:
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, id="announcements without end"),
         pytest.param(b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", id="another protocol"),
         pytest.param(whole(ONE, "Content-Type: text/html"), id="two types"),
+        pytest.param(
+            whole(ONE, "Content-Type: text/html").replace(b"json", b"json; charset=utf-8"),
+            id="two types, one with more",
+        ),
+        pytest.param(chunked("Transfer-Encoding: chunked"), id="chunks twice"),
+        pytest.param(chunked().replace(b": chunked", b": identity"), id="a coding whose end can't be told"),
+        pytest.param(whole(ONE, status="000 OK"), id="a status that is none"),
         pytest.param(whole(ONE, "Content-Encoding: gzip", "Content-Encoding: identity"), id="two encodings"),
     ],
 )
@@ -272,6 +280,39 @@ async def test_what_can_be_read_in_two_ways_is_no_answer(server: Server, answer:
             await ask(connections)
     assert failure.value.kind in ("not-fhir", "bad-status")
     assert "Patient" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(chunked()[:-2] + b"X: ", id="a header behind the body"),
+        pytest.param(chunked().replace(b"\r\n\r\n24", b"\r\n\r\n24;x=").partition(ONE)[0][:-2], id="beside a chunk"),
+    ],
+)
+async def test_what_is_not_content_is_bounded_within_and_behind_a_body_too(server: Server, begun: bytes) -> None:
+    server.answers = lambda _, __: begun + b"x" * 20 * MOST_HEAD
+    async with connected(server) as connections:
+        with pytest.raises(UpstreamFailure) as failure:
+            await ask(connections)
+    assert failure.value.kind == "not-fhir"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(whole(ONE).replace(b": 36", b": 35"), id="a length that is too short"),
+        pytest.param(whole(gzip.compress(ONE)[:-3], "Content-Encoding: gzip"), id="compressed, and cut"),
+        pytest.param(whole(b"<html></html>"), id="something else"),
+    ],
+)
+async def test_what_follows_a_body_that_was_not_whole_is_nobodys_answer(server: Server, answer: bytes) -> None:
+    """A server that counts characters for bytes sends the rest of a body where the next answer would begin."""
+    server.answers = lambda connection, _: whole(ONE) if connection else answer
+    async with connected(server) as connections:
+        with pytest.raises(UpstreamFailure):
+            await ask(connections)
+        assert (await ask(connections)).body == ONE
+    assert server.connections == [1, 1]
 
 
 @pytest.mark.parametrize("target", ["/fhir/Patient/p1\r\nX: y", "/fhir/Patient p1", "/fhir/Pätient", "", "/fhir\x00"])

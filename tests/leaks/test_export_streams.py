@@ -131,6 +131,24 @@ async def test_l41_l75_damage_that_is_found_before_anything_left_is_told(leaky: 
     assert "a1" not in answer.text
 
 
+@pytest.mark.leak("L41", "L75")
+@pytest.mark.parametrize("kind", ["Observation", "Provenance"])
+@pytest.mark.parametrize("bad", [b"\xff", b"\xed\xa0\x80"])
+async def test_l41_l75_text_that_is_not_utf_8_is_missing_whatever_looks_at_it_first(
+    leaky: World, kind: str, bad: bytes
+) -> None:
+    app = await service(leaky, BOTH)
+    with false_export(leaky) as false:
+        false.names(kind=kind)
+        false.pieces = [
+            b'{"resourceType":"%b","id":"x","target":[{"reference":"Patient/%b"}]}\n' % (kind.encode(), bad)
+        ]
+        job = await begun(app, f"$export?_type={kind}")
+        assert (await app.get(job)).status_code == 200
+        answer = await app.get(f"{job}/{kind}.ndjson")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def _end(world: World, app: Service, ending: str, job: str) -> None:
     if ending == "cancelled":
         assert (await ask(app, "DELETE", job)).status_code == 202
@@ -223,7 +241,7 @@ async def test_l62_a_download_of_an_endless_line_ends_with_its_job(
     leaky: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fhir.export.stream.LineSplitter", lambda _, gzip: LineSplitter(1_000, gzip=gzip))
-    monkeypatch.setattr("fhir.export.stream.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("fhir.export.stream.GATHER_SECONDS", 0.01)
     app, ended = await service(leaky, BOTH), asyncio.Event()
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:

@@ -175,7 +175,8 @@ async def test_l25_l10_an_upstreams_copy_of_what_is_another_ones_is_not_shown(pl
     search = "Observation?_include=Observation:derived-from"
     match = observation("o1", derivedFrom=[{"reference": "Observation/o2"}, {"reference": "DocumentReference/letter"}])
     included = [observation("o2"), document("letter", "Binary/letter-text")]
-    entries = [{"resource": match}, *({"resource": one, "search": {"mode": "include"}} for one in included)]
+    entries = [{"resource": match, "search": {"mode": "match"}}]
+    entries += [{"resource": one, "search": {"mode": "include"}} for one in included]
     told = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     with place.lab.saying("/Observation", json.dumps(told).encode()):
         assert _names(await app.get(search)) == {"Observation/o1", "Observation/o2"}

@@ -9,9 +9,24 @@ import pytest
 
 from policies.catalogue_document import CatalogueError
 from policies.code_sets import read_code_sets
-from policies.codes import HCPCS_SYSTEM, ICD_9_CM_SYSTEM, ICD_10_CM_SYSTEM, LOINC_SYSTEM, SNOMED_SYSTEM, usual_system
+from policies.codes import (
+    CPT_SYSTEM,
+    HCPCS_SYSTEM,
+    ICD_9_CM_SYSTEM,
+    ICD_10_CM_SYSTEM,
+    ICD_10_SYSTEM,
+    ICD_11_SYSTEM,
+    ICPC_2_SYSTEM,
+    LOINC_SYSTEM,
+    PLACE_OF_SERVICE_SYSTEM,
+    PROVIDER_TAXONOMY_SYSTEM,
+    REVENUE_SYSTEM,
+    RXNORM_SYSTEM,
+    SNOMED_SYSTEM,
+)
 from policies.model import Coding
 from policies.sensitive_codes import SensitiveCodes
+from policies.system_names import usual_system
 
 SOURCE = {"name": "Facts", "publisher": "Somebody", "version": "1", "licence": "CC0-1.0"}
 
@@ -58,7 +73,13 @@ CODES = SensitiveCodes(
         ("", "20447-9", {"hiv"}),
         ("", "B20.9", {"hiv", "viral"}),
         ("", "2", set()),
-        ("urn:example:local", "20447-9", set()),
+        ("urn:example:local", "20447-9", {"hiv"}),
+        ("urn:example:local", "86406008", {"hiv"}),
+        ("urn:example:local", "b20.9", {"hiv", "viral"}),
+        ("urn:example:local", "B20", set()),
+        ("urn:example:local", "B20.12345", set()),
+        ("urn:example:local", "20447-8", set()),
+        ("urn:example:local", "note on B20.9", set()),
     ],
 )
 def test_a_code_is_found_as_it_is_written(system: str, code: str, expected: set[str]) -> None:
@@ -87,6 +108,31 @@ def test_a_code_is_found_as_it_is_written(system: str, code: str, expected: set[
         ("urn:oid:2.16.840.1.113883.6.42", ICD_9_CM_SYSTEM),
         ("https://bluebutton.cms.gov/resources/codesystem/hcpcs", HCPCS_SYSTEM),
         ("HTTP://www.cms.gov/medicare/coding/HCPCSReleaseCodeSets", HCPCS_SYSTEM),
+        ("http://snomed.info:80/sct", SNOMED_SYSTEM),
+        ("https://snomed.info:443/sct", SNOMED_SYSTEM),
+        ("http://snomed.info./sct", SNOMED_SYSTEM),
+        ("http://snomed.info//sct//", SNOMED_SYSTEM),
+        ("http://snomed.info/sc%74", SNOMED_SYSTEM),
+        ("http%3A%2F%2Fsnomed.info%2Fsct", SNOMED_SYSTEM),
+        ("http://snomed.info/sct%23", SNOMED_SYSTEM),
+        ("\uff48\uff54\uff54\uff50\uff1a\uff0f\uff0f\uff53nomed.info/sct", SNOMED_SYSTEM),
+        ("http://snomed.info/\u200bsct\ufeff", SNOMED_SYSTEM),
+        ("http://snomed.info/ sct", SNOMED_SYSTEM),
+        ("2.16.840.1.113883.6.96", SNOMED_SYSTEM),
+        ("http://purl.bioontology.org/ontology/SNOMEDCT/86406008", SNOMED_SYSTEM),
+        ("http://hl7.org/fhir/sid/icd-10-cm/2026", ICD_10_CM_SYSTEM),
+        ("http://id.who.int/icd/release/10/2019", ICD_10_SYSTEM),
+        ("http://id.who.int/icd/release/11/2024-01/mms", ICD_11_SYSTEM),
+        ("https://fhir.de/CodeSystem/bfarm/icd-10-gm|2026", "http://fhir.de/CodeSystem/bfarm/icd-10-gm"),
+        ("urn:oid:2.16.840.1.113883.6.104", ICD_9_CM_SYSTEM),
+        ("urn:oid:2.16.840.1.113883.15.5", PLACE_OF_SERVICE_SYSTEM),
+        ("urn:oid:2.16.840.1.113883.6.301.3", REVENUE_SYSTEM),
+        ("urn:oid:2.16.840.1.113883.6.138.12", ICPC_2_SYSTEM),
+        ("http://terminology.hl7.org/CodeSystem/v3-nuccProviderCodes", PROVIDER_TAXONOMY_SYSTEM),
+        ("https://www.nlm.nih.gov/research/umls/rxnorm/", RXNORM_SYSTEM),
+        ("CPT-4", CPT_SYSTEM),
+        ("http://snomed.info:8080/sct", "http://snomed.info:8080/sct"),
+        ("http://snomed.info.example/sct", "http://snomed.info.example/sct"),
         ("http://snomed.info/sctx", "http://snomed.info/sctx"),
         ("urn:oid:2.16.840.1.113883.6.960", "urn:oid:2.16.840.1.113883.6.960"),
         ("urn:Example:Local", "urn:Example:Local"),
@@ -126,3 +172,8 @@ def test_a_mistake_in_a_document_names_its_place(document: Mapping[str, object],
     with pytest.raises(CatalogueError) as caught:
         read_code_sets("test", document, {"hiv"})
     assert str(caught.value).startswith(error)
+
+
+def test_a_long_name_of_a_system_is_read_like_any_other() -> None:
+    assert usual_system("http://snomed.info" + "/" * 1_000_000 + "sct") == SNOMED_SYSTEM
+    assert usual_system("http://" + "a/" * 1_000_000).startswith("http://a/")

@@ -81,3 +81,20 @@ def test_a_specialty_says_something_of_a_patient_and_nothing_of_who_has_it(syste
     provider = ResourceFacts("PractitionerRole", "psychiatrist", codes=codes)
     assert classify(claim, CATALOGUE).sensitive == {"mental-health", "substance-use"}
     assert classify(provider, CATALOGUE).sensitive == {"substance-use"}
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "urn:oid:2.16.840.1.113883.6.238",
+        f"{_HL7}v3-Race",
+        f"{_HL7}v3-Ethnicity",
+        "http://hl7.org/fhir/v3/Race",
+        "urn:own",
+    ],
+)
+@pytest.mark.parametrize("code", ["1002-5", "2028-9", "2054-5", "2076-8", "2106-3", "2131-1", "2135-2", "2186-5"])
+def test_who_somebody_is_by_race_or_ethnicity_is_no_laboratory_test(system: str, code: str) -> None:
+    """`2106-3` is White, and in LOINC a pregnancy test."""
+    facts = ResourceFacts("Patient", "p1", codes=frozenset({coding_of(system, code)}))
+    assert classify(facts, CATALOGUE).sensitive == frozenset()
