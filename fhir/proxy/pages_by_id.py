@@ -25,6 +25,8 @@ _LISTED: Final = 8
 """Results of one list."""
 _MOST_LISTED: Final = 3 * _LISTED
 """Of a server that gives more than it is asked for."""
+_ASKED: Final = f"&_count={_LISTED}"
+_ASKED_LONGER: Final = f"&_count={_MOST_LISTED}"
 _AT_ONCE: Final = 2
 """Reads at a time: each answer may be as large as an answer may be."""
 ENOUGH: Final = 8 * 1024 * 1024
@@ -64,6 +66,10 @@ class _Bundle(msgspec.Struct):
     link: list[_Link] = []
     entry: list[_Entry] = []
 
+    @property
+    def leads_on(self) -> bool:
+        return any(link.relation == "next" for link in self.link)
+
 
 _decode: Final = msgspec.json.Decoder(_Bundle).decode
 
@@ -77,7 +83,7 @@ def asked_by_id(url: str) -> str:
     """The URL of a search's first page, had so."""
     kind, _, query = url.partition("?")
     pairs = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in _ELSEWHERE]
-    return f"{_BY_ID}0:{kind}?{urlencode([*pairs, ('_elements', 'id'), ('_count', str(_LISTED))])}"
+    return f"{_BY_ID}0:{kind}?{urlencode([*pairs, ('_elements', 'id')])}{_ASKED}"
 
 
 def is_by_id(url: str) -> bool:
@@ -91,13 +97,14 @@ async def page_by_id(url: str, page: Callable[[str], Awaitable[bytes]], read: Re
     if found is None:
         raise UpstreamFailure("foreign-link")
     at, asked = int(found[1]), found[2]
-    try:
-        listed = _decode(await page(asked))
-    except (msgspec.DecodeError, RecursionError):
-        raise UpstreamFailure("not-fhir", status=200) from None
-    entries, leads_on = listed.entry, any(link.relation == "next" for link in listed.link)
-    ends = leads_on or len(entries) < _LISTED or listed.total is not None
-    if len(entries) > _MOST_LISTED or not ends:  # it gives what it likes, or what is there would be lost without a word
+    listed = await _list(asked, page)
+    if _may_go_on(listed, asked):
+        # Some servers say neither how many there are nor where it goes on: what a longer list doesn't fill, it holds.
+        listed = await _list(asked.removesuffix(_ASKED) + _ASKED_LONGER, page)
+        if len(listed.entry) >= _MOST_LISTED:  # what is there would be lost without a word
+            raise UpstreamFailure("too-large", status=200)
+    entries, leads_on = listed.entry, listed.leads_on
+    if len(entries) > _MOST_LISTED:  # it gives what it likes
         raise UpstreamFailure("too-large", status=200)
     # Where no link leads to the rest, a longer list is asked for instead, and this one must be had whole.
     whole = not leads_on and (listed.total or 0) > len(entries)
@@ -116,6 +123,22 @@ async def page_by_id(url: str, page: Callable[[str], Awaitable[bytes]], read: Re
         links = [{"relation": "next", "url": f"{_BY_ID}{at}:{asked}"}]
     said = {"type": listed.type, "total": listed.total if whole else None, "link": links, "entry": told}
     return msgspec.json.encode({"resourceType": "Bundle", **said})
+
+
+async def _list(url: str, page: Callable[[str], Awaitable[bytes]]) -> _Bundle:
+    try:
+        return _decode(await page(url))
+    except (msgspec.DecodeError, RecursionError):
+        raise UpstreamFailure("not-fhir", status=200) from None
+
+
+def _may_go_on(listed: _Bundle, asked: str) -> bool:
+    """Whether a list is as long as it was asked for, and nothing says that it is all.
+
+    A server that led here by a link would lead on by one: only our own question is put again.
+    """
+    ends = listed.leads_on or listed.total is not None or len(listed.entry) < _LISTED
+    return not ends and asked.endswith(_ASKED)
 
 
 async def _alone(listed: _Listed, read: ReadAlone) -> bytes | None:

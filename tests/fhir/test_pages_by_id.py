@@ -180,14 +180,42 @@ async def test_a_list_that_is_not_the_whole_and_leads_nowhere_is_had_whole(monke
 
 async def test_a_list_from_which_nothing_leads_on_is_not_taken_for_the_whole() -> None:
     """Nor one that is longer than what was asked for."""
-    entries = [{"resource": _resource(f"o{n}", whole=False)} for n in range(30)]
-    for told in (_bundle(entries[:8]), _bundle(entries, total=30), b'{"entry":[{"resource":1}]}'):
-
-        async def page(_: str, told: bytes = told) -> bytes:
-            return told
-
+    for told in (
+        lambda count: _list(30, count),
+        lambda _: _list(30, 30, total=30),
+        lambda _: b'{"entry":[{"resource":1}]}',
+    ):
         with pytest.raises(UpstreamFailure):
-            await page_by_id(asked_by_id(_QUESTION), page, _Upstream([], set()).alone)
+            await page_by_id(asked_by_id(_QUESTION), _giving(told), _Upstream([], set()).alone)
+
+
+@pytest.mark.parametrize("there", [7, 8, 9, 23])
+async def test_where_neither_length_nor_end_are_said_a_longer_list_tells_them(there: int) -> None:
+    told = await page_by_id(
+        asked_by_id(_QUESTION), _giving(lambda count: _list(there, count)), _Upstream([], set()).alone
+    )
+    assert [entry["resource"]["id"] for entry in json.loads(told)["entry"]] == [f"o{n}" for n in range(there)]
+
+
+async def test_a_server_that_led_here_by_a_link_ends_where_it_gives_none() -> None:
+    upstream = _Upstream([], set())
+    url = "by-id:0:http://upstream.example/fhir?_getpages=x"
+    told = json.loads(await page_by_id(url, _giving(lambda _: _list(30, 8)), upstream.alone))
+    assert (len(told["entry"]), told["link"]) == (8, [])
+
+
+def _list(there: int, count: int, total: int | None = None) -> bytes:
+    """The first of so many ids, as a server gives them that leads nowhere."""
+    return _bundle([{"resource": _resource(f"o{n}", whole=False)} for n in range(min(there, count))], total=total)
+
+
+def _giving(told: Callable[[int], bytes]) -> _Fetch:
+    """A server that says the same whatever it is asked, but for `_count`."""
+
+    async def page(url: str) -> bytes:
+        return told(int(parse_qs(url.partition("?")[2]).get("_count", ["0"])[0]))
+
+    return page
 
 
 @pytest.mark.parametrize(

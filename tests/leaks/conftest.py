@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.leaks.content import RESOURCES
+from tests.leaks.manners import MOST
 from tests.leaks.service import service
 from tests.leaks.twin_content import (
     LATER_VERSIONS,
@@ -17,11 +18,12 @@ from tests.leaks.twin_content import (
     masked_differently,
     mixed,
 )
+from tests.leaks.twin_kinds import deny
 from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World, world
 from tests.leaks.writes import RESOURCES as WRITTEN
 
-TICKED = ("demographics", "laboratory", "conditions", "encounters", "documents")
+TICKED = ("demographics", "laboratory", "conditions", "encounters", "documents", "medications", "imaging")
 MakeDatabase = Callable[[], Awaitable[str]]
 
 
@@ -45,9 +47,11 @@ async def worlds(
 ) -> AsyncIterator[tuple[World, World]]:
     """A world without and a world with what is withheld."""
     async with (
-        world(await make_database(), tmp_path_factory.mktemp("bare"), SHOWN) as bare,
-        world(await make_database(), tmp_path_factory.mktemp("full"), mixed()) as full,
+        world(await make_database(), tmp_path_factory.mktemp("bare"), SHOWN, upstream_max_body_bytes=MOST) as bare,
+        world(await make_database(), tmp_path_factory.mktemp("full"), mixed(), upstream_max_body_bytes=MOST) as full,
     ):
+        await deny(bare)
+        await deny(full)
         await bare.upstream.write([*WITHHELD_VERSIONS[0], *LATER_VERSIONS])
         await full.upstream.write([*WITHHELD_VERSIONS[1], *LATER_VERSIONS, *WITHHELD_HISTORIES])
         yield bare, full
@@ -57,7 +61,9 @@ async def worlds(
 async def altered(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A world with what is withheld, in which also all that research doesn't see is different."""
     resources = [masked_differently(resource) for resource in mixed()]
-    async with world(await make_database(), tmp_path_factory.mktemp("altered"), resources) as running:
+    folder = tmp_path_factory.mktemp("altered")
+    async with world(await make_database(), folder, resources, upstream_max_body_bytes=MOST) as running:
+        await deny(running)
         versions = [*WITHHELD_VERSIONS[1], *LATER_VERSIONS, *WITHHELD_HISTORIES]
         await running.upstream.write([v if isinstance(v, str) else masked_differently(v) for v in versions])
         yield running
@@ -74,7 +80,7 @@ async def services(worlds: tuple[World, World]) -> Twins:
     """The same service in both worlds; of those who share, zoe is there in one only, and all of her is sensitive."""
     shares = {"ana": TICKED, "zoe": ["demographics"], "nobody": ["laboratory"]}
     one, other = await service(worlds[0], shares), await service(worlds[1], shares)
-    return Twins(one.lasting(), other.lasting())
+    return Twins(one.lasting(), other.lasting(), shared=TICKED)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

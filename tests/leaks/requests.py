@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 from urllib.parse import quote
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from fhir.r4.definitions import load_definitions
 from policies.search_guard import MODIFIERS
+from tests.leaks.manners import FAULTS, SHAPES, Manner
 from tests.leaks.twin_content import CODES, HIV_CODE, mixed
 from tests.leaks.twins import Request
 from tests.leaks.whole_requests import READS, whole_requests
@@ -19,6 +22,7 @@ _TYPES: Final = (
     *("Observation", "Observation", "Observation", "Observation", "Observation", "Observation", "Condition", "Patient"),
     *("DiagnosticReport", "DiagnosticReport", "Encounter", "Practitioner", "Practitioner", "Patient", "Condition"),
     *("Organization", "Provenance", "MedicationRequest", "Binary", "DocumentReference", "DocumentReference"),
+    *("Provenance", "MedicationRequest", "Medication", "Media", "Endpoint"),
 )
 """Types that are looked at more often stand more often."""
 _SORTABLE: Final = frozenset({"date", "string", "token", "number", "quantity", "uri"})
@@ -117,10 +121,47 @@ def _written(pairs: list[tuple[str, str]]) -> str:
 def _searches(kind: str) -> st.SearchStrategy[Request]:
     usual = [_controls(kind), _controls(kind), _searched(kind), _includes(kind)]
     pairs = st.lists(st.one_of(*usual, *usual, *usual, _odd(kind)), max_size=3).map(_written)
-    by_get = pairs.map(lambda query: Request(f"{kind}?{query}" if query else kind))
+    heads = st.sampled_from([*[False] * 19, True])
+    by_get = st.tuples(pairs, heads).map(
+        lambda asked: Request(f"{kind}?{asked[0]}" if asked[0] else kind, head=asked[1])
+    )
     by_form = st.tuples(pairs, pairs).map(lambda both: Request(f"{kind}?{both[0]}" if both[0] else kind, both[1]))
     return st.one_of(by_get, by_get, by_get, by_get, by_form)
 
 
 _SEARCHES: Final = st.sampled_from(_TYPES).flatmap(_searches)
 REQUESTS: Final = st.one_of(_SEARCHES, _SEARCHES, _SEARCHES, READS, whole_requests(_SEARCHES))
+
+_ODD_MANNERS: Final = [Manner(shape, fault) for shape in SHAPES for fault in ("", *FAULTS)][1:]
+_MANNERS: Final = st.sampled_from([*[Manner()] * 2 * len(_ODD_MANNERS), *_ODD_MANNERS])
+_ONCE: Final = st.tuples(_MANNERS)
+_AGAIN: Final = (st.lists(_MANNERS, min_size=2, max_size=3), _MANNERS.map(lambda manner: [manner] * 4))
+"""Also in one manner: what comes the third time is known."""
+_SOME: Final = (
+    ("laboratory",),
+    ("demographics", "conditions", "documents", "medications"),
+    ("demographics", "imaging"),
+)
+_DECISIONS: Final = st.sampled_from([()] * 30 + [*_SOME])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A request that is asked once in each manner of the upstream."""
+
+    request: Request
+    manners: Sequence[Manner]
+    before: tuple[str, ...]
+    """What is shared from here on; empty for no change."""
+    between: tuple[str, ...]
+    """Likewise, behind the first page."""
+
+
+STEPS: Final = st.builds(
+    Step,
+    REQUESTS,
+    # Of alternatives that are alike `one_of` takes one.
+    st.sampled_from([*[_ONCE] * 8, *_AGAIN]).flatmap(lambda asked: asked),
+    _DECISIONS,
+    _DECISIONS,
+)

@@ -15,18 +15,21 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import EXAMPLES, IS_LONG, PART, PARTS
 from tests.leaks.conftest import TICKED
-from tests.leaks.requests import REQUESTS, every_parameter
-from tests.leaks.twins import Request, Twins, twins
+from tests.leaks.requests import STEPS, Step, every_parameter
+from tests.leaks.twins import Twins, twins
 from tests.leaks.world import World
 
 KINDS = ("Patient", "Practitioner", "Condition", "DiagnosticReport", "Encounter", "Observation", "DocumentReference")
+_ALSO = ("MedicationRequest", "Medication", "Media", "Endpoint", "Provenance")
+ORIGINS = f"launch/patient offline_access {' '.join(f'patient/{kind}.rs' for kind in (*KINDS, *_ALSO))}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def apps(worlds: tuple[World, World], altered: World, services: Twins) -> AsyncIterator[dict[str, Twins]]:
-    """The same app twice: before what is withheld from it, before what is masked for it, and with nobody there."""
+    """The same app before what is withheld, before what is masked for it, with nobody there, and shown origins too."""
     research = await twins(worlds[0], altered, TICKED, "HRESCH")
-    found = {"own": await twins(*worlds, TICKED), "research": research, "service": services}
+    origins = await twins(*worlds, [*TICKED, "sharing-record"], scope=ORIGINS)
+    found = {"own": await twins(*worlds, TICKED), "research": research, "service": services, "origins": origins}
     for world in (*worlds, altered):
         world.upstream.remembered = {}
     yield found
@@ -54,16 +57,25 @@ async def test_no_search_parameter_tells_of_what_is_withheld_or_masked(
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
-    app=st.sampled_from(["own", "own", "research", "service"]),
-    asked=st.lists(REQUESTS, min_size=1, max_size=3),
+    app=st.sampled_from(["own", "own", "research", "service", "origins"]),
+    steps=st.lists(STEPS, min_size=1, max_size=2),
     pages=st.sampled_from([0, 1, 5]),
 )
 async def test_no_request_tells_of_what_is_withheld(
-    apps: dict[str, Twins], part: int, app: str, asked: list[Request], pages: int
+    apps: dict[str, Twins], part: int, app: str, steps: list[Step], pages: int
 ) -> None:
-    twins_now = apps[app]
-    await twins_now.stay_signed_in()
-    await twins_now.same_seen(asked, pages=pages)
+    asking = apps[app]
+    await asking.stay_signed_in()
+    try:
+        for step in steps:
+            if step.before:
+                await asking.share(step.before)
+            for manner in step.manners:
+                with asking.answering(manner):
+                    await asking.same_seen([step.request], pages, step.between)
+    finally:
+        if any(step.before or step.between for step in steps):
+            await asking.share(asking.shared)
 
 
 async def test_what_was_asked_was_answered_while_tokens_were_good(apps: dict[str, Twins]) -> None:

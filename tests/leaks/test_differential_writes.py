@@ -16,8 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzzing import EXAMPLES, IS_LONG, PART, PARTS
+from tests.leaks.manners import FAULTS, Manner
 from tests.leaks.twins import Twins
-from tests.leaks.write_twins import SCOPES, Apps, Worlds, read_both, same_answers, without, writable_twins, writers
+from tests.leaks.write_twins import (
+    SCOPES,
+    Apps,
+    Worlds,
+    marked,
+    read_both,
+    same_answers,
+    without,
+    writable_twins,
+    writers,
+)
 from tests.leaks.writes import HIV_CODE, NARRATIVE, RESOURCES, SECRET, new_observation
 
 _NEWEST: Final = "the newest that was created"
@@ -62,6 +73,7 @@ _STEPS: Final = st.builds(
     _changes,
     st.sampled_from([None, None, None, "*", 'W/"1"', 'W/"2"', 'W/"99"']),
 )
+_MANNERS: Final = st.sampled_from([*[Manner()] * 6, Manner("hapi"), *(Manner("", fault) for fault in sorted(FAULTS))])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -84,17 +96,18 @@ async def apps(worlds: Worlds) -> Mapping[str, Twins]:
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(scope=st.sampled_from(SCOPES), steps=st.lists(_STEPS, min_size=1, max_size=4))
+@given(scope=st.sampled_from(SCOPES), steps=st.lists(_STEPS, min_size=1, max_size=4), manner=_MANNERS)
 async def test_no_write_tells_of_what_is_withheld(
-    worlds: Worlds, apps: Mapping[str, Twins], part: int, scope: str, steps: list[Step]
+    worlds: Worlds, apps: Mapping[str, Twins], part: int, scope: str, steps: list[Step], manner: Manner
 ) -> None:
     await apps[scope].stay_signed_in()
     writing = apps[scope].one, apps[scope].other
     sequence = _Sequence(writing)
     try:
-        for step in steps:
-            await sequence.take(step)
-        await read_both(writing, f"Observation?_id={_OBSERVATIONS}&_sort=-date")
+        with apps[scope].answering(manner):
+            for step in steps:
+                await sequence.take(step)
+            await read_both(writing, f"Observation?_id={_OBSERVATIONS}&_sort=-date")
     finally:
         await sequence.set_back(worlds)
 
@@ -125,7 +138,7 @@ class _Sequence:
 
     async def set_back(self, worlds: Worlds) -> None:
         """As it was before, but for the numbers of versions."""
-        for which, (world, resources) in enumerate(zip(worlds, (without(), RESOURCES), strict=True)):
+        for which, (world, resources) in enumerate(zip(worlds, (without(), marked()), strict=True)):
             originals = [r for r in resources if f"{r['resourceType']}/{r['id']}" in self._touched]
             await world.upstream.write([*originals, *(created[which] for created in self._created)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.leaks.manners import FAULTS, Manner
 from tests.leaks.twin_content import SHOWN, mixed
 from tests.leaks.twins import Twins
 from tests.leaks.world import World
@@ -74,3 +75,29 @@ async def test_l06_l39_reads_of_everything_withheld_tell_nothing(pair: Twins) ->
     assert len(names) > 100
     for name in sorted(names):
         await pair.same_seen([name, f"{name}/_history/1"])
+
+
+@pytest.mark.leak("L04")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_l04_a_result_of_which_a_server_says_neither_length_nor_end_tells_nothing(
+    pair: Twins, fault: str
+) -> None:
+    """As many are listed as were asked for; 502 told that there is one that the server fails at."""
+    with pair.answering(Manner("sparse", fault)):
+        await pair.same_seen([f"Observation?_id=hiv00,{','.join(f'lab{n:02}' for n in range(7))}"])
+
+
+@pytest.mark.leak("L13")
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("code=75622-1&_include=Observation:has-member", "code=75622-1&_revinclude=Observation:has-member"),
+        *("_id=hiv00&_include=Observation:has-member", "_include=Observation:has-member&_count=3"),
+        "_revinclude=Observation:has-member&_count=2&_sort=-_id",
+    ],
+)
+async def test_l13_what_a_withheld_match_includes_is_no_match_where_a_server_does_not_say_which(
+    pair: Twins, query: str
+) -> None:
+    with pair.answering(Manner("sparse")):
+        await pair.same_seen([f"Observation?{query}"], pages=16)

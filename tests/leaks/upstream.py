@@ -6,10 +6,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import unquote
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +22,7 @@ from fhir.r4.definitions import load_definitions
 from fhir.r4.operation_outcome import operation_outcome
 from fhir.store.repository import Repository
 from sandbox.upstream import ASGIApp, Receive, Scope, Send, upstream_app
+from tests.leaks.manners import Links, Manner
 from tests.waiting import soon
 
 TOKEN: Final = "the-upstream's-own-token-of-the-leak-tests"  # noqa: S105  # of a server that lives for one test run
@@ -71,6 +73,9 @@ class Upstream:
     """While it isn't set, nothing is answered."""
     remembered: dict[tuple[str, str], list[Message]] | None = None
     """Answers by method and target, while nothing here changes: the fuzzer asks the same again and again."""
+    manner: Manner = field(default_factory=Manner)
+    """How reads and searches are answered that nothing else is said to."""
+    links: Links = field(default_factory=Links)
     failing: tuple[bytes, Lie | None] | None = None
     """What no answer to a read or search can be given with, and what is said instead; None for nothing at all."""
     always: Lie | None = None
@@ -119,6 +124,15 @@ class Upstream:
         finally:
             self.failing = None
             self.ended.set()
+
+    @contextmanager
+    def answering(self, manner: Manner) -> Iterator[None]:
+        """While the block runs, answer in this manner."""
+        self.manner = manner
+        try:
+            yield
+        finally:
+            self.manner = Manner()
 
     @contextmanager
     def saying_always(
@@ -196,7 +210,7 @@ class Upstream:
                 await self._failing(app, scope, receive, send)
                 return
             if lie is None:
-                await self._truth(app, scope, receive, send)
+                await self._mannered(app, scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": lie.status, "headers": list(lie.headers)})
             await send({"type": "http.response.body", "body": lie.body})
@@ -227,6 +241,26 @@ class Upstream:
             return
         await send({"type": "http.response.start", "status": lie.status, "headers": list(lie.headers)})
         await send({"type": "http.response.body", "body": lie.body})
+
+    async def _mannered(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.manner == Manner() or scope["method"] != "GET":
+            await self._truth(app, scope, receive, send)
+            return
+        told: list[Message] = []
+
+        async def note(message: Message) -> None:
+            told.append(message)
+
+        target = self.manner.meant(self.asked[-1].target, self.links)
+        self.asked[-1] = replace(self.asked[-1], target=target)
+        path, _, query = target.partition("?")
+        meant = {"path": unquote(path), "raw_path": path.encode(), "query_string": query.encode()}
+        await self._truth(app, {**scope, **meant}, receive, note)
+        whole = b"".join(message.get("body", b"") for message in told)
+        status, body = self.manner.told(target, told[0]["status"], whole, self.links)
+        headers = [(b"content-type", b"application/fhir+json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _truth(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if self.remembered is None:

@@ -16,7 +16,7 @@ _BINARIES: Final = [*(name for name in _NAMES if name.startswith("Binary/")), "B
 _IDS: Final = sorted({name.partition("/")[2] for name in _NAMES})
 _KINDS: Final = (
     *("Patient", "Condition", "Observation", "Encounter", "DiagnosticReport", "DocumentReference"),
-    *("Observation", "Condition", "Procedure", "MedicationRequest"),
+    *("Observation", "Condition", "Procedure", "MedicationRequest", "Media"),
 )
 _ODD_KINDS: Final = ("Binary", "Group", "AuditEvent", "Practitioner", "Provenance", "Nonsense", "")
 _PAIRS: Final = (
@@ -36,7 +36,11 @@ def _asked(path: str, pairs: list[str]) -> Request:
 
 
 _tails = st.sampled_from(["", "", "/_history/1", "/_history/2", "?_summary=true", "?_elements=id", "?_sort=date"])
-READS: Final = st.tuples(st.sampled_from(_NAMES), _tails).map(lambda pair: Request("".join(pair)))
+_known = st.sampled_from(["", "", "", "", 'W/"1"', "*"])
+_heads = st.sampled_from([False, False, False, False, False, True])
+READS: Final = st.tuples(st.sampled_from(_NAMES), _tails, _heads, _known).map(
+    lambda asked: Request("".join(asked[:2]), head=asked[2], known=asked[3])
+)
 _histories = st.tuples(st.sampled_from([*_VERSIONED * 8, *_NAMES]), _pairs).map(
     lambda pair: _asked(f"{pair[0]}/_history", pair[1])
 )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests.leaks.manners import MARK, MOST
 from tests.leaks.twins import Seen, seen
 from tests.leaks.world import App, World, world
 from tests.leaks.writes import NARRATIVE, RESOURCES, SECRET, writer
@@ -30,8 +31,16 @@ Worlds = tuple[World, World]
 
 def without() -> list[dict[str, object]]:
     """RESOURCES as the first world has them: what the writer sees is the same; what it doesn't is absent, or else."""
-    kept = [r for r in RESOURCES if f"{r['resourceType']}/{r['id']}" not in HIDDEN_ONLY and r["id"] != "bob"]
-    return [_other_secrets(resource) for resource in kept]
+    return [_other_secrets(resource) for resource in RESOURCES if not _is_hidden(resource)]
+
+
+def marked() -> list[dict[str, object]]:
+    """RESOURCES as the other world has them: an upstream can fail at what is hidden (`tests.leaks.manners`)."""
+    return [{**resource, "language": MARK} if _is_hidden(resource) else resource for resource in RESOURCES]
+
+
+def _is_hidden(resource: Mapping[str, object]) -> bool:
+    return f"{resource['resourceType']}/{resource['id']}" in HIDDEN_ONLY or resource["id"] == "bob"
 
 
 def _other_secrets(resource: Mapping[str, object]) -> dict[str, object]:
@@ -52,8 +61,12 @@ def _other_secrets(resource: Mapping[str, object]) -> dict[str, object]:
 async def writable_twins(make_database: Any, folders: pytest.TempPathFactory) -> AsyncIterator[Worlds]:
     """Both, running: the one without and the one with what is withheld."""
     async with (
-        world(await make_database(), folders.mktemp("bare"), without(), upstream_writes=True) as bare,
-        world(await make_database(), folders.mktemp("full"), RESOURCES, upstream_writes=True) as full,
+        world(
+            await make_database(), folders.mktemp("bare"), without(), upstream_writes=True, upstream_max_body_bytes=MOST
+        ) as bare,
+        world(
+            await make_database(), folders.mktemp("full"), marked(), upstream_writes=True, upstream_max_body_bytes=MOST
+        ) as full,
     ):
         bare.upstream.strict = full.upstream.strict = True  # what it refuses would tell, were it asked
         yield bare, full
