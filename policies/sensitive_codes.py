@@ -60,6 +60,8 @@ _OWN_SHAPE: Final = (
 of other numbers hardly any is one; ICD's have their dot. The codes of race and ethnicity (CDC, HL7 v3) look like those
 of LOINC and are numbers from 1000 to 2999: `2106-3` is White there, and a pregnancy test in LOINC."""
 
+_LONGEST_SHAPE: Final = 18
+
 
 class SensitiveCodes:
     """All code sets of a catalogue, by system and code; and its security labels, which may stand at single elements."""
@@ -105,6 +107,8 @@ class SensitiveCodes:
 
     def _of_own_shape(self, code: str) -> frozenset[str]:
         """What a code in a system that isn't known says, if it is written as only one of the known ones is."""
+        if len(code) > _LONGEST_SHAPE:
+            return _NOTHING
         systems = (system for shape, systems in _OWN_SHAPE if shape.fullmatch(code) for system in systems)
         return _NOTHING.union(*(self.of(Coding(system, code)) for system in systems if system in self._systems))
 

@@ -37,11 +37,16 @@ class Texts:
         self._remembered = lru_cache(maxsize=20_000)(self._said)
 
     def told(self, resource_type: str, name: str, texts: Iterable[str]) -> frozenset[Coding]:
-        """What the texts in a top-level member say, as codes. Words count where they name something of a patient."""
+        """What the texts in a top-level member say, as codes. Words count where they name something of a patient.
+
+        Long prose isn't looked at: neither a word nor a number in it is what the resource is about.
+        """
         words, found = name not in _PROSE and resource_type not in self._wordless, _NOTHING
         for text in texts:
-            if said := self._remembered(text, words) if len(text) <= _NAME else self._said(text, words):
-                found |= said
+            if len(text) <= _NAME:
+                found |= self._remembered(text, words)
+            elif words:
+                found |= self._said(text, words)
         return found
 
     def of_packages(self, value: object) -> frozenset[Coding]:
