@@ -167,6 +167,10 @@ def test_without_its_database_it_asks_to_try_again(start: Start, environment: di
     process = start()
     postmaster = Path(environment["ASSENT_DATA_DIR"]) / "postgres" / "cluster" / "postmaster.pid"
     os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGQUIT)
+    for _ in range(400):  # it takes a moment to end
+        if httpx.get(url(environment, "/readyz")).status_code == 503:
+            break
+        time.sleep(0.05)
     for _ in range(3):
         answer = httpx.post(url(environment, "/token"), data={"grant_type": "refresh_token", "client_id": "a"})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
