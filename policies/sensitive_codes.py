@@ -59,8 +59,8 @@ _OWN_SHAPE: Final = (
 """How codes look that say by themselves whose they are. SNOMED CT's and LOINC's have a check digit besides, so that
 of other numbers hardly any is one; ICD's have their dot. The codes of race and ethnicity (CDC, HL7 v3) look like those
 of LOINC and are numbers from 1000 to 2999: `2106-3` is White there, and a pregnancy test in LOINC."""
-
 _LONGEST_SHAPE: Final = 18
+"""Characters of the longest of them, an identifier of SNOMED CT."""
 
 
 class SensitiveCodes:

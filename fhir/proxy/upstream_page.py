@@ -13,9 +13,8 @@ from fhir.proxy.page import Page
 from fhir.proxy.shown import Show, Shown
 
 ENTRIES: Final = b'"entry":['
+"""How entries begin in compact JSON."""
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-
-
 _SMALLEST: Final = 32
 """Bytes of an entry with a resource, at least. What is smaller holds nothing, and takes twenty times as much memory."""
 _MOST_OF_NOTHING: Final = 5_000
